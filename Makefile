@@ -1,0 +1,49 @@
+# Everything the suite does, by name. Each target makes what it needs, the virtual environment first (once, in .venv).
+#
+#   make glue-rte MODEL=roberta_large METHOD=lora SEED=11111 ARGS="recipe.epochs=10 train.precision=bf16"
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(SEED),seed=$(SEED)) $(ARGS)
+GLUE := cola mrpc qnli rte sst2 stsb
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-slow lint demo tables clean $(GLUE:%=glue-%)
+
+help: ## this list
+	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@printf '  make %-14s %s\n' 'glue-<set>' 'one GLUE run; <set> is one of: $(GLUE)'
+	@printf '\n  Options of a run: MODEL=roberta_base|roberta_large|minilm_l6|roberta_mini METHOD=fourierft|lora|full|bitfit|head_only\n'
+	@printf '                    SEED=0 ARGS="any.key=value ..."\n'
+
+setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit(f"Python {v[0]}.{v[1]} is too old: make PYTHON=python3.10 (or newer) ...")'
+	@echo "Setting up $(VENV): several GB to fetch, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[suite,dev]'
+	@touch $@
+
+$(GLUE:%=glue-%): glue-%: $(READY)
+	@$(RUN) run.py +exp=glue_$* $(OPTIONS)
+
+demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
+	@$(RUN) run.py +exp=glue_rte +debug=smoke scale=mini $(OPTIONS)
+
+tables: $(READY) ## results/tables and results/README.md from the records
+	@$(RUN) -m scripts.tables
+
+test: $(READY) ## the tests: no network, no GPU, some minutes
+	@$(RUN) -m pytest $(ARGS)
+
+test-slow: $(READY) ## the tests that take minutes each
+	@$(RUN) -m pytest -m slow $(ARGS)
+
+lint: $(READY) ## ruff, check and format
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+clean: ## remove checkpoints, adapters and W&B files of runs; records and tables stay
+	rm -rf runs

@@ -1,0 +1,155 @@
+"""From records to the rows of a table: which runs belong together, their median and spread, and what marks them.
+
+Runs are one cell where they share everything that determines the result but the seed; a row holds the cells of one
+method with the same settings, over the experiments. Scales are never mixed; runs cut short for a test or a search are
+left out.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from experiments.record import Record, config_hash
+
+SEEDS = (0, 11111, 22222, 33333, 44444)  # the paper's
+SIZES = ("n", "r")  # settings that always name a row: FourierFT's and LoRA's size
+CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
+
+Selection = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one configuration of one method on one experiment."""
+
+    runs: tuple[Record, ...]  # status ok, one a seed, in the order of the seeds
+    failures: tuple[Record, ...]  # one a seed that has no run with status ok
+
+    def scores(self, selection: Selection) -> list[float]:
+        """The primary metric of each seed, in percent."""
+        return [100 * getattr(run.metrics, selection) for run in self.runs]
+
+    def median(self, selection: Selection = "best") -> float | None:
+        """The paper's statistic, in percent; None where no run ended well."""
+        return statistics.median(self.scores(selection)) if self.runs else None
+
+    def std(self, selection: Selection = "best") -> float | None:
+        """The sample standard deviation (n-1), in percent; None with fewer than two seeds."""
+        return statistics.stdev(self.scores(selection)) if len(self.runs) > 1 else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed of the paper is there."""
+        return {run.seed for run in self.runs} >= set(SEEDS)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a run's code was not that of a known commit."""
+        return any(run.dirty is not False for run in self.runs)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many seeds failed, by status."""
+        return dict(sorted(Counter(failure.status for failure in self.failures).items()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with the same settings on one model at one scale: experiment -> cell."""
+
+    scale: str
+    model: str
+    method: str
+    label: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)  # those common to all its cells
+    overrides: dict[str, Any] = field(default_factory=dict)  # those that tell it from its neighbours
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Record]:
+        """Every run that ended well."""
+        return [run for cell in self.cells.values() for run in cell.runs]
+
+    def average(self, experiments: Iterable[str], selection: Selection = "best") -> float | None:
+        """The mean of the medians over `experiments`; None unless all are there."""
+        medians = [self.cells[exp].median(selection) if exp in self.cells else None for exp in experiments]
+        return None if None in medians else statistics.mean(medians)
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """Group records into rows, in the order of scale, model, method and size, whatever the order of the records."""
+    families: dict[tuple[str, str, str], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        if not is_trial(record):
+            families[record.scale, record.model.name, record.method][record.exp, _identity(record)].append(record)
+    return [row for family in sorted(families) for row in _rows_of(family, families[family])]
+
+
+def is_trial(record: Record) -> bool:
+    """Whether the run was cut short or judged on training rows."""
+    train = record.config.get("train")
+    return isinstance(train, dict) and any(train.get(key) is not None for key in CUT_SHORT)
+
+
+def _identity(record: Record) -> str:
+    """Equal for runs that differ in their seed alone: the same configuration on the same weights and the same data."""
+    config = {key: value for key, value in record.config.items() if key != "seed"}
+    return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
+
+
+def _rows_of(family: tuple[str, str, str], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
+    """The rows of one method: its groups by the settings that tell them apart, or by their hash where none does."""
+    settings = {group: _settings(records[0]) for group, records in groups.items()}
+    varying = {
+        key
+        for one in groups
+        for other in groups
+        if one[0] == other[0]
+        for key in settings[one].keys() | settings[other].keys()
+        if settings[one].get(key) != settings[other].get(key)
+    }
+    names = {
+        group: ", ".join(f"{key}={value}" for key, value in own.items() if key in varying or key in SIZES)
+        for group, own in settings.items()
+    }
+    taken = Counter((exp, names[exp, digest]) for exp, digest in groups)
+    cells: dict[str, dict[tuple[str, str], Cell]] = defaultdict(dict)
+    for (exp, digest), records in sorted(groups.items()):
+        name = names[exp, digest]
+        label = name if taken[exp, name] == 1 else f"{name} #{digest}".strip()
+        cells[label][exp, digest] = _cell(records)
+    rows = [
+        Row(
+            *family,
+            label=label,
+            settings=_common(settings[group] for group in members),
+            overrides={key: value for key, value in settings[next(iter(members))].items() if key in varying},
+            cells={exp: cell for (exp, _), cell in members.items()},
+        )
+        for label, members in cells.items()
+    ]
+    return sorted(rows, key=lambda row: (max((run.params.adapter for run in row.runs), default=0), row.label))
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    method = record.config.get("method")
+    return {key: method[key] for key in sorted(method) if key != "name"} if isinstance(method, dict) else {}
+
+
+def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    first, *others = settings
+    return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
+
+
+def _cell(records: list[Record]) -> Cell:
+    """The latest run of each seed that ended well; else its latest failure."""
+    by_seed: dict[int, Record] = {}
+    for record in sorted(records, key=lambda record: (record.status == "ok", record.ended, record.config_hash)):
+        by_seed[record.seed] = record
+    latest = [by_seed[seed] for seed in sorted(by_seed)]
+    return Cell(
+        runs=tuple(record for record in latest if record.status == "ok"),
+        failures=tuple(record for record in latest if record.status != "ok"),
+    )

@@ -1,0 +1,198 @@
+"""The typed configuration: what Hydra composes from configs/ becomes a `Config`, or one clear error before anything loads."""
+
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from experiments.assets import Assets, Model
+from experiments.errors import UserError
+from experiments.methods import AnyMethod
+from experiments.record import config_hash
+from experiments.tasks import AnyTask
+from experiments.typed import Typed
+
+Scale = Literal["paper", "small", "mini"]
+
+
+class Recipe(Typed):
+    """Hyper-parameters of one (task, model, method), with their source."""
+
+    source: str
+    trials: PositiveInt | None
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    head_lr: PositiveFloat
+    max_length: PositiveInt | None
+    weight_decay: NonNegativeFloat
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    max_grad_norm: NonNegativeFloat
+
+
+class Train(Typed):
+    """How a run is executed."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
+    accumulation: PositiveInt
+    eval_batch_size: PositiveInt
+    checkpointing: bool
+    group_by_length: bool
+    workers: NonNegativeInt
+    log_every: PositiveInt
+    resume: bool
+    keep_checkpoints: bool
+    max_steps: PositiveInt | None
+    rows: PositiveInt | None
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None
+
+    def torch_device(self) -> str:
+        """cuda or cpu. Raises UserError where a GPU is asked for and there is none."""
+        gpu = torch.cuda.is_available()
+        if self.device == "cuda" and not gpu:
+            raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
+        return "cuda" if gpu and self.device != "cpu" else "cpu"
+
+    @property
+    def is_trial(self) -> bool:
+        """True where the run is cut short or judged on training rows: a test or a search trial, never a table's cell."""
+        return any(value is not None for value in (self.max_steps, self.rows, self.holdout))
+
+
+class Tracking(Typed):
+    """Weights & Biases."""
+
+    mode: Literal["offline", "online", "off"]
+    project: str
+    entity: str | None
+
+
+class RecordFolder(Typed):
+    """Where records go."""
+
+    dir: Path
+
+
+class Config(Typed):
+    """One run. `method` and `task` are the objects that do the work; the rest are facts and settings."""
+
+    exp: str | None
+    paper_cell: str | None
+    seed: NonNegativeInt
+    scale: Literal["auto", "paper", "small", "mini"]
+    force: bool
+    task: AnyTask
+    model: Model
+    method: AnyMethod
+    recipe: Recipe
+    train: Train
+    tracking: Tracking
+    assets: Assets
+    record: RecordFolder
+    runs: Path
+
+    def result_key(self) -> dict[str, Any]:
+        """The part of the configuration that determines the result: what its hash and its record hold."""
+        settings = self.model_dump(mode="json")
+        for key in ("force", "tracking", "assets", "record", "runs", "scale", "exp", "paper_cell"):
+            del settings[key]
+        for key in ("resume", "keep_checkpoints", "log_every", "workers", "eval_batch_size"):
+            del settings["train"][key]
+        for key in ("source", "trials"):
+            del settings["recipe"][key]
+        return settings
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits over `result_key()`."""
+        return config_hash(self.result_key())
+
+    @property
+    def record_path(self) -> Path:
+        """Where the run's record goes; that of a trial stays with its files."""
+        return (self.runs if self.train.is_trial else self.record.dir) / f"{self.name}.json"
+
+    @property
+    def name(self) -> Path:
+        """Where the run stands below a folder of runs or records: <exp>/<model>/<method>/seed<seed>-<hash>."""
+        return Path(self.exp or self.task.name) / self.model.name / self.method.name / f"seed{self.seed}-{self.hash}"
+
+
+def parse(composed: DictConfig) -> Config:
+    """Check a composed configuration. Raises UserError: every wrong key with its value and what is allowed."""
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value: give it, {error.full_key}=...") from error
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_describe(item) for item in error.errors())) from error
+
+
+def _describe(item: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors, in the words of a config key."""
+    path = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        return _unknown_key(_without_tags(path))
+    key, value = ".".join(_without_tags(path)), item["input"]
+    if item["type"] == "union_tag_invalid":
+        tag = item["ctx"]["discriminator"].strip("'")
+        return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
+    return f"{key}={value}: {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _without_tags(path: list[str]) -> list[str]:
+    """Drop the tag that pydantic puts behind a union: method.fourierft.n is the key method.n."""
+    tagged = len(path) > 2 and path[1] not in _keys(Config, path[:1])
+    return [path[0], *path[2:]] if tagged else path
+
+
+def explain(error: Exception) -> str:
+    """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return _unknown_key(cause.full_key.split("."))
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.partition("/")
+        if not error.options:
+            return f"there is no configs/{error.missing_cfg_file}.yaml: write it, or choose another {group}"
+        near = difflib.get_close_matches(option, error.options, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{group}={option}: there is none of that name; {hint}choose one of {', '.join(error.options)}"
+    if isinstance(error, ConfigCompositionException) and "You must specify" in str(error):
+        return "no experiment chosen: give one of configs/exp/, such as python run.py +exp=glue_rte"
+    return str(error)
+
+
+def _unknown_key(path: list[str]) -> str:
+    """The message for a key that the schema does not have, with the nearest that it has."""
+    allowed = sorted(_keys(Config, path[:-1]))
+    near = difflib.get_close_matches(path[-1], allowed, n=1)
+    where = ".".join(path[:-1]) or "the configuration"
+    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}? " if near else ""
+    return f"{'.'.join(path)}: no such key; {hint}{where} has {', '.join(allowed)}"
+
+
+def _keys(kind: Any, path: list[str]) -> set[str]:
+    """The keys below `path`, over every member of a union."""
+    while typing.get_origin(kind) is Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return set().union(*(_keys(member, path) for member in typing.get_args(kind)))
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return set()
+    if not path:
+        return set(kind.model_fields)
+    field = kind.model_fields.get(path[0])
+    return _keys(field.annotation, path[1:]) if field else set()

@@ -1,0 +1,80 @@
+"""What a fine-tuning method is: it changes the model, says what trains, and reports its delta_W."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from experiments.typed import Typed
+
+
+def is_head(name: str, head: tuple[str, ...]) -> bool:
+    """Whether the parameter or module called `name` lies in the head: one of its path's parts is in `head`."""
+    return not set(head).isdisjoint(name.split("."))
+
+
+class Method(Typed):
+    """A method of fine-tuning, and its settings. Subclasses override what they do differently; all start frozen."""
+
+    name: str
+
+    @property
+    def seed_of_entries(self) -> int | None:
+        """The seed of the spectral positions, where the method has any."""
+        return None
+
+    def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        """Freeze `model` but for its head, and add what the method trains in the matrices called `attention`."""
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = is_head(name, head) or self.trains(name)
+        return model
+
+    def trains(self, name: str) -> bool:
+        """Whether the parameter `name` of the encoder trains. Used by the methods that add none of their own."""
+        return False
+
+    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """delta_W of every adapted matrix: module path -> (out, in) float32, detached. Empty where none is adapted."""
+        return {}
+
+    def callbacks(self) -> list[TrainerCallback]:
+        """What the method does during training, beyond gradient steps."""
+        return []
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write what was trained: here all trained parameters as safetensors; adapters in PEFT's own format."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(trained_state(model), folder / "trained.safetensors")
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Name -> detached CPU copy of every parameter that trains."""
+    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
+    """Exact counts: parameters that train outside the head (the paper's number) and in it, and of the whole model.
+
+    adapter_bytes are those of the adapter's values as stored, 4 bytes each in float32; file headers are not counted.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    adapter = [p for name, p in trained if not is_head(name, head)]
+    return {
+        "adapter": sum(p.numel() for p in adapter),
+        "head": sum(p.numel() for name, p in trained if is_head(name, head)),
+        "total": sum(p.numel() for p in model.parameters()),
+        "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter),
+    }
+
+
+def matched(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
+    """The modules whose last name is one of `names`, by path."""
+    return {path: module for path, module in model.named_modules() if path.rsplit(".", 1)[-1] in names}
+
+
+def clone_weights(model: nn.Module, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from."""
+    with torch.no_grad():
+        return {path: module.weight.detach().float().cpu().clone() for path, module in matched(model, names).items()}

@@ -1,0 +1,35 @@
+"""FourierFT (Gao et al. 2024), by this project's library."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+import fourierft
+from experiments.methods.base import Method
+
+
+class FourierFT(Method):
+    """n coefficients a matrix, at shared random positions of its spectrum (Eqs. 2 to 4 of the paper)."""
+
+    name: Literal["fourierft"]
+    n: PositiveInt
+    scale: PositiveFloat
+    entry_seed: NonNegativeInt
+    init: Literal["normal", "zeros"]
+    shared_entries: bool
+
+    @property
+    def seed_of_entries(self) -> int:
+        return self.entry_seed
+
+    def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        settings = self.model_dump(exclude={"name"})
+        return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=attention, head=head))
+
+    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        return fourierft.delta_weights(model)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        fourierft.save(model, folder)

@@ -1,0 +1,46 @@
+"""GLUE's metrics as an `evaluate.Metric` of the project: the same numbers as `evaluate.load("glue", ...)`, without a network."""
+
+import datasets
+import evaluate
+import numpy as np
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+
+def _correlation(function, predictions: np.ndarray, references: np.ndarray) -> float:
+    """Pearson or Spearman; 0 where either side is constant, since a constant tells nothing of the other."""
+    if np.ptp(predictions) == 0 or np.ptp(references) == 0:
+        return 0.0
+    return float(function(predictions, references).statistic)
+
+
+# What the paper's Table 2 reports for each set is the metric's name in configs/task/; the others are recorded too.
+_METRICS = {
+    "accuracy": lambda predictions, references: float(accuracy_score(references, predictions)),
+    "f1": lambda predictions, references: float(f1_score(references, predictions)),
+    "matthews": lambda predictions, references: float(matthews_corrcoef(references, predictions)),
+    "pearson": lambda predictions, references: _correlation(pearsonr, predictions, references),
+    "spearman": lambda predictions, references: _correlation(spearmanr, predictions, references),
+}
+_SETS = {"cola": ("matthews", "accuracy"), "mrpc": ("accuracy", "f1"), "stsb": ("pearson", "spearman")}
+
+
+class Glue(evaluate.Metric):
+    """`Glue(config_name="mrpc").compute(predictions=..., references=...)` -> {"accuracy": 0.9, "f1": 0.93}.
+
+    Predictions are class indices (floats for STS-B), one a reference. All values are fractions. Sets other than CoLA,
+    MRPC and STS-B have accuracy alone. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        kind = "float32" if self.config_name == "stsb" else "int64"
+        return evaluate.MetricInfo(
+            description="GLUE",
+            citation="Wang et al. 2019, GLUE: A Multi-Task Benchmark and Analysis Platform",
+            features=datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)}),
+        )
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        names = _SETS.get(self.config_name, ("accuracy",))
+        predictions, references = np.asarray(predictions), np.asarray(references)
+        return {name: _METRICS[name](predictions, references) for name in names}

@@ -1,0 +1,217 @@
+"""One run, from a configuration to its record: find, prepare, adapt, train, analyse, write."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from transformers import set_seed
+from transformers.utils import logging
+
+from experiments import record as records
+from experiments import tracking
+from experiments.analysis import memory, rank
+from experiments.assets import Source, find_model
+from experiments.config import Config
+from experiments.errors import UserError
+from experiments.methods.base import count
+from experiments.record import Record
+from experiments.tasks.base import Prepared
+from experiments.training import Outcome, load_trained, train
+
+
+class MissingAssets(UserError):
+    """The model or the data are neither local, nor cached, nor to be had from the hub."""
+
+
+def run(config: Config) -> Record:
+    """Carry out one run, or return the record of the same run if it has ended well before.
+
+    Writes <record.dir>/<run>.json, or <run>.failed.json where it fails once begun (an older good record stays), and
+    below `runs`: the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
+    Raises MissingAssets, UserError, and whatever a broken run raises, after its record is written.
+    """
+    weights, data = find(config)
+    scale = _scale(config, data)
+    path = config.record_path
+    if path.exists() and not config.force:
+        print(f"done before: {path} (force=true repeats it)")
+        return records.read(path)
+    folder = config.runs / config.name
+    if config.force:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
+
+    with _recorded(config, scale, weights, data, path) as fields:
+        tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
+        fields["wandb"] = tracker.identity()
+        try:
+            _train_and_analyse(config, weights, data, folder, tracker, fields)
+        except BaseException:
+            tracker.finish(failed=True)
+            raise
+        tracker.finish()
+    finished = records.read(path)
+    if not config.train.keep_checkpoints:
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    print(report(finished, path, folder))
+    return finished
+
+
+def find(config: Config) -> tuple[Source, Source]:
+    """The files of the model and of the data. Raises MissingAssets, naming what is missing and how to supply it."""
+    weights = find_model(config.model, config.assets)
+    data = config.task.find(config.assets, mini=config.model.scale == "mini")
+    missing = []
+    if weights is None:
+        missing.append(f"model {config.model.hub} (locally: models/{config.model.local}/)")
+    if data is None:
+        missing.append(f"data {config.task.name} (locally: datasets/{config.task.local}/)")
+    if missing:
+        raise MissingAssets(
+            f"not found: {'; '.join(missing)}. Three ways to supply them: a folder of models/ and datasets/ "
+            f"(assets.root=FOLDER, now {config.assets.root}, or FOURIERFT_ASSETS=FOLDER); a filled Hugging Face cache "
+            "(HF_HOME); a network that reaches the Hugging Face hub"
+        )
+    return weights, data
+
+
+def _scale(config: Config, data: Source) -> str:
+    """The scale of the run's numbers. A paper-scale model on part of the paper's data is of scale `small`."""
+    scale = config.model.scale
+    if scale == "paper" and not config.task.is_whole(data):
+        scale = "small"
+    if config.scale not in ("auto", scale):
+        raise UserError(
+            f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.id} is of scale {scale}; choose "
+            "another model, or supply the whole data set"
+        )
+    return scale
+
+
+@contextmanager
+def _recorded(config: Config, scale: str, weights: Source, data: Source, path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the record's fields to be filled in; writes the record however the run ends."""
+    commit, dirty = records.commit()
+    fields: dict[str, Any] = {
+        "schema": 1,
+        "exp": config.exp or config.task.name,
+        "task": config.task.name,
+        "method": config.method.name,
+        "model": weights.identity(),
+        "dataset": {**config.task.identity(data), "rows": {}},
+        "seed": config.seed,
+        "entry_seed": config.method.seed_of_entries,
+        "scale": scale,
+        "paper_cell": None if config.train.is_trial else config.paper_cell,
+        "config": config.result_key(),
+        "config_hash": config.hash,
+        "hardware": records.hardware(),
+        "versions": records.versions(),
+        "commit": commit,
+        "dirty": dirty,
+        "trials": config.recipe.trials,
+        "started": records.now(),
+    }
+    failed = path.with_suffix(".failed.json")
+    try:
+        yield fields
+    except BaseException as error:
+        status = {torch.OutOfMemoryError: "oom", KeyboardInterrupt: "cancelled"}.get(type(error), "failed")
+        reason = f"{type(error).__name__}: {error}"
+        records.write(Record(**fields, status=status, error=reason, ended=records.now()), failed)
+        raise
+    records.write(Record(**fields, status="ok", ended=records.now()), path)
+    failed.unlink(missing_ok=True)
+
+
+def _train_and_analyse(
+    config: Config, weights: Source, data: Source, folder: Path, tracker: tracking.Off, fields: dict[str, Any]
+) -> None:
+    logging.set_verbosity_error()  # that a new head is new is no news
+    set_seed(config.seed)
+    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe.max_length)
+    fields["dataset"]["rows"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
+    model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
+    fields["params"] = params = count(model, config.model.head)
+    tracker.summary({f"params/{name}": value for name, value in params.items()})
+    print(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")
+
+    saved = _saved_bytes(config, prepared, model)
+    memory.start_peak()
+    callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
+    outcome = train(config, prepared, model, callbacks, folder)
+    fields["metrics"] = _metrics(outcome, prepared)
+    fields["cost"] = cost = _cost(outcome, saved)
+    tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
+
+    config.method.save(model, folder / "last")
+    load_trained(model, outcome.best_checkpoint)
+    config.method.save(model, folder / "best")
+    if deltas := config.method.delta_weights(model):
+        fields["rank"] = analysis = rank.summarise(deltas)
+        title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
+        rank.plot(analysis, folder / "rank.png", title)
+        tracker.table("rank", *rank.rows(analysis))
+        tracker.image("rank_plot", folder / "rank.png")
+
+
+def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
+    """What a training step on the first rows of the training set saves for its backward."""
+    device = config.train.torch_device()
+    size = config.recipe.batch_size // config.train.accumulation
+    batch = prepared.collate([prepared.train[i] for i in range(min(size, len(prepared.train)))]).to(device)
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
+    model.to(device).train()
+    with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        return memory.saved_for_backward(model, lambda: model(**batch).loss)
+
+
+def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:
+    name = prepared.primary
+    return {
+        "primary": name,
+        "direction": prepared.direction,
+        "best": outcome.best[name],
+        "best_epoch": outcome.best["epoch"],
+        "last": outcome.last[name],
+        "per_epoch": outcome.per_epoch,
+        "all": {"best": outcome.best, "last": outcome.last},
+    }
+
+
+def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
+    return {
+        "train_s": outcome.train_s,
+        "eval_s": outcome.eval_s,
+        "steps": outcome.steps,
+        "samples_per_s": outcome.samples_per_s,
+        "peak_memory_bytes": memory.peak(),
+        "saved_bytes": saved,
+    }
+
+
+def report(done: Record, path: Path, folder: Path) -> str:
+    """What a person wants to see at the end of a run."""
+    metrics, params, cost = done.metrics, done.params, done.cost
+    lines = [
+        f"{done.exp}  {done.method} on {done.model.name}  (scale {done.scale}, seed {done.seed})",
+        f"  {metrics.primary:<12} best {metrics.best:.4f} at epoch {metrics.best_epoch:.0f}, last {metrics.last:.4f}",
+        f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
+        f"{params.total:,} in all",
+        f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s, "
+        f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward, {cost.peak_memory_bytes / 2**20:.0f} MiB peak",
+    ]
+    if done.rank:
+        ranks = done.rank.summary
+        lines.append(
+            f"  rank of ΔW   numerical {ranks.numerical_rank.median:.0f}, effective {ranks.effective_rank.median:.0f} "
+            f"(medians of {ranks.count} matrices): {folder / 'rank.png'}"
+        )
+    return "\n".join([*lines, f"  record       {path}"])

@@ -1,0 +1,316 @@
+"""A record: the one versioned JSON file that a run leaves, checked when it is written and when it is read.
+
+Tables, figures and verdicts read records and nothing else. Reading them needs neither torch nor a GPU.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import reprlib
+import shutil
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, NonNegativeInt, ValidationError, model_validator
+
+from experiments.errors import UserError
+from experiments.typed import Typed
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy")
+PACKAGES += ("scipy", "scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
+
+# Fractions; correlations (STS-B, CoLA) may be negative.
+Score = Annotated[float, Field(ge=-1, le=1)]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
+
+
+class RecordError(UserError, ValueError):
+    """A record that cannot be read or written: names the file, the field, its value and the remedy."""
+
+
+class Part(Typed):
+    """Base of a record's parts: nothing is coerced, so what was written is what is read."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Source(Part):
+    """Where a model came from, exactly enough to fetch it again."""
+
+    name: str
+    source: Literal["local", "hub", "embedded"]
+    id: str
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class Dataset(Source):
+    """Where the data came from, and the number of rows of each split that was used."""
+
+    rows: dict[str, NonNegativeInt]
+
+
+class Params(Part):
+    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each."""
+
+    adapter: NonNegativeInt
+    head: NonNegativeInt
+    total: NonNegativeInt
+    adapter_bytes: NonNegativeInt
+
+
+class Selections(Part):
+    """Every metric under both selections: the best epoch on validation (the paper's protocol) and the last epoch."""
+
+    best: dict[str, float]
+    last: dict[str, float]
+
+
+class Metrics(Part):
+    """Scores as fractions. `per_epoch` holds one dict an epoch: "epoch" and whatever was measured."""
+
+    primary: str
+    direction: Literal["max", "min"]
+    best: Score
+    best_epoch: NonNegativeFloat
+    last: Score
+    per_epoch: list[dict[str, float]]
+    all: Selections
+
+
+class Cost(Part):
+    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass."""
+
+    train_s: NonNegativeFloat
+    eval_s: NonNegativeFloat
+    steps: NonNegativeInt
+    samples_per_s: NonNegativeFloat
+    peak_memory_bytes: NonNegativeInt | None = None
+    saved_bytes: NonNegativeInt | None = None
+
+
+class MatrixRank(Part):
+    """The spectrum of one delta_W (out, in); see `experiments.analysis.rank` for the definitions."""
+
+    name: str
+    shape: list[int]
+    numerical_rank: NonNegativeInt
+    effective_rank: NonNegativeFloat
+    frobenius_norm: NonNegativeFloat
+    spectral_norm: NonNegativeFloat
+    singular_values: list[NonNegativeFloat]
+
+
+class Spread(Part):
+    """Smallest, median and largest value over the matrices."""
+
+    min: float
+    median: float
+    max: float
+
+
+class RankSummary(Part):
+    """Both ranks over all adapted matrices."""
+
+    count: NonNegativeInt
+    numerical_rank: Spread
+    effective_rank: Spread
+
+
+class Rank(Part):
+    """The rank analysis of a run: per matrix and in summary."""
+
+    tolerance: str
+    matrices: list[MatrixRank]
+    summary: RankSummary
+
+
+class Hardware(Part):
+    """The machine, without its name."""
+
+    device: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None = None
+    gpus: NonNegativeInt = 0
+    gpu_memory_bytes: int | None = None
+
+
+class WandB(Part):
+    """Where the curves are."""
+
+    mode: Literal["offline", "online", "off"]
+    id: str | None = None
+    path: str | None = None
+
+
+class Record(Part):
+    """One run. `config` holds what determines the result: no paths of a machine, no tracking."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    exp: str
+    task: str
+    method: str
+    model: Source
+    dataset: Dataset
+    seed: NonNegativeInt
+    entry_seed: NonNegativeInt | None = None
+    scale: Literal["paper", "small", "mini"]
+    paper_cell: str | None = None
+    status: Literal["ok", "failed", "oom", "cancelled"]
+    error: str | None = None
+    config: dict[str, JsonValue]
+    config_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    params: Params | None = None
+    metrics: Metrics | None = None
+    cost: Cost | None = None
+    rank: Rank | None = None
+    hardware: Hardware
+    versions: dict[str, str]
+    commit: str | None = None
+    dirty: bool | None = None
+    wandb: WandB | None = None
+    trials: NonNegativeInt | None = None
+    started: Time
+    ended: Time
+
+    @model_validator(mode="after")
+    def _status_tells_the_truth(self) -> "Record":
+        if self.status != "ok":
+            if not self.error:
+                raise ValueError(f"status {self.status!r} needs an error that says what happened")
+            return self
+        if self.error is not None:
+            raise ValueError("status 'ok' goes with no error")
+        if missing := [name for name in ("params", "metrics", "cost") if getattr(self, name) is None]:
+            raise ValueError(f"status 'ok' needs {', '.join(missing)}")
+        return self
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Twelve hex digits of the SHA-256 of the canonical JSON (sorted keys) of `config`."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path` at once or not at all: an interruption leaves the older file as it was.
+
+    Raises RecordError (no space, no permission, not a folder): names the path and the remedy.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        remedy = "make room there or name another folder"
+        raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def write(record: Record, path: Path) -> None:
+    """Write `record` atomically as JSON, one line a list of numbers. Raises RecordError."""
+    text = record.model_dump_json(by_alias=True, indent=2)
+    text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
+    _parse(text, path)
+    replace_file(path, f"{text}\n".encode())
+
+
+def read(path: Path) -> Record:
+    """Read one record. Raises RecordError: the file, and each wrong field with its value."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read ({error}); restore the file or remove it") from error
+    return _parse(text, path)
+
+
+def _parse(text: str, path: Path) -> Record:
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        wrong = "; ".join(_describe(item) for item in error.errors())
+        raise RecordError(f"{path}: not a record: {wrong}. Run it again, or move the file away") from error
+
+
+def _describe(item: dict[str, Any]) -> str:
+    """One of pydantic's errors: field, what is wrong, and the value where it is one."""
+    field = ".".join(map(str, item["loc"]))
+    value = "" if isinstance(item["input"], dict) else f", got {reprlib.repr(item['input'])}"
+    return f"{field}: {item['msg']}{value}" if field else f"{item['msg']}{value}"
+
+
+def find(root: Path) -> list[Record]:
+    """Every record below `root`, in the order of their paths; none if there is no such folder. Raises RecordError."""
+    root = Path(root)
+    return [read(path) for path in sorted(root.rglob("*.json"), key=lambda path: path.relative_to(root).as_posix())]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def hardware() -> dict[str, Any]:
+    """The fields of `Hardware` for this machine; `device` is the one torch would use."""
+    import torch  # here, so that tables read records without it
+
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    machine = {
+        "device": "cpu",
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+    if not torch.cuda.is_available():
+        return machine
+    gpu = torch.cuda.get_device_properties(0)
+    gpus = {"gpu": gpu.name, "gpus": torch.cuda.device_count(), "gpu_memory_bytes": gpu.total_memory}
+    return {**machine, "device": "cuda", **gpus}
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed packages that a result depends on."""
+    installed = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
+    """The commit checked out at `root`, and whether the code differs from it; (None, None) outside a checkout.
+
+    What stands under results/ and runs/ is no code: a run must not mark the next one dirty.
+    """
+    git = shutil.which("git")
+    if git is None:
+        return None, None
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([git, "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+
+    head = run("rev-parse", "--show-toplevel", "--verify", "HEAD")
+    status = run("status", "--porcelain", "--", ".", ":!results", ":!runs")
+    if head.returncode or status.returncode:
+        return None, None
+    top, sha = head.stdout.splitlines()
+    # A copy without history inside some other project is not that project's commit.
+    return (sha, bool(status.stdout)) if Path(top) == Path(root).resolve() else (None, None)

@@ -1,0 +1,150 @@
+"""GLUE: six sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import torch
+from datasets import Dataset
+from pydantic import Field, PositiveInt
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, EvalPrediction
+
+from experiments.assets import Assets, Model, Source, find_dataset
+from experiments.errors import UserError
+from experiments.metrics.glue import Glue
+from experiments.mini.glue import generate
+from experiments.tasks.base import Prepared
+from experiments.typed import Typed
+
+HUB = "nyu-mll/glue"
+HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
+
+
+class GlueTask(Typed):
+    """One GLUE set: its input columns, its classes in the order of their labels (none for a regression), its metric."""
+
+    family: Literal["glue"]
+    name: str
+    set: Literal["cola", "mrpc", "qnli", "rte", "sst2", "stsb"]
+    inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    classes: tuple[str, ...]
+    metric: str
+    rows: dict[Literal["train", "validation"], PositiveInt]
+
+    def find(self, assets: Assets, mini: bool) -> Source | None:
+        """Where the data are; the generated set of the same kind at scale mini."""
+        if mini:
+            return Source(f"mini/{self.set}", "embedded", "experiments.mini.glue", {})
+        splits = {split: f"{self.set}/{split}-00000-of-00001.parquet" for split in self.rows}
+        return find_dataset(self.local, splits, HUB, assets)
+
+    @property
+    def local(self) -> str:
+        """The set's folder under <assets.root>/datasets."""
+        return f"glue/{self.set}"
+
+    def is_whole(self, source: Source) -> bool:
+        """Whether the source holds as many rows as the set of the paper."""
+        return all(len(self._read(source, split)) == rows for split, rows in self.rows.items())
+
+    def prepare(self, model: Model, weights: Source, data: Source, train, max_length: int) -> Prepared:
+        """Load model and data.
+
+        `train` is the configuration's node of that name. Raises UserError for a file that cannot be read, a column or
+        a label that does not fit, or a maximum length that the model does not have.
+        """
+        splits = {split: self._read(data, split) for split in self.rows}
+        if train.rows:
+            splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
+        if train.holdout:
+            halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
+            splits = {"train": halves["train"], "validation": halves["test"]}
+        folder = weights.files["config.json"].parent
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        encoder = self._model(model, folder, train)
+        longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        if max_length > longest:
+            raise UserError(
+                f"recipe.max_length={max_length}: {model.name} reads at most {longest} tokens; choose fewer"
+            )
+        encode = functools.partial(self._encode, tokenizer=tokenizer, max_length=max_length)
+        encoded = {
+            split: rows.map(encode, batched=True, remove_columns=rows.column_names, desc=f"tokenising {split}")
+            for split, rows in splits.items()
+        }
+        return Prepared(
+            model=encoder,
+            train=encoded["train"],
+            validation=encoded["validation"],
+            collate=DataCollatorWithPadding(tokenizer),
+            metrics=functools.partial(self._score, Glue(config_name=self.set)),
+            primary=self.metric,
+            direction="max",
+        )
+
+    def _model(self, model: Model, folder: Path, train) -> torch.nn.Module:
+        dropout = (
+            {}
+            if model.dropout is None
+            else {
+                "hidden_dropout_prob": model.dropout,
+                "attention_probs_dropout_prob": model.dropout,
+            }
+        )
+        attention = train.attention
+        if attention == "auto":  # SDPA's backward is slow on CPUs
+            attention = "sdpa" if train.torch_device() == "cuda" else "eager"
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=max(1, len(self.classes)),
+            problem_type=None if self.classes else "regression",
+            dtype=torch.float32,
+            attn_implementation=attention,
+            local_files_only=True,
+            **dropout,
+        )
+
+    def _encode(self, rows: dict[str, list], tokenizer, max_length: int) -> dict[str, list]:
+        encoded = tokenizer(*(rows[column] for column in self.inputs), truncation=True, max_length=max_length)
+        encoded["labels"] = rows["label"]
+        return encoded
+
+    def _score(self, metric: Glue, outputs: EvalPrediction) -> dict[str, float]:
+        predictions = np.argmax(outputs.predictions, axis=-1) if self.classes else outputs.predictions.squeeze(-1)
+        return metric.compute(predictions=predictions, references=outputs.label_ids)
+
+    def identity(self, data: Source) -> dict:
+        """What a record says of the data; of generated data, the sha256 of their rows."""
+        if data.source != "embedded":
+            return data.identity()
+        text = json.dumps([list(self._read(data, split)) for split in self.rows])
+        return {**data.identity(), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def _read(self, data: Source, split: str) -> Dataset:
+        if data.source == "embedded":
+            return generate(self.set, split)
+        file = data.files[split]
+        try:
+            rows = Dataset(pyarrow.parquet.read_table(file))
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(
+                f"{file}: not a readable parquet file ({error}); it may be cut short: fetch it anew"
+            ) from error
+        missing = sorted({*self.inputs, "label"} - set(rows.column_names))
+        if missing:
+            raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+        self._check_labels(rows, file)
+        return rows
+
+    def _check_labels(self, rows: Dataset, file: Path) -> None:
+        labels = np.asarray(rows.with_format("numpy")["label"][:], dtype=float)
+        top = len(self.classes) - 1 if self.classes else 5.0
+        wrong = labels[~((labels >= 0) & (labels <= top))]
+        if len(rows) == 0 or len(wrong):
+            problem = f"label {wrong[0]:g} is outside 0..{top:g}" if len(wrong) else "it has no rows"
+            raise UserError(f"{file}: {problem}; use a labelled split of {self.name}")

@@ -1,0 +1,232 @@
+"""Training through `transformers.Trainer`: two learning rates, light checkpoints, exact resume, best and last both kept."""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from experiments.config import Config
+from experiments.errors import UserError
+from experiments.methods.base import is_head, trained_state
+from experiments.tasks.base import Prepared
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training gives: the metrics of every epoch, which was best, what it cost, and where the best weights are."""
+
+    per_epoch: list[dict[str, float]]
+    best: dict[str, float]
+    last: dict[str, float]
+    best_checkpoint: Path
+    train_s: float
+    eval_s: float
+    steps: int
+    samples_per_s: float
+
+
+class Clock(TrainerCallback):
+    """Seconds of training and validation, those before an interruption counted in."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        before = state.log_history[-1]["seconds"] if state.log_history else 0.0
+        self.zero = time.perf_counter() - before
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.zero
+
+
+class Progress(ProgressCallback):
+    """The Trainer's progress bar, with one line an epoch instead of one a logging step."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and self.training_bar is not None and "eval_loss" in logs:
+            hidden = (
+                "eval_primary",
+                "eval_runtime",
+                "eval_samples_per_second",
+                "eval_steps_per_second",
+                "epoch",
+                "seconds",
+            )
+            values = "  ".join(f"{k.removeprefix('eval_')} {v:.4f}" for k, v in logs.items() if k not in hidden)
+            self.training_bar.write(f"epoch {logs['epoch']:>3.0f}  {values}  {logs['seconds']:.0f} s")
+
+
+class FineTuner(Trainer):
+    """A Trainer that gives the head a learning rate of its own, and saves what trains instead of the whole model."""
+
+    def __init__(self, *args: Any, head: tuple[str, ...], lr: float, head_lr: float, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.head, self.rates, self.clock = head, {"adapter": lr, "head": head_lr}, Clock()
+        self.add_callback(self.clock)
+        self.pop_callback(ProgressCallback)
+        self.add_callback(Progress)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW over up to four groups: adapter and head, each with and without weight decay (biases and norms)."""
+        if self.optimizer is None:
+            model = model or self.model
+            decaying = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[str, float], list[nn.Parameter]] = {}
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    part = "head" if is_head(name, self.head) else "adapter"
+                    decay = self.args.weight_decay if name in decaying else 0.0
+                    groups.setdefault((part, decay), []).append(parameter)
+            self.optimizer = torch.optim.AdamW(
+                {"params": parameters, "name": part, "lr": self.rates[part], "weight_decay": decay}
+                for (part, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
+            )
+        return self.optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add both learning rates and the seconds so far. Raises Diverged."""
+        for key in ("loss", "eval_loss"):
+            if not math.isfinite(logs.get(key, 0.0)):
+                rates = ", ".join(f"{part} {rate:g}" for part, rate in self.rates.items())
+                raise Diverged(
+                    f"{key} is {logs[key]} at step {self.state.global_step} of {self.state.max_steps}: training diverged "
+                    f"(learning rates: {rates}); lower recipe.lr, recipe.head_lr or method.scale"
+                )
+        if "loss" in logs:
+            del logs["learning_rate"]  # that of the first group alone
+            logs |= {f"lr_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
+        logs["seconds"] = self.clock.seconds()
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """A checkpoint holds the parameters that train, under the model's own names; the rest never changed."""
+        state = trained_state(self.model)
+        if state_dict is not None:  # gathered from shards
+            state = {name: state_dict[name] for name in state}
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_file(state, Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Frozen parameters are missing from a checkpoint by design; anything it has too many is an error."""
+        if load_result.unexpected_keys:
+            raise UserError(f"checkpoint with unknown parameters {load_result.unexpected_keys}; use train.resume=false")
+
+
+def load_trained(model: nn.Module, checkpoint: Path) -> None:
+    """Put a checkpoint's trained parameters back into `model`."""
+    model.load_state_dict(load_file(checkpoint / SAFE_WEIGHTS_NAME), strict=False)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint: the Trainer writes its state file last, so a readable one says the rest is there."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        return path
+    return None
+
+
+def arguments(config: Config, direction: str, folder: Path) -> TrainingArguments:
+    """The configuration in the Trainer's terms."""
+    recipe, train = config.recipe, config.train
+    if recipe.batch_size % train.accumulation:
+        raise UserError(f"train.accumulation={train.accumulation}: must divide recipe.batch_size={recipe.batch_size}")
+    return TrainingArguments(
+        output_dir=str(folder),
+        seed=config.seed,
+        num_train_epochs=recipe.epochs,
+        max_steps=train.max_steps or -1,
+        per_device_train_batch_size=recipe.batch_size // train.accumulation,
+        gradient_accumulation_steps=train.accumulation,
+        per_device_eval_batch_size=train.eval_batch_size,
+        learning_rate=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_ratio,  # below 1 the Trainer reads it as a share of all steps
+        bf16=train.precision == "bf16",
+        fp16=train.precision == "fp16",
+        use_cpu=train.torch_device() == "cpu",
+        train_sampling_strategy="group_by_length" if train.group_by_length else "random",
+        dataloader_num_workers=train.workers,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,  # the newest, and the best, which the Trainer never rotates away
+        metric_for_best_model="primary",
+        greater_is_better=direction == "max",
+        logging_steps=train.log_every,
+        logging_nan_inf_filter=False,  # a lost loss must show
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to="none",
+    )
+
+
+def train(
+    config: Config, prepared: Prepared, model: nn.Module, callbacks: list[TrainerCallback], folder: Path
+) -> Outcome:
+    """Train `model` to the end of its recipe, from the newest checkpoint in `folder` if there is one.
+
+    Leaves the model with its last weights. Raises Diverged where the loss is lost.
+    """
+    if config.train.checkpointing:
+        model.gradient_checkpointing_enable()
+    trainer = FineTuner(
+        model=model,
+        args=arguments(config, prepared.direction, folder),
+        train_dataset=prepared.train,
+        eval_dataset=prepared.validation,
+        data_collator=prepared.collate,
+        compute_metrics=lambda outputs: _with_primary(prepared.metrics(outputs), prepared.primary),
+        callbacks=callbacks,
+        head=config.model.head,
+        lr=config.recipe.lr,
+        head_lr=config.recipe.head_lr,
+    )
+    checkpoint = last_checkpoint(folder) if config.train.resume else None
+    if checkpoint:
+        print(f"continuing from {checkpoint}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return _outcome(trainer, prepared, folder)
+
+
+def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:
+    return {**metrics, "primary": metrics[primary]}
+
+
+def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
+    history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    names = ("loss", prepared.primary, *sorted(set(_metric_names(history)) - {"loss", prepared.primary}))
+    per_epoch = [{"epoch": round(e["epoch"]), **{name: e[f"eval_{name}"] for name in names}} for e in history]
+    sign = 1 if prepared.direction == "max" else -1
+    index = max(range(len(per_epoch)), key=lambda i: (sign * per_epoch[i][prepared.primary], -i))
+    eval_s = sum(entry["eval_runtime"] for entry in history)
+    train_s = history[-1]["seconds"] - eval_s
+    steps = trainer.state.global_step
+    return Outcome(
+        per_epoch=per_epoch,
+        best=per_epoch[index],
+        last=per_epoch[-1],
+        best_checkpoint=folder / f"checkpoint-{history[index]['step']}",
+        train_s=train_s,
+        eval_s=eval_s,
+        steps=steps,
+        samples_per_s=len(prepared.train) * trainer.state.epoch / train_s,
+    )
+
+
+def _metric_names(history: list[dict[str, float]]) -> list[str]:
+    timing = ("runtime", "samples_per_second", "steps_per_second", "primary")
+    return [key[5:] for key in history[0] if key.startswith("eval_") and key[5:] not in timing]

@@ -1,0 +1,87 @@
+"""What one FourierFT adapter is: how many coefficients, where they stand, and in which modules. Validated when made."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from .errors import FourierError
+
+
+@dataclass(frozen=True)
+class FourierConfig:
+    """The configuration of an adapter; immutable. Raises FourierError, naming the field, for a value that cannot work.
+
+    n: coefficients of each adapted matrix (paper: n; PEFT: n_frequency).
+    scale: the factor of delta_W (paper: alpha; PEFT: scaling). It does not carry over between widths: keep
+        scale / (out * in) in mind.
+    targets: names of the modules to adapt. A module is meant by a name that equals its path or ends it after a dot;
+        a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
+    head: names, by the same suffix rule, of modules that stay trainable and are saved in full (PEFT: modules_to_save).
+        What is inside a head is not adapted.
+    entry_seed: seed of the entries' positions. 2024 is the paper's, 777 is PEFT's default.
+    init: "normal", c ~ N(0, 1), the paper's: delta_W is not zero at the start; or "zeros".
+    band: None, or (center, width) in bins: draw the entries from the Gaussian band-pass of Equation 5.
+    shared_entries: True, the paper's: matrices of one shape share their entries. False: the k-th adapted module, in the
+        order of the model, draws with entry_seed + k.
+    task_type, base_model: recorded in adapter_config.json for PEFT; nothing here reads them.
+    """
+
+    n: int
+    scale: float
+    targets: tuple[str, ...] | str
+    head: tuple[str, ...] = ()
+    entry_seed: int = 2024
+    init: str = "normal"
+    band: tuple[float, float] | None = None
+    shared_entries: bool = True
+    task_type: str | None = None
+    base_model: str | None = None
+
+    def __post_init__(self) -> None:
+        # Lists come out of JSON and YAML; tuples keep the configuration immutable and hashable.
+        for field in ("targets", "head", "band"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+
+        if not _is_int(self.n) or self.n < 1:
+            self._refuse("n", "an integer of at least 1, e.g. 1000")
+        if not _is_finite(self.scale) or self.scale <= 0:
+            self._refuse("scale", "a finite number above 0, e.g. 150.0")
+        if not _is_int(self.entry_seed) or not -(2**63) <= self.entry_seed < 2**63:
+            self._refuse("entry_seed", "a 64-bit integer: 2024 is the paper's, 777 is PEFT's default")
+        if isinstance(self.targets, str):
+            try:
+                re.compile(self.targets)
+            except re.error as error:
+                self._refuse("targets", f"a valid regular expression ({error}) or a tuple of module names")
+        if not self.targets or not (isinstance(self.targets, str) or _are_names(self.targets)):
+            self._refuse("targets", 'a tuple of module names, e.g. ("query", "value"), or a regular expression')
+        if not _are_names(self.head):
+            self._refuse("head", 'a tuple of module names, e.g. ("classifier",), or () for none')
+        if self.init not in ("normal", "zeros"):
+            self._refuse("init", '"normal" or "zeros"')
+        if self.band is not None and not (
+            isinstance(self.band, tuple)
+            and len(self.band) == 2
+            and all(map(_is_finite, self.band))
+            and self.band[0] >= 0
+            and self.band[1] > 0
+        ):
+            self._refuse("band", "None or (center, width) in bins with center >= 0 and width > 0, e.g. (100, 200)")
+        if not isinstance(self.shared_entries, bool):
+            self._refuse("shared_entries", "True or False")
+
+    def _refuse(self, field: str, remedy: str) -> None:
+        raise FourierError(f"FourierConfig: {field}={getattr(self, field)!r} is not possible: give {remedy}") from None
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)

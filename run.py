@@ -1,0 +1,56 @@
+"""The one entry: compose a configuration, carry out the run, leave its record.
+
+python run.py +exp=glue_rte                              the paper's FourierFT run on RoBERTa-base
+python run.py +exp=glue_rte method=lora seed=11111       another method, another seed
+python run.py -m +exp=glue_rte seed=0,11111,22222        several runs
+python run.py +exp=glue_rte +debug=smoke                 two steps, to see that it runs
+"""
+
+import os
+import signal
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import explain, parse
+from experiments.errors import UserError
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="config")
+def main(composed: DictConfig) -> None:
+    """One run; of its miniature where that is asked for, or where model or data are out of reach and none was asked."""
+    config = parse(composed)
+    from experiments import pipeline  # seconds to import, and not needed to refuse a wrong configuration
+
+    if config.scale == "mini" != config.model.scale:
+        config = miniature(config.model.miniature)
+    try:
+        pipeline.run(config)
+    except pipeline.MissingAssets as missing:
+        if config.scale != "auto":
+            raise
+        rule = "=" * 100
+        print(
+            f"{rule}\n{missing}.\n\nRunning the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
+        )
+        pipeline.run(miniature(config.model.miniature))
+
+
+def miniature(model: str):
+    """The same command with the miniature model, its recipe and its generated data."""
+    kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in ("model", "recipe", "scale")]
+    return parse(hydra.compose("config", [*kept, f"model={model}"]))
+
+
+if __name__ == "__main__":
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, to be said in one message
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,48 @@
+"""What the tests share: composed configurations that write below a temporary folder, and the real assets where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.config import Config, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a network
+os.environ["WANDB_MODE"] = "offline"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hydra_configs():
+    """Hydra, initialised on the project's configs/."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        yield
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make("+exp=glue_rte", ...) -> the typed configuration of a quick run that leaves its files in tmp_path."""
+
+    def make(*overrides: str) -> Config:
+        quick = [
+            "model=roberta_mini",
+            "tracking=off",
+            "train.device=cpu",
+            f"record.dir={tmp_path}/records",
+            f"runs={tmp_path}/runs",
+        ]
+        chosen = {o.split("=")[0] for o in overrides}
+        return parse(compose("config", [*(o for o in quick if o.split("=")[0] not in chosen), *overrides]))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real data and models; skips where FOURIERFT_ASSETS names none."""
+    root = os.environ.get("FOURIERFT_ASSETS")
+    if not root or not Path(root).is_dir():
+        pytest.skip("needs FOURIERFT_ASSETS, a folder of real data and models")
+    return Path(root)

@@ -1,0 +1,123 @@
+"""Where models and data are looked for, and what a wrong folder or file gets."""
+
+import shutil
+
+import datasets
+import pytest
+
+from experiments import assets
+from experiments.assets import EMBEDDED, Assets, find_model
+from experiments.errors import UserError
+from experiments.pipeline import MissingAssets, find, run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An assets folder with a model called roberta-base and a small RTE."""
+    root = tmp_path / "assets"
+    shutil.copytree(EMBEDDED / "roberta", root / "models" / "roberta-base")
+    write(root, "train")
+    write(root, "validation")
+    return root
+
+
+def write(root, split, rows=40, **columns):
+    data = {
+        "sentence1": [f"the cat {i} sleeps" for i in range(rows)],
+        "sentence2": [f"a cat {i} sleeps" for i in range(rows)],
+        "label": [i % 2 for i in range(rows)],
+        "idx": list(range(rows)),
+    }
+    data = {key: value for key, value in {**data, **columns}.items() if value is not None}
+    file = root / "datasets" / "glue" / "rte" / f"{split}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(data).to_parquet(file)
+    return file
+
+
+@pytest.fixture
+def local(make, folder):
+    """A run of the paper's model from that folder."""
+    return lambda *more: make(
+        *("+exp=glue_rte", "model=roberta_base", f"assets.root={folder}", "train.max_steps=1", "recipe.max_length=32"),
+        *("method.n=10", *more),
+    )
+
+
+def test_a_folder_is_used_and_part_of_the_data_is_not_the_paper_s_scale(local):
+    done = run(local())
+    assert (done.model.source, done.dataset.source) == ("local", "local")
+    assert done.dataset.rows == {"train": 40, "validation": 40}
+    assert done.scale == "small"
+    with pytest.raises(UserError, match="scale=paper: roberta_base on glue_rte .* is of scale small"):
+        run(local("scale=paper"))
+
+
+def test_missing_assets_name_what_and_how(make):
+    with pytest.raises(MissingAssets) as caught:
+        find(make("+exp=glue_rte", "model=roberta_large", "assets.root=null", "assets.hub=false"))
+    for word in ("FacebookAI/roberta-large", "models/roberta-large/", "datasets/glue/rte/", "assets.root", "HF_HOME"):
+        assert word in str(caught.value)
+
+
+def test_an_incomplete_model_folder_is_named(local, folder):
+    (folder / "models" / "roberta-base" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"roberta-base: lacks model\.safetensors"):
+        run(local())
+
+
+def test_a_file_cut_short_is_named(local, folder):
+    file = folder / "datasets" / "glue" / "rte" / "train.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"train\.parquet: not a readable parquet file .*cut short"):
+        run(local())
+
+
+def test_a_missing_split_is_named(local, folder):
+    (folder / "datasets" / "glue" / "rte" / "validation.parquet").unlink()
+    with pytest.raises(UserError, match=r"missing .*validation\.parquet"):
+        run(local())
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"sentence2": None}, r"validation\.parquet: lacks the column sentence2; it has sentence1, label, idx"),
+        ({"label": [-1] * 40}, r"validation\.parquet: label -1 is outside 0\.\.1; use a labelled split"),
+        ({"label": [0, 7] * 20}, r"validation\.parquet: label 7 is outside 0\.\.1"),
+    ],
+)
+def test_wrong_columns_and_labels_are_named(local, folder, columns, message):
+    write(folder, "validation", **columns)
+    with pytest.raises(UserError, match=message):
+        run(local())
+
+
+def test_more_tokens_than_the_model_reads_are_refused(local):
+    with pytest.raises(UserError, match=r"recipe\.max_length=600: roberta_base reads at most \d+ tokens"):
+        run(local("recipe.max_length=600"))
+
+
+def test_the_hub_is_given_up_in_time(monkeypatch, make):
+    """A name server that never answers must not hold up a run."""
+    import socket
+    import time
+
+    monkeypatch.setattr(assets.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(assets, "HUB_PATIENCE", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    assets.hub_answers.cache_clear()
+    started = time.monotonic()
+    assert not assets.hub_answers()
+    assert time.monotonic() - started < 2
+    assets.hub_answers.cache_clear()
+
+
+def test_identity_follows_the_files(folder, make):
+    model = make("+exp=glue_rte", "model=roberta_base").model
+    place = Assets(root=folder, hub=False)
+    first = find_model(model, place).identity()
+    assert first["source"] == "local" and first == find_model(model, place).identity()
+    with open(folder / "models" / "roberta-base" / "config.json", "a") as file:
+        file.write("\n")
+    assert find_model(model, place).identity()["sha256"] != first["sha256"]

@@ -1,0 +1,105 @@
+"""Every configuration composes and is typed; every wrong one is refused with the key, the value and what is allowed."""
+
+import itertools
+
+import pytest
+import yaml
+from hydra import compose
+from hydra.errors import HydraException
+
+from experiments.config import explain, parse
+from experiments.errors import UserError
+from tests.conftest import ROOT
+
+SETS = ("cola", "mrpc", "qnli", "rte", "sst2", "stsb")
+METHODS = ("fourierft", "lora", "full", "bitfit", "head_only")
+TABLE9 = {  # lr, head_lr, scale, epochs, max_length, batch size, transcribed from the paper a second time
+    ("roberta_base", "stsb"): (0.09, 0.009, 84, 60, 512, 32),
+    ("roberta_base", "rte"): (0.09, 0.011, 110, 90, 512, 32),
+    ("roberta_base", "mrpc"): (0.05, 0.006, 141, 30, 512, 32),
+    ("roberta_base", "cola"): (0.12, 0.008, 49, 100, 512, 32),
+    ("roberta_base", "sst2"): (0.05, 0.006, 140, 40, 512, 32),
+    ("roberta_base", "qnli"): (0.01, 0.001, 29, 40, 512, 32),
+    ("roberta_large", "stsb"): (0.07, 0.001, 121, 30, 512, 32),
+    ("roberta_large", "rte"): (0.08, 0.005, 90, 60, 512, 32),
+    ("roberta_large", "mrpc"): (0.06, 0.001, 120, 30, 512, 32),
+    ("roberta_large", "cola"): (0.043, 0.011, 120, 80, 256, 128),
+    ("roberta_large", "sst2"): (0.043, 0.001, 99, 10, 128, 32),
+    ("roberta_large", "qnli"): (0.06, 0.005, 69, 30, 512, 32),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "method"),
+    list(itertools.product(SETS, ("roberta_base", "roberta_large", "roberta_mini"), METHODS)),
+)
+def test_every_cell_composes(make, name, model, method):
+    config = make(f"+exp=glue_{name}", f"model={model}", f"method={method}")
+    assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
+    assert config.paper_cell == f"table2/{model}/{method}/{name}"
+    assert config.recipe.source
+
+
+@pytest.mark.parametrize(("cell", "values"), TABLE9.items(), ids=str)
+def test_the_paper_s_recipes_are_table_9(make, cell, values):
+    config = make(f"+exp=glue_{cell[1]}", f"model={cell[0]}")
+    recipe, method = config.recipe, config.method
+    found = (recipe.lr, recipe.head_lr, method.scale, recipe.epochs, recipe.max_length, recipe.batch_size)
+    assert found == pytest.approx(values)
+    assert (method.n, method.entry_seed, recipe.warmup_ratio, recipe.schedule) == (1000, 2024, 0.06, "linear")
+    assert (method.init, recipe.weight_decay, recipe.max_grad_norm) == ("normal", 0.0, 0.0)
+
+
+def test_the_official_script_is_one_override_away(make):
+    paper = make("+exp=glue_qnli", "model=roberta_base")
+    script = make("+exp=glue_qnli", "model=roberta_base", "recipe=glue_qnli/roberta_base/fourierft_script")
+    assert (paper.recipe.lr, script.recipe.lr) == (0.01, 0.1)
+    assert paper.hash != script.hash
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs/recipe").glob("glue_*/*/*.yaml")), ids=lambda p: p.parent.name)
+def test_every_recipe_says_where_it_comes_from(file):
+    assert file.read_text().startswith("# @package _global_\n# "), "a recipe opens with what it is"
+    assert yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["+exp=glue_rte", "train.acumulation=2"], ["train.acumulation", "did you mean train.accumulation?"]),
+        (["+exp=glue_rte", "+train.acumulation=2"], ["train.acumulation", "did you mean train.accumulation?"]),
+        (["+exp=glue_rte", "+method.rank=2"], ["method.rank", "no such key", "entry_seed"]),
+        (["+exp=glue_rte", "+sed=2"], ["sed", "did you mean seed?"]),
+        (["+exp=glue_rte", "method=lorra"], ["method=lorra", "did you mean lora?", "head_only"]),
+        (["+exp=glue_rte", "model=roberta_bas"], ["model=roberta_bas", "did you mean roberta_base?"]),
+        (["+exp=glue_rtt"], ["exp=glue_rtt", "did you mean glue_rte?"]),
+        (["+exp=glue_cola", "model=minilm_l6"], ["configs/recipe/glue_cola/minilm_l6/fourierft.yaml"]),
+        ([], ["no experiment chosen", "+exp=glue_rte"]),
+        (["+exp=glue_rte", "method.n=0"], ["method.n=0", "greater than 0"]),
+        (["+exp=glue_rte", "method.n=many"], ["method.n=many", "integer"]),
+        (["+exp=glue_rte", "recipe.lr=-1"], ["recipe.lr=-1", "greater than 0"]),
+        (["+exp=glue_rte", "recipe.warmup_ratio=1.5"], ["recipe.warmup_ratio=1.5", "less than 1"]),
+        (["+exp=glue_rte", "method.scale=inf"], ["method.scale=inf", "finite"]),
+        (["+exp=glue_rte", "scale=papr"], ["scale=papr", "'paper'"]),
+        (["+exp=glue_rte", "task.family=gluee"], ["task.family=gluee", "'glue'"]),
+        (["+exp=glue_rte", "recipe.epochs='???'"], ["recipe.epochs has no value"]),
+    ],
+)
+def test_a_wrong_command_is_one_clear_message(overrides, words):
+    with pytest.raises((UserError, HydraException)) as caught:
+        parse(compose("config", overrides))
+    message = explain(caught.value)
+    assert all(word in message for word in words), message
+
+
+def test_the_hash_follows_what_determines_the_result_and_nothing_else(make):
+    base = make("+exp=glue_rte")
+    same = ["tracking=offline", "force=true", "train.workers=2", "train.log_every=3", "assets.hub=false", "scale=mini"]
+    different = ["seed=1", "method.n=7", "recipe.lr=0.5", "train.precision=bf16", "train.holdout=0.1"]
+    assert {make("+exp=glue_rte", override).hash for override in same} == {base.hash}
+    assert len({make("+exp=glue_rte", override).hash for override in different} | {base.hash}) == 1 + len(different)
+
+
+def test_a_trial_keeps_its_record_out_of_the_results(make):
+    assert make("+exp=glue_rte").record_path.parts[-5] == "records"
+    assert make("+exp=glue_rte", "train.holdout=0.1").record_path.parts[-5] == "runs"

@@ -1,0 +1,161 @@
+"""A run from end to end on the miniature: what it records, repeats, refuses, and how it goes on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import fourierft
+from experiments import pipeline, record
+from experiments.errors import UserError
+from experiments.training import Diverged, last_checkpoint
+from tests.conftest import ROOT
+
+QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "train.log_every=1")
+
+
+@pytest.mark.parametrize("method", ["fourierft", "lora", "full", "bitfit", "head_only"])
+def test_every_method_leaves_a_whole_record(make, method):
+    config = make(*QUICK, f"method={method}")
+    done = pipeline.run(config)
+    assert done == record.read(config.record_path)
+    assert (done.status, done.method, done.scale, done.entry_seed) == (
+        "ok",
+        method,
+        "mini",
+        2024 if method == "fourierft" else None,
+    )
+    d, matrices = 128, 8
+    adapter = {"fourierft": matrices * getattr(config.method, "n", 0), "lora": matrices * 2 * d * 8, "head_only": 0}
+    assert done.params.adapter == adapter.get(method, done.params.adapter)
+    assert done.params.head == d * d + d + 2 * d + 2
+    assert done.cost.steps == 4 and done.cost.saved_bytes > 0 and len(done.metrics.per_epoch) == 2
+    assert done.metrics.best == max(epoch["accuracy"] for epoch in done.metrics.per_epoch)
+    assert done.metrics.last == done.metrics.per_epoch[-1]["accuracy"]
+    folder = config.runs / config.name
+    assert (done.rank is not None) == (folder / "rank.png").exists() == (method in ("fourierft", "lora", "full"))
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"best", "last"}
+
+
+def test_rank_of_lora_is_at_most_r_and_that_of_fourierft_is_not(make):
+    lora = pipeline.run(make(*QUICK, "method=lora", "method.r=3"))
+    ours = pipeline.run(make(*QUICK, "method=fourierft"))
+    assert lora.rank.summary.numerical_rank.max <= 3
+    assert ours.rank.summary.numerical_rank.min > 30
+
+
+def test_the_frozen_weights_do_not_change_and_the_saved_adapter_gives_the_recorded_score(make):
+    config = make(*QUICK)
+    done = pipeline.run(config)
+    weights, data = pipeline.find(config)
+    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe.max_length)
+    frozen = {name: p.clone() for name, p in prepared.model.named_parameters() if "classifier" not in name}
+    model = fourierft.load(prepared.model, config.runs / config.name / "best").eval()
+    assert all(torch.equal(p, dict(model.named_parameters())[name]) for name, p in frozen.items())
+    batch = prepared.collate([prepared.validation[i] for i in range(64)])
+    with torch.no_grad():
+        right = model(**batch).logits.argmax(-1) == batch["labels"]
+    assert right.float().mean().item() == pytest.approx(done.metrics.best)
+
+
+def test_a_finished_run_is_not_repeated_unless_forced(make, capsys):
+    first = pipeline.run(make(*QUICK))
+    again = pipeline.run(make(*QUICK))
+    assert again == first and "done before" in capsys.readouterr().out
+    forced = pipeline.run(make(*QUICK, "force=true"))
+    assert forced.metrics == first.metrics and forced.params == first.params  # and deterministic
+
+
+def test_a_lost_loss_is_a_failed_record_beside_the_good_one(make):
+    good = make(*QUICK)
+    pipeline.run(good)
+    before = good.record_path.read_bytes()
+    # The same run, forced, on a machine where it diverges.
+    broken = make(*QUICK, "force=true", "method=full", "recipe.lr=1e30", "recipe.warmup_ratio=0")
+    with pytest.raises(Diverged, match=r"loss is .*lower recipe\.lr"):
+        pipeline.run(broken)
+    failed = record.read(broken.record_path.with_suffix(".failed.json"))
+    assert failed.status == "failed" and "diverged" in failed.error and failed.params.adapter > 0
+    assert good.record_path.read_bytes() == before
+
+
+def test_n_out_of_range_names_the_module_and_leaves_a_failed_record(make):
+    config = make(*QUICK, "method.n=16385")
+    with pytest.raises(fourierft.FourierError, match=r"query: n=16385 .*128, 128.*16384"):
+        pipeline.run(config)
+    assert record.read(config.record_path.with_suffix(".failed.json")).status == "failed"
+
+
+def test_scale_must_be_the_model_s(make):
+    with pytest.raises(UserError, match="scale=paper: roberta_mini .* is of scale mini"):
+        pipeline.run(make(*QUICK, "scale=paper"))
+
+
+def test_w_and_b_offline_holds_curves_table_and_plot(make):
+    config = make(*QUICK, "tracking=offline")
+    done = pipeline.run(config)
+    [run] = (config.runs / config.name / "wandb").glob("offline-run-*")
+    assert done.wandb.mode == "offline" and done.wandb.id in run.name
+    media = {path.suffix for path in (run / "files" / "media").rglob("*") if path.is_file()}
+    assert media == {".json", ".png"}
+    assert (run / f"run-{done.wandb.id}.wandb").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("grouped", ["true", "false"])
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, grouped):
+    """With dropout, so that the random state matters too."""
+    base = ["+exp=glue_rte", "train.rows=96", "recipe.epochs=3", "model.dropout=0.1", "recipe.batch_size=8"]
+    base.append(f"train.group_by_length={grouped}")
+    whole = make(*base, f"runs={tmp_path}/whole")
+    expected = pipeline.run(whole)
+
+    killed = make(*base)
+    folder = killed.runs / killed.name
+    command = [sys.executable, "run.py", *base, "model=roberta_mini", "tracking=off", "train.device=cpu"]
+    command += [f"runs={killed.runs}", f"record.dir={killed.record.dir}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while last_checkpoint(folder) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    at = last_checkpoint(folder)
+    assert at and at.name != "checkpoint-36", "killed too late or too early: the test shows nothing"
+
+    resumed = pipeline.run(killed)
+    assert resumed.metrics == expected.metrics
+    for which in ("best", "last"):
+        one, other = (load_file(c.runs / c.name / which / "adapter_model.safetensors") for c in (whole, killed))
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def command(*overrides: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "run.py", *overrides], cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
+def test_without_hub_or_data_the_miniature_runs_and_says_so(tmp_path):
+    done = command("+exp=glue_rte", "+debug=smoke", "assets.root=null", "assets.hub=false", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "Running the miniature" in done.stdout and "FacebookAI/roberta-base" in done.stdout
+    [path] = tmp_path.rglob("seed0-*.json")
+    assert json.loads(path.read_text())["scale"] == "mini"
+
+
+def test_scale_paper_forbids_the_miniature(tmp_path):
+    done = command("+exp=glue_rte", "scale=paper", "assets.root=null", "assets.hub=false", f"runs={tmp_path}")
+    assert done.returncode == 2
+    for word in ("FacebookAI/roberta-base", "glue_rte", "assets.root", "HF_HOME", "hub"):
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_user_s_mistake_is_exit_code_2_and_no_traceback():
+    for override in ("train.lrr=1", "recipe.lr=-1"):  # one that Hydra refuses, one that the schema does
+        done = command("+exp=glue_rte", override)
+        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr, override

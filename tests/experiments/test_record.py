@@ -1,0 +1,202 @@
+"""Records: what is written is what is read, what is wrong is refused by name, and a failed write changes nothing."""
+
+import errno
+import json
+import os
+import subprocess
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from experiments import record as records
+from experiments.errors import UserError
+from experiments.record import Record, RecordError, config_hash
+
+CONFIG = {"seed": 0, "method": {"name": "fourierft", "n": 1000, "scale": 110.0}, "recipe": {"lr": 0.09}}
+
+
+def fields(**changes):
+    """The fields of a run that ended well, with changes."""
+    source = {"name": "roberta_base", "source": "hub", "id": "FacebookAI/roberta-base", "revision": "abc"}
+    spread = {"min": 1, "median": 1.5, "max": 2}
+    matrix = {"name": "layer.0.query", "shape": [2, 2], "numerical_rank": 2, "effective_rank": 1.9}
+    matrix |= {"frobenius_norm": 1.0, "spectral_norm": 0.9, "singular_values": [0.9, 1.234e-7]}
+    return {
+        "exp": "glue_rte",
+        "task": "glue_rte",
+        "method": "fourierft",
+        "model": source,
+        "dataset": {**source, "name": "glue/rte", "source": "local", "rows": {"train": 2490, "validation": 277}},
+        "seed": 0,
+        "entry_seed": 2024,
+        "scale": "paper",
+        "status": "ok",
+        "config": CONFIG,
+        "config_hash": config_hash(CONFIG),
+        "params": {"adapter": 24000, "head": 592130, "total": 125_000_000, "adapter_bytes": 96000},
+        "metrics": {
+            "primary": "accuracy",
+            "direction": "max",
+            "best": 0.79,
+            "best_epoch": 1,
+            "last": 0.75,
+            "per_epoch": [{"epoch": 1, "accuracy": 0.79}, {"epoch": 2, "accuracy": 0.75}],
+            "all": {"best": {"accuracy": 0.79}, "last": {"accuracy": 0.75}},
+        },
+        "cost": {"train_s": 60.5, "eval_s": 2.0, "steps": 156, "samples_per_s": 80.0},
+        "rank": {
+            "tolerance": "t",
+            "matrices": [matrix],
+            "summary": {"count": 1, "numerical_rank": spread, "effective_rank": spread},
+        },
+        "hardware": records.hardware(),
+        "versions": records.versions(),
+        "wandb": {"mode": "offline"},
+        "started": records.now(),
+        "ended": records.now(),
+        **changes,
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "glue_rte" / "roberta_base" / "run.json"
+
+
+def test_what_is_written_is_what_is_read(path):
+    record = Record(**fields())
+    records.write(record, path)
+    assert records.read(path) == record
+    assert json.loads(path.read_text())["schema"] == 1
+    assert '"singular_values": [0.9, 1.234e-7]' in path.read_text(), "a list of numbers stands on one line"
+
+
+def test_strings_that_look_like_lists_survive(path):
+    record = Record(**fields(status="failed", error="[\n1,\n2\n]"))
+    records.write(record, path)
+    assert records.read(path).error == record.error
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"seed": "0"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"scale": "large"}, "scale"),
+        ({"config": {"lr": float("nan")}}, "config"),
+        ({"config_hash": "xyz"}, "config_hash"),
+        ({"started": "yesterday"}, "started"),
+        ({"started": "2025-01-01T00:00:00+02:00"}, "started"),
+        ({"metrics": {**fields()["metrics"], "best": 79.1}}, "best"),
+        ({"metrics": {**fields()["metrics"], "last": float("nan")}}, "last"),
+        ({"metrics": None}, "metrics"),
+        ({"cost": None}, "cost"),
+        ({"params": None}, "params"),
+        ({"error": "but it ended well"}, "no error"),
+        ({"status": "oom"}, "needs an error"),
+        ({"schema": 2}, "schema"),
+    ],
+)
+def test_an_untrue_record_is_refused(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        Record(**fields(**changes))
+
+
+def test_a_failed_run_needs_no_results():
+    nothing = {"params": None, "metrics": None, "cost": None, "rank": None}
+    assert Record(**fields(status="oom", error="out of memory", **nothing)).metrics is None
+
+
+def test_reading_names_file_field_and_value(path):
+    records.write(Record(**fields()), path)
+    path.write_text(path.read_text().replace('"paper"', '"huge"'))
+    with pytest.raises(RecordError, match=r"run\.json.*scale.*'huge'") as caught:
+        records.read(path)
+    assert isinstance(caught.value, UserError)
+    path.write_text("{")
+    with pytest.raises(RecordError, match=r"run\.json"):
+        records.read(path)
+    with pytest.raises(RecordError, match=r"none\.json"):
+        records.read(path.with_name("none.json"))
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_older_file_and_nothing_else(path, monkeypatch, broken):
+    records.write(Record(**fields()), path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, broken, full)
+    with pytest.raises(RecordError, match=r"run\.json.*No space left.*make room"):
+        records.write(Record(**fields(seed=11111)), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_the_older_file_and_nothing_else(path, monkeypatch):
+    records.write(Record(**fields()), path)
+    before = path.read_bytes()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        records.write(Record(**fields(seed=11111)), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_find_is_ordered_and_refuses_a_corrupt_file(tmp_path):
+    for name, seed in (("b/2", 2), ("a/9", 9), ("b/1", 1)):
+        records.write(Record(**fields(seed=seed)), tmp_path / f"{name}.json")
+    assert [record.seed for record in records.find(tmp_path)] == [9, 1, 2]
+    assert records.find(tmp_path / "none") == []
+    (tmp_path / "b" / "corrupt.json").write_text("{}")
+    with pytest.raises(RecordError, match=r"corrupt\.json"):
+        records.find(tmp_path)
+
+
+def test_the_hash_sees_every_value_but_not_the_order_of_keys():
+    assert config_hash({"a": 1, "b": {"c": 2, "d": 3}}) == config_hash({"b": {"d": 3, "c": 2}, "a": 1})
+    assert config_hash({"a": 1}) != config_hash({"a": 2})
+    assert config_hash({"a": 1}) == "015abd7f5cc5", "the hash of a config is for ever: records are found by it"
+
+
+def test_the_commit_is_dirty_by_code_alone(tmp_path):
+    assert records.commit(tmp_path) == (None, None), "no checkout"
+
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    git("init")
+    assert records.commit(tmp_path) == (None, None), "no commit yet"
+    (tmp_path / "results").mkdir()
+    for name in ("code.py", "results/table.md"):
+        (tmp_path / name).write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    sha, dirty = records.commit(tmp_path)
+    assert len(sha) == 40
+    assert dirty is False
+    (tmp_path / "results" / "table.md").write_text("2")
+    (tmp_path / "results" / "run.json").write_text("{}")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "log").write_text("")
+    assert records.commit(tmp_path) == (sha, False), "results are no code"
+    (tmp_path / "new.py").write_text("1")
+    assert records.commit(tmp_path) == (sha, True)
+    (tmp_path / "inner").mkdir()
+    assert records.commit(tmp_path / "inner") == (None, None), "a folder inside another project"
+
+
+def test_the_machine_is_described():
+    machine = records.hardware()
+    assert machine["cores"] >= 1
+    assert machine["memory_bytes"] > 2**28
+    assert records.versions()["torch"] == torch.__version__.partition("+")[0]

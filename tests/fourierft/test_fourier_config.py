@@ -1,0 +1,51 @@
+"""A configuration that cannot work is refused when it is made, by the name of its field and with its value."""
+
+import dataclasses
+
+import pytest
+
+from fourierft import FourierConfig, FourierError
+
+GOOD = {"n": 10, "scale": 2.0, "targets": ("query",)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 0),
+        ("n", 1.5),
+        ("n", True),
+        ("scale", 0.0),
+        ("scale", float("nan")),
+        ("scale", float("inf")),
+        ("scale", "150"),
+        ("entry_seed", None),
+        ("entry_seed", 2**64),
+        ("targets", ()),
+        ("targets", ""),
+        ("targets", "query("),
+        ("targets", ("query", 3)),
+        ("head", "classifier"),
+        ("init", "ones"),
+        ("band", (1,)),
+        ("band", (-1, 5)),
+        ("band", (1, 0)),
+        ("shared_entries", 1),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(field, value):
+    with pytest.raises(FourierError, match=rf"FourierConfig: {field}=") as error:
+        FourierConfig(**GOOD | {field: value})
+    assert repr(value) in str(error.value)
+
+
+def test_lists_become_tuples_and_the_config_is_immutable():
+    config = FourierConfig(10, 2.0, targets=["query"], head=["classifier"], band=[1, 2])
+    assert (config.targets, config.head, config.band) == (("query",), ("classifier",), (1, 2))
+    assert hash(config) == hash(dataclasses.replace(config))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.n = 11
+
+
+def test_the_default_seed_is_the_papers():
+    assert FourierConfig(**GOOD).entry_seed == 2024
