@@ -4,6 +4,9 @@ python run.py +exp=glue_rte                              the paper's FourierFT r
 python run.py +exp=glue_rte method=lora seed=11111       another method, another seed
 python run.py -m +exp=glue_rte seed=0,11111,22222        several runs
 python run.py +exp=glue_rte +debug=smoke                 two steps, to see that it runs
+python run.py +exp=glue_rte --cfg job                    what a run would use, without running it
+
+Experiments: configs/exp/. Every key with its meaning: configs/config.yaml and configs/train/default.yaml.
 """
 
 import os
@@ -47,6 +50,8 @@ def miniature(model: str):
 
 
 if __name__ == "__main__":
+    if {"--help", "-h"} & set(sys.argv):
+        sys.exit(print(__doc__))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, to be said in one message
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -170,6 +170,7 @@ def arguments(config: Config, direction: str, folder: Path) -> TrainingArguments
         logging_nan_inf_filter=False,  # a lost loss must show
         remove_unused_columns=False,
         label_names=["labels"],
+        disable_tqdm=False,
         report_to="none",
     )
 

@@ -48,11 +48,10 @@ class _FourierProduct(torch.autograd.Function):
             spectrum if needs_x else None,
         )
         ctx.plan, ctx.scale = plan, scale
-        with torch.autocast(x.device.type, enabled=False):
-            delta = delta_weight(spectrum, plan, scale)
-            rows, matrix = _operands(x.reshape(-1, x.shape[-1]), weight, delta, dim=1)
-            y = nn.functional.linear(rows, matrix, None if bias is None else bias.to(x.dtype))
-            return y.view(*x.shape[:-1], weight.shape[0])
+        delta = delta_weight(spectrum, plan, scale)
+        rows, matrix = _operands(x.reshape(-1, x.shape[-1]), weight, delta, dim=1)
+        y = nn.functional.linear(rows, matrix, None if bias is None else bias.to(x.dtype))
+        return y.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     @once_differentiable
@@ -61,7 +60,7 @@ class _FourierProduct(torch.autograd.Function):
         needs_x, needs_weight, needs_bias, needs_spectrum = ctx.needs_input_grad[:4]
         grad_x = grad_weight = grad_bias = grad_spectrum = None
         rows = g.reshape(-1, g.shape[-1])
-        with torch.autocast(g.device.type, enabled=False):
+        with torch.autocast(g.device.type, enabled=False):  # a backward inside autocast would narrow G
             if needs_x:
                 delta = delta_weight(spectrum, ctx.plan, ctx.scale)
                 grad_x = torch.mm(*_operands(rows, weight, delta, dim=0)).view(*g.shape[:-1], weight.shape[1])
@@ -172,6 +171,14 @@ class FourierLinear(nn.Module):
             )
         lost = (merged.to(delta.dtype) - self.weight.to(delta.dtype) - delta).norm() / delta.norm()
         return merged, float(lost.nan_to_num())
+
+    def merge(self) -> None:
+        """Adds delta_W to the weight, unless it is there already. `fourierft.merge` also warns of what rounding loses.
+
+        Raises FourierError, with nothing changed, if the sum is not finite.
+        """
+        if not self.merged:
+            self.set_merged(self.merged_weight()[0])
 
     def set_merged(self, merged_weight: Tensor) -> None:
         """Makes this a plain layer of that weight, as from `merged_weight`, and keeps the frozen weight aside."""

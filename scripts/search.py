@@ -9,6 +9,7 @@ so an interrupted search goes on where it stopped. Writes results/search/<exp>/<
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,11 @@ SEED = 0  # of the sequence of trials
 def search(overrides: list[str], trials: int, holdout: float, out: Path) -> dict[str, Any]:
     """Run `trials` trials of the run that `overrides` name; returns what is written below `out`."""
     base = parse(compose("config", overrides))
-    file = CONFIGS / "search" / f"{base.method.name}.yaml"
-    if not file.exists():
-        raise UserError(f"{file}: no ranges for method {base.method.name}; write that file as its neighbours are")
-    ranges = OmegaConf.to_container(OmegaConf.load(file))
+    bounds = ranges(base.method.name)
     done: list[dict[str, Any]] = []
 
     def objective(trial: optuna.Trial) -> float:
-        values = {key: float(f"{trial.suggest_float(key, *bounds, log=True):.2g}") for key, bounds in ranges.items()}
+        values = {key: float(f"{trial.suggest_float(key, *ends, log=True):.2g}") for key, ends in bounds.items()}
         chosen = [*overrides, *(f"{key}={value}" for key, value in values.items()), f"train.holdout={holdout}"]
         score = _score(chosen)
         done.append({**values, "score": score})
@@ -44,6 +42,7 @@ def search(overrides: list[str], trials: int, holdout: float, out: Path) -> dict
         return score
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the Sobol sampler
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.QMCSampler(seed=SEED))
     study.optimize(objective, n_trials=trials)
     best = max(done, key=lambda trial: trial["score"])
@@ -53,7 +52,7 @@ def search(overrides: list[str], trials: int, holdout: float, out: Path) -> dict
         "method": base.method.name,
         "overrides": overrides,
         "holdout": holdout,
-        "ranges": ranges,
+        "ranges": bounds,
         "trials": done,
         "best": best,
     }
@@ -61,6 +60,14 @@ def search(overrides: list[str], trials: int, holdout: float, out: Path) -> dict
     replace_file(path, (json.dumps(result, indent=2) + "\n").encode())
     print(f"best of {trials}: {best}\nwritten: {path}")
     return result
+
+
+def ranges(method: str) -> dict[str, list[float]]:
+    """Key -> [low, high] of a method's search. Raises UserError where none are given."""
+    file = CONFIGS / "search" / f"{method}.yaml"
+    if not file.exists():
+        raise UserError(f"{file}: no ranges for method {method}; write that file as its neighbours are")
+    return OmegaConf.to_container(OmegaConf.load(file))
 
 
 def _score(overrides: list[str]) -> float:

@@ -61,6 +61,12 @@ def test_a_regular_expression_must_match_the_whole_path(block):
         fourierft.adapt(block(), FourierConfig(20, 10.0, "query"))
 
 
+def test_a_name_means_a_whole_part_of_the_path():
+    model = nn.ModuleDict({"query": nn.Linear(9, 9), "subquery": nn.Linear(9, 9)})
+    fourierft.adapt(model, FourierConfig(20, 1.0, ("query",)))
+    assert list(fourierft.fourier_layers(model)) == ["query"]
+
+
 def test_what_is_inside_a_head_is_not_adapted(block):
     model = fourierft.adapt(block(), FourierConfig(20, 10.0, r"attention\..*", head=("query",)))
     assert list(fourierft.fourier_layers(model)) == ["attention.value"]
