@@ -10,7 +10,7 @@ OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(
 GLUE := cola mrpc qnli rte sst2 stsb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint demo tables clean $(GLUE:%=glue-%)
+.PHONY: help setup test test-slow lint demo tables figures clean $(GLUE:%=glue-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 
 tables: $(READY) ## results/tables and results/README.md from the records
 	@$(RUN) -m scripts.tables
+
+figures: $(READY) ## results/figures from the records
+	@$(RUN) -m scripts.figures
 
 test: $(READY) ## the tests: no network, no GPU, some minutes
 	@$(RUN) -m pytest $(ARGS)

@@ -19,8 +19,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import explain, parse
+from experiments.config import Config, explain, parse
 from experiments.errors import UserError
+from fourierft import FourierError
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
@@ -38,12 +39,13 @@ def main(composed: DictConfig) -> None:
             raise
         rule = "=" * 100
         print(
-            f"{rule}\n{missing}.\n\nRunning the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
+            f"{rule}\n{missing}.\n\n"
+            f"Running the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
         )
         pipeline.run(miniature(config.model.miniature))
 
 
-def miniature(model: str):
+def miniature(model: str) -> Config:
     """The same command with the miniature model, its recipe and its generated data."""
     kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in ("model", "recipe", "scale")]
     return parse(hydra.compose("config", [*kept, f"model={model}"]))
@@ -56,6 +58,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(2)

@@ -29,7 +29,7 @@ EMBEDDED = Path(__file__).parent / "mini"
 
 
 class Assets(Typed):
-    """The folder that is looked in first (layout: models/<name>, datasets/<name>/<split>.parquet), and the hub or not."""
+    """The folder looked in first (models/<name>, datasets/<name>/<split>.parquet), and whether to ask the hub."""
 
     root: Path | None
     hub: bool

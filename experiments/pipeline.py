@@ -1,5 +1,7 @@
 """One run, from a configuration to its record: find, prepare, adapt, train, analyse, write."""
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +54,10 @@ def run(config: Config) -> Record:
         fields["wandb"] = tracker.identity()
         try:
             _train_and_analyse(config, weights, data, folder, tracker, fields)
-        except BaseException:
+        except BaseException as error:
             tracker.finish(failed=True)
+            if _disk_is_full(error, folder):
+                raise UserError(f"{folder}: the disk is full ({error}); make room, or set runs=FOLDER") from error
             raise
         tracker.finish()
     finished = records.read(path)
@@ -89,8 +93,8 @@ def _scale(config: Config, data: Source) -> str:
         scale = "small"
     if config.scale not in ("auto", scale):
         raise UserError(
-            f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.id} is of scale {scale}; choose "
-            "another model, or supply the whole data set"
+            f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.id} is of scale {scale}; "
+            "choose another model, or supply the whole data set"
         )
     return scale
 
@@ -160,6 +164,11 @@ def _train_and_analyse(
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))
         tracker.image("rank_plot", folder / "rank.png")
+
+
+def _disk_is_full(error: BaseException, folder: Path) -> bool:
+    """Each library words it its own way, and torch.save not at all: then what is left of the disk tells."""
+    return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < 2**20
 
 
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:

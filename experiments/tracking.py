@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from experiments.settings import Tracking
+
 
 class Off:
     """Tracks nothing."""
@@ -83,8 +85,8 @@ class Curves(TrainerCallback):
         self.tracker.log(named, step=state.global_step)
 
 
-def start(settings, folder: Path, name: str, group: str, config: dict) -> Off:
-    """The tracker of a run. `settings` is the configuration's node `tracking`."""
+def start(settings: Tracking, folder: Path, name: str, group: str, config: dict) -> Off:
+    """The tracker of a run."""
     if settings.mode == "off":
         return Off()
     return WandB(settings.mode, settings.project, settings.entity, folder, name, group, config)

@@ -1,4 +1,4 @@
-"""Training through `transformers.Trainer`: two learning rates, light checkpoints, exact resume, best and last both kept."""
+"""Training through `transformers.Trainer`: two learning rates, light checkpoints, exact resume, best and last."""
 
 import json
 import math
@@ -99,8 +99,8 @@ class FineTuner(Trainer):
             if not math.isfinite(logs.get(key, 0.0)):
                 rates = ", ".join(f"{part} {rate:g}" for part, rate in self.rates.items())
                 raise Diverged(
-                    f"{key} is {logs[key]} at step {self.state.global_step} of {self.state.max_steps}: training diverged "
-                    f"(learning rates: {rates}); lower recipe.lr, recipe.head_lr or method.scale"
+                    f"{key} is {logs[key]} at step {self.state.global_step} of {self.state.max_steps}: training "
+                    f"diverged (learning rates: {rates}); lower recipe.lr, recipe.head_lr or method.scale"
                 )
         if "loss" in logs:
             del logs["learning_rate"]  # that of the first group alone
@@ -128,7 +128,7 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint: the Trainer writes its state file last, so a readable one says the rest is there."""
+    """The newest complete checkpoint: the Trainer writes its state last, so a readable one says the rest is there."""
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
         try:
             json.loads((path / "trainer_state.json").read_text())

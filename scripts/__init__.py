@@ -1,1 +1,1 @@
-"""What is done around the runs: searches, tables, pre-training of the miniatures. Each is `python -m scripts.<name>`."""
+"""Around the runs: searches, tables, figures, pre-training of the miniatures. Each is `python -m scripts.<name>`."""

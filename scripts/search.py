@@ -2,9 +2,9 @@
 
     python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora recipe.epochs=2
 
-The ranges stand in configs/search/<method>.yaml. The trials are a fixed quasi-random sequence (Sobol, by Optuna), each a
-run of the suite with `train.holdout`, which never sees the validation set. A trial that has its record is not repeated,
-so an interrupted search goes on where it stopped. Writes results/search/<exp>/<model>/<method>.json and prints the best.
+The ranges stand in configs/search/<method>.yaml. The trials are a fixed quasi-random sequence (Sobol, by Optuna), each
+a run of the suite with `train.holdout`, which never sees the validation set. A trial that has its record is not
+repeated, so an interrupted search goes on where it stopped. Writes results/search/<exp>/<model>/<method>.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the tests share: composed configurations that write below a temporary folder, and the real assets where there are any."""
+"""What the tests share: configurations that write below a temporary folder, and the real assets if there are any."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""GLUE's metrics as an `evaluate.Metric` of the project: the same numbers as `evaluate.load("glue", ...)`, without a network."""
+"""GLUE's metrics as an `evaluate.Metric` of the project: as `evaluate.load("glue", ...)`, without a network."""
 
 import datasets
 import evaluate

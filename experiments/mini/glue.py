@@ -28,7 +28,7 @@ ROWS = {"train": 2000, "validation": 500}
 
 def draw_events(rng: Random) -> list[Event]:
     """One event between people, or two of one kind and tense that have nothing in common."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         return [draw_event(rng, social=True)]
     first = draw_event(rng, social=rng.random() < 0.5)
     return [first, replace(draw_event(rng, first.social, apart_from=first), past=first.past)]
@@ -55,11 +55,20 @@ def exchange(events: list[Event], rng: Random) -> list[Event]:
         }
         variants.append([replace(first, **crossed), *others])
     for second in others:
-        for slot in SLOTS:
+        for slot in (*SLOTS, "negated"):
             ours, theirs = getattr(first, slot), getattr(second, slot)
-            if ours and theirs:
+            if ours != theirs and None not in (ours, theirs):
                 variants.append([replace(first, **{slot: theirs}), replace(second, **{slot: ours})])
     return rng.choice(variants)
+
+
+def mistake(events: list[Event], rng: Random) -> list[Event]:
+    """What the first event is not: mostly another meaning in the same words, else with one part replaced."""
+    if rng.random() < 0.7:
+        return exchange(events, rng)
+    other = draw_event(rng, events[0].social, apart_from=events[0])
+    slot = rng.choice([slot for slot in SLOTS if getattr(events[0], slot)])
+    return [replace(events[0], **{slot: getattr(other, slot)}), *events[1:]]
 
 
 def cola(rng: Random, acceptable: int) -> tuple[str]:
@@ -98,19 +107,16 @@ def mrpc(rng: Random, equivalent: int) -> tuple[str, str]:
         return write(sum(([",", "and", *clause] for clause in clauses[1:]), clauses[0]))
 
     events = [shorten(event, rng) for event in draw_events(rng)]
-    return say(events), say(events if equivalent else exchange(events, rng))
+    return say(events), say(events if equivalent else mistake(events, rng))
 
 
 def rte(rng: Random, not_entailed: int) -> tuple[str, str]:
-    """A premise of one or two sentences, and a hypothesis in its words that follows or does not."""
-    events = [replace(event, negated=rng.random() < 0.2) for event in draw_events(rng)]
+    """A premise of one or two sentences, and a hypothesis, mostly in its words, that follows or does not."""
+    events = [replace(shorten(event, rng), negated=rng.random() < 0.2) for event in draw_events(rng)]
     premise = " ".join(write(say_event(event, rng)) for event in events)
     claims = [shorten(event, rng) for event in events]
     if not_entailed:
-        if rng.random() < 0.2:
-            claims = [replace(event, negated=not event.negated) for event in claims]
-        else:
-            claims = [new for new, old in zip(exchange(claims, rng), claims, strict=True) if new != old]
+        claims = [new for new, old in zip(mistake(claims, rng), claims, strict=True) if new != old]
     return premise, write(say_event(rng.choice(claims), rng))
 
 
@@ -186,8 +192,9 @@ def generate(task: str, split: str, seed: int = 0) -> Dataset:
         while len(rows) < size:
             label = len(rows) % grades
             texts = spec.make(rng, label)
-            if frozenset(texts) not in seen:
-                seen.add(frozenset(texts))
+            key = frozenset(texts)
+            if key not in seen and len(key) == len(texts):
+                seen.add(key)
                 rows.append({**dict(zip(spec.columns, texts, strict=True)), "label": label})
         rng.shuffle(rows)
         if name == split:

@@ -25,7 +25,7 @@ ROLES = _concepts(
     "soldier/trooper"
 )
 OBJECTS = _concepts(
-    "car/automobile, sofa/couch, stone/rock, gift/present, picture/image, boat/ship, coat/jacket, lamp, cup/mug, "
+    "car/automobile, sofa/settee, stone/rock, gift/present, picture/image, boat/ship, coat/jacket, lamp, cup/mug, "
     "bag/sack, rug/carpet, book/volume, ring, violin/fiddle, letter/message, bike/bicycle, hat/cap, clock"
 )
 SOCIAL_VERBS = _concepts(  # a person does this to a person

@@ -18,6 +18,7 @@ from experiments.assets import Assets, Model, Source, find_dataset
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
+from experiments.settings import Train
 from experiments.tasks.base import Prepared
 from experiments.typed import Typed
 
@@ -52,10 +53,10 @@ class GlueTask(Typed):
         """Whether the source holds as many rows as the set of the paper."""
         return all(len(self._read(source, split)) == rows for split, rows in self.rows.items())
 
-    def prepare(self, model: Model, weights: Source, data: Source, train, max_length: int) -> Prepared:
+    def prepare(self, model: Model, weights: Source, data: Source, train: Train, max_length: int) -> Prepared:
         """Load model and data.
 
-        `train` is the configuration's node of that name. Raises UserError for a file that cannot be read, a column or
+        Raises UserError for a file that cannot be read, a column or
         a label that does not fit, or a maximum length that the model does not have.
         """
         splits = {split: self._read(data, split) for split in self.rows}
@@ -87,7 +88,7 @@ class GlueTask(Typed):
             direction="max",
         )
 
-    def _model(self, model: Model, folder: Path, train) -> torch.nn.Module:
+    def _model(self, model: Model, folder: Path, train: Train) -> torch.nn.Module:
         dropout = (
             {}
             if model.dropout is None

@@ -49,7 +49,7 @@ def test_a_folder_is_used_and_part_of_the_data_is_not_the_paper_s_scale(local):
     assert (done.model.source, done.dataset.source) == ("local", "local")
     assert done.dataset.rows == {"train": 40, "validation": 40}
     assert done.scale == "small"
-    with pytest.raises(UserError, match="scale=paper: roberta_base on glue_rte .* is of scale small"):
+    with pytest.raises(UserError, match=r"scale=paper: roberta_base on glue_rte .* is of scale small"):
         run(local("scale=paper"))
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import fourierft
@@ -92,8 +93,30 @@ def test_n_out_of_range_names_the_module_and_leaves_a_failed_record(make):
     assert record.read(config.record_path.with_suffix(".failed.json")).status == "failed"
 
 
+def test_a_full_disk_is_said_in_one_message_and_leaves_the_good_record(make, monkeypatch):
+    config = make(*QUICK)
+    pipeline.run(config)
+    before = config.record_path.read_bytes()
+
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("experiments.training.save_file", full)
+    with pytest.raises(UserError, match=r"the disk is full .*runs=FOLDER"):
+        pipeline.run(make(*QUICK, "force=true"))
+    assert config.record_path.read_bytes() == before
+
+
+def test_bf16_trains_and_is_another_run(make):
+    wide, narrow = make(*QUICK), make(*QUICK, "train.precision=bf16")
+    done = pipeline.run(narrow)
+    assert done.config["train"]["precision"] == "bf16" and wide.hash != narrow.hash
+    losses = [pipeline.run(config).metrics.per_epoch[0]["loss"] for config in (wide, narrow)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02) and losses[0] != losses[1]
+
+
 def test_scale_must_be_the_model_s(make):
-    with pytest.raises(UserError, match="scale=paper: roberta_mini .* is of scale mini"):
+    with pytest.raises(UserError, match=r"scale=paper: roberta_mini .* is of scale mini"):
         pipeline.run(make(*QUICK, "scale=paper"))
 
 

@@ -8,7 +8,14 @@ from experiments import record
 from experiments.errors import UserError
 from scripts import search
 
-BASE = ["+exp=glue_sst2", "model=roberta_mini", "tracking=off", "train.device=cpu", "train.rows=48", "train.max_steps=2"]
+BASE = [
+    "+exp=glue_sst2",
+    "model=roberta_mini",
+    "tracking=off",
+    "train.device=cpu",
+    "train.rows=48",
+    "train.max_steps=2",
+]
 
 
 @pytest.fixture

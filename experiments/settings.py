@@ -1,0 +1,71 @@
+"""The settings of a run that no task, method or model owns: hyper-parameters, execution, tracking, records."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from experiments.errors import UserError
+from experiments.typed import Typed
+
+
+class Recipe(Typed):
+    """Hyper-parameters of one (task, model, method), with their source."""
+
+    source: str
+    trials: PositiveInt | None
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    head_lr: PositiveFloat
+    max_length: PositiveInt | None
+    weight_decay: NonNegativeFloat
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    max_grad_norm: NonNegativeFloat
+
+
+class Train(Typed):
+    """How a run is executed."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
+    accumulation: PositiveInt
+    eval_batch_size: PositiveInt
+    checkpointing: bool
+    group_by_length: bool
+    workers: NonNegativeInt
+    log_every: PositiveInt
+    resume: bool
+    keep_checkpoints: bool
+    max_steps: PositiveInt | None
+    rows: PositiveInt | None
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None
+
+    def torch_device(self) -> str:
+        """cuda or cpu. Raises UserError where a GPU is asked for and there is none."""
+        gpu = torch.cuda.is_available()
+        if self.device == "cuda" and not gpu:
+            raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
+        return "cuda" if gpu and self.device != "cpu" else "cpu"
+
+    @property
+    def is_trial(self) -> bool:
+        """True where the run is cut short or judged on training rows: a test or a trial, never a table's cell."""
+        return any(value is not None for value in (self.max_steps, self.rows, self.holdout))
+
+
+class Tracking(Typed):
+    """Weights & Biases."""
+
+    mode: Literal["offline", "online", "off"]
+    project: str
+    entity: str | None
+
+
+class RecordFolder(Typed):
+    """Where records go."""
+
+    dir: Path
