@@ -1,4 +1,4 @@
-"""Figures from the records alone: the rank of delta_W of every experiment, model and method.
+"""Figures from the records alone: the rank of delta_W of every experiment, model and method, the miniature's apart.
 
     python -m scripts.figures [--records results/records] [--out results/figures]
 
@@ -20,6 +20,8 @@ def build(records: Path, out: Path) -> list[Path]:
     """Draw every figure; returns their paths. Raises UserError for a record that cannot be read."""
     written = []
     for row in rows(find(records)):
+        if row.scale == "mini":  # a demonstration, no evidence; its plots stand in the runs' folders
+            continue
         for exp, cell in row.cells.items():
             analysed = [run for run in cell.runs if run.rank]
             if not analysed:

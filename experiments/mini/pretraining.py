@@ -1,7 +1,7 @@
-"""The text the miniature models are pre-trained on: reports, reviews, and remarks that answer to one another.
+"""The text the miniature models are pre-trained on: sentences that stand together because they agree.
 
-A review keeps its verdict, a remark is restated, a question is answered, and a connective says how the second remark
-relates to the first. Connectives are what text itself offers for learning such relations (DisSent, Nie et al. 2019).
+As in any honest text, a sentence is restated, a question is answered, a report keeps to where and when it was, and a
+review keeps its verdict. No label of a task is ever shown, nor a pair that contradicts itself.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from experiments.mini.language import Opinion, draw_event, say_event, say_opinio
 def documents(seed: int) -> Iterator[tuple[str, ...]]:
     """Endless documents: one text each, or two to be read as a pair."""
     rng = Random(f"pretraining {seed}")
-    kinds = (report, review, restatement, answer, *[remark] * 4)
+    kinds = (report, review, restatement, restatement, detail, detail, answer)
     while True:
         yield rng.choice(kinds)(rng)
 
@@ -36,16 +36,12 @@ def review(rng: Random) -> tuple[str]:
 
 
 def restatement(rng: Random) -> tuple[str, str]:
-    return rng.choice((glue.mrpc(rng, equivalent=1), glue.rte(rng, not_entailed=0)))
+    return glue.mrpc(rng, equivalent=1)
+
+
+def detail(rng: Random) -> tuple[str, str]:
+    return glue.rte(rng, not_entailed=0)
 
 
 def answer(rng: Random) -> tuple[str, str]:
     return glue.qnli(rng, not_entailed=0)
-
-
-def remark(rng: Random) -> tuple[str, str]:
-    """A remark or a question, and what "indeed" bears it out, or "besides" is another matter."""
-    related = rng.random() < 0.5
-    make, label = rng.choice(((glue.mrpc, related), (glue.rte, not related), (glue.qnli, not related)))
-    first, second = make(rng, int(label))
-    return first, f"{'Indeed' if related else 'Besides'}, {second[0].lower()}{second[1:]}"

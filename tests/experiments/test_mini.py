@@ -1,7 +1,6 @@
 """The miniature world: its GLUE tasks are well formed and need more than words; its checkpoint knows the language."""
 
 from collections import Counter
-from random import Random
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from experiments.mini import glue
-from experiments.mini.language import SLOTS, Event, Noun
 from scripts import pretrain_mini
 
 CHECKPOINT = pretrain_mini.HOME / "roberta"
@@ -42,7 +40,7 @@ def test_columns_and_labels_are_those_of_glue(task):
     columns, names = LABELS[task]
     data = glue.generate(task, "train")
     assert data.column_names == [*columns, "label", "idx"]
-    assert data["idx"] == list(range(2000))
+    assert data["idx"] == list(range(glue.ROWS["train"]))
     if names:
         assert data.features["label"].names == names
     else:
@@ -61,7 +59,7 @@ def test_labels_are_balanced(task, split):
 def test_no_text_stands_in_both_splits_or_twice_in_one(task):
     train, validation = ([frozenset(row) for row in texts(task, split)] for split in ("train", "validation"))
     assert not set(train) & set(validation)
-    assert len(set(train)) == 2000 and len(set(validation)) == 500
+    assert (len(set(train)), len(set(validation))) == tuple(glue.ROWS.values())
 
 
 def test_an_unknown_task_or_split_is_named_with_what_there_is():
@@ -71,33 +69,14 @@ def test_an_unknown_task_or_split_is_named_with_what_there_is():
         glue.generate("rte", "test")
 
 
-def words(events: list[Event]) -> Counter:
-    """The concepts of a meaning without its roles: a bag of words."""
-    parts = [getattr(event, slot) for event in events for slot in SLOTS]
-    return Counter(
-        word for part in parts for word in ((part.concept, part.adjective) if isinstance(part, Noun) else [part])
-    )
-
-
-def test_an_exchange_changes_the_meaning_and_keeps_the_words():
-    rng = Random(0)
-    for _ in range(300):
-        events = glue.draw_events(rng)
-        exchanged = glue.exchange(events, rng)
-        assert exchanged != events
-        assert words(exchanged) == words(events)
-
-
-@pytest.mark.parametrize("task", ["cola", "mrpc", "rte"])
+@pytest.mark.parametrize("task", ["cola", "mrpc", "rte", "qnli"])
 def test_a_bag_of_words_does_not_solve_the_task(task):
-    """Counts of each text, and for a pair their overlap and difference, leave a linear classifier near chance (0.5)."""
+    """The words of each text leave a linear classifier near chance (0.5): what counts is how they go together."""
     train, validation = texts(task, "train"), texts(task, "validation")
     counter = CountVectorizer(token_pattern=r"\w+").fit([" ".join(row) for row in train])
 
     def features(rows):
-        counts = [counter.transform(column) for column in zip(*rows, strict=True)]
-        shared = [abs(counts[0] - counts[1]), counts[0].minimum(counts[1])] if len(counts) == 2 else []
-        return hstack([*counts, *shared])
+        return hstack([counter.transform(column) for column in zip(*rows, strict=True)])
 
     model = LogisticRegression(C=0.1, max_iter=300).fit(features(train), glue.generate(task, "train")["label"])
     assert model.score(features(validation), glue.generate(task, "validation")["label"]) < 0.62
