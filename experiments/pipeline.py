@@ -41,8 +41,11 @@ def run(config: Config) -> Record:
     scale = _scale(config, data)
     path = config.record_path
     if path.exists() and not config.force:
-        print(f"done before: {path} (force=true repeats it)")
-        return records.read(path)
+        done = records.read(path)
+        if (done.model.sha256, done.dataset.sha256) == _digests(config, weights, data):
+            print(f"done before: {path} (force=true repeats it)")
+            return done
+        print(f"the model or the data changed since {path}: running again")
     folder = config.runs / config.name
     if config.force:
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,6 +69,10 @@ def run(config: Config) -> Record:
             shutil.rmtree(checkpoint)
     print(report(finished, path, folder))
     return finished
+
+
+def _digests(config: Config, weights: Source, data: Source) -> tuple[str, str]:
+    return weights.identity()["sha256"], config.task.identity(data)["sha256"]
 
 
 def find(config: Config) -> tuple[Source, Source]:
