@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, field_validator
 
 from experiments.errors import UserError
 from experiments.typed import Typed
@@ -33,6 +33,11 @@ class Assets(Typed):
 
     root: Path | None
     hub: bool
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _empty_is_none(cls, root: Any) -> Any:
+        return root or None  # FOURIERFT_ASSETS= names no folder, not this one
 
 
 class Model(Typed):

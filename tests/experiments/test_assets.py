@@ -60,6 +60,10 @@ def test_missing_assets_name_what_and_how(make):
         assert word in str(caught.value)
 
 
+def test_an_empty_root_is_none(make):
+    assert make("+exp=glue_rte", "assets.root=''").assets.root is None
+
+
 def test_an_incomplete_model_folder_is_named(local, folder):
     (folder / "models" / "roberta-base" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"roberta-base: lacks model\.safetensors"):
@@ -121,3 +125,12 @@ def test_identity_follows_the_files(folder, make):
     with open(folder / "models" / "roberta-base" / "config.json", "a") as file:
         file.write("\n")
     assert find_model(model, place).identity()["sha256"] != first["sha256"]
+
+
+def test_a_run_is_repeated_where_its_data_changed(local, folder, capsys):
+    first = run(local())
+    write(folder, "train", rows=48)
+    second = run(local())
+    assert "the model or the data changed" in capsys.readouterr().out
+    assert (first.dataset.rows["train"], second.dataset.rows["train"]) == (40, 48)
+    assert first.dataset.sha256 != second.dataset.sha256 and first.config_hash == second.config_hash
