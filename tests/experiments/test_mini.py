@@ -92,15 +92,14 @@ def test_every_row_is_short_and_known_to_the_tokenizer(task):
 
 def test_the_tokenizer_has_the_template_of_roberta():
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
-    ids = tokenizer("Anna visited Bruno.", "Who?")["input_ids"]
-    assert tokenizer.decode(ids) == "<s> anna visited bruno . </s> </s> who ? </s>"
+    ids = tokenizer("Anna visited Bruno.", "It was in Paris.")["input_ids"]
+    assert tokenizer.decode(ids) == "<s> anna visited bruno . </s> </s> it was in paris . </s>"
     assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1, 2)
 
 
 def test_the_checkpoint_gives_a_classifier_its_whole_encoder():
-    model, loading = AutoModelForSequenceClassification.from_pretrained(CHECKPOINT, output_loading_info=True)
+    _, loading = AutoModelForSequenceClassification.from_pretrained(CHECKPOINT, output_loading_info=True)
     assert loading["missing_keys"] and all(key.startswith("classifier.") for key in loading["missing_keys"])
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) <= 4e6
 
 
