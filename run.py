@@ -42,13 +42,14 @@ def main(composed: DictConfig) -> None:
             f"{rule}\n{missing}.\n\n"
             f"Running the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
         )
-        pipeline.run(miniature(config.model.miniature))
+        # No result of the experiment that was asked for: its record stays with its files.
+        pipeline.run(miniature(config.model.miniature, f"record.dir={config.runs}/records"))
 
 
-def miniature(model: str) -> Config:
+def miniature(model: str, *more: str) -> Config:
     """The same command with the miniature model, its recipe and its generated data."""
     kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in ("model", "recipe", "scale")]
-    return parse(hydra.compose("config", [*kept, f"model={model}"]))
+    return parse(hydra.compose("config", [*kept, f"model={model}", *more]))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,13 @@ def test_without_hub_or_data_the_miniature_runs_and_says_so(tmp_path):
     assert json.loads(path.read_text())["scale"] == "mini"
 
 
+def test_a_stand_in_leaves_no_record_among_the_results(tmp_path):
+    short = ("assets.root=null", "assets.hub=false", "tracking=off", "recipe.epochs=1", "method=head_only")
+    done = command("+exp=glue_rte", *short, f"runs={tmp_path}/runs", f"record.dir={tmp_path}/results")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs/records").rglob("*.json"))) == 1 and not (tmp_path / "results").exists()
+
+
 def test_scale_paper_forbids_the_miniature(tmp_path):
     done = command("+exp=glue_rte", "scale=paper", "assets.root=null", "assets.hub=false", f"runs={tmp_path}")
     assert done.returncode == 2
