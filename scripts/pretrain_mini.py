@@ -1,7 +1,7 @@
 """Pre-train the miniature models that stand in for the paper's when neither a local folder nor the hub has them.
 
     python -m scripts.pretrain_mini --model roberta --bf16         # about a quarter of an hour on two CPU cores
-    python -m scripts.pretrain_mini --steps 50 --out /tmp/roberta  # a trial
+    python -m scripts.pretrain_mini --steps 50 --out trial/roberta  # a trial
 
 Writes a folder that `transformers` opens like any other checkpoint, and prints the loss and the accuracy on masked
 words of documents not trained on. The same seed, library versions and number of threads give the same weights.
