@@ -165,9 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder to write (default: experiments/mini/<model>)")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--bf16", action="store_true", help="autocast to bfloat16: three times as fast on a CPU with AMX"
-    )
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
     args = parser.parse_args()
     out = args.out or HOME / args.model
     metrics = pretrain(args.model, out, args.steps, args.seed, args.bf16)

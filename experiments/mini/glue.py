@@ -1,7 +1,7 @@
 """The six GLUE tasks of the paper in the miniature world, with the columns and the labels GLUE has on the hub.
 
 A wrong partner of a pair is as good a sentence as the right one: only the two together tell. Synonyms, voice and order
-are drawn anew for each sentence, so no count of common words decides either.
+are drawn anew for each sentence, so that a count of common words helps but does not decide.
 """
 
 from collections.abc import Callable
