@@ -6,24 +6,32 @@
     fourierft.save(model, "adapter/")   # 4 n bytes a layer; loads in PEFT too
     fourierft.load(model, "adapter/")   # into a plain or an adapted model, from a file of this library or of PEFT
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) takes it back, bit for bit
+    fourierft.use(model, memory="keep") # how the layers compute; the library's own choice needs no such line
 
-The paper's definition stands in `reference.py`, the fast exact forms in `spectral.py`, the layer in `linear.py`.
+The paper's definition stands in `reference.py`. The fast exact forms of it are `spectral.py`, `parity.py`, `tokens.py`
+and `kernel.py`; `choice.py` says which is run when, `function.py` makes one differentiable function of them, and
+`linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT.
 """
 
+from .choice import Algorithm
 from .config import FourierConfig
 from .entries import sample_entries
 from .errors import FourierError
+from .function import fourier_linear
 from .io import load, save
-from .linear import FourierLinear, fourier_linear
-from .model import Count, adapt, count, delta_weights, fourier_layers, merge, unmerge
+from .linear import FourierLinear
+from .model import Count, adapt, count, delta_weights, fourier_layers, merge, unmerge, use
+from .quantized import QuantizedFourierLinear
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Algorithm",
     "Count",
     "FourierConfig",
     "FourierError",
     "FourierLinear",
+    "QuantizedFourierLinear",
     "adapt",
     "count",
     "delta_weights",
@@ -34,4 +42,5 @@ __all__ = [
     "sample_entries",
     "save",
     "unmerge",
+    "use",
 ]

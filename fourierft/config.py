@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from .errors import FourierError
 
+# A fused projection is q, k and v one below the other, each as high as the input is wide.
+PARTS = ("q", "k", "v")
+
 
 @dataclass(frozen=True)
 class FourierConfig:
@@ -16,13 +19,14 @@ class FourierConfig:
         scale / (out * in) in mind.
     targets: names of the modules to adapt. A module is meant by a name that equals its path or ends it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
+        A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.
     head: names, by the same suffix rule, of modules that stay trainable and are saved in full (PEFT: modules_to_save).
         What is inside a head is not adapted.
     entry_seed: seed of the entries' positions. 2024 is the paper's, 777 is PEFT's default.
     init: "normal", c ~ N(0, 1), the paper's: delta_W is not zero at the start; or "zeros".
     band: None, or (center, width) in bins: draw the entries from the Gaussian band-pass of Equation 5.
     shared_entries: True, the paper's: matrices of one shape share their entries. False: the k-th adapted module, in the
-        order of the model, draws with entry_seed + k.
+        order of the model, draws with entry_seed + k (parts of one module share theirs).
     task_type, base_model: recorded in adapter_config.json for PEFT; nothing here reads them.
     """
 
@@ -56,6 +60,11 @@ class FourierConfig:
                 self._refuse("targets", f"a valid regular expression ({error}) or a tuple of module names")
         if not self.targets or not (isinstance(self.targets, str) or _are_names(self.targets)):
             self._refuse("targets", 'a tuple of module names, e.g. ("query", "value"), or a regular expression')
+        if not isinstance(self.targets, str):
+            for target in self.targets:
+                name, parts = split_target(target)
+                if not name or target.count(":") > 1 or (":" in target and not parts):
+                    self._refuse("targets", 'names, or names with parts in the order q, k, v, e.g. "c_attn:q,v"')
         if not _are_names(self.head):
             self._refuse("head", 'a tuple of module names, e.g. ("classifier",), or () for none')
         if self.init not in ("normal", "zeros"):
@@ -73,6 +82,13 @@ class FourierConfig:
 
     def _refuse(self, field: str, remedy: str) -> None:
         raise FourierError(f"FourierConfig: {field}={getattr(self, field)!r} is not possible: give {remedy}") from None
+
+
+def split_target(target: str) -> tuple[str, tuple[str, ...]]:
+    """("c_attn", ("q", "v")) of "c_attn:q,v". No parts of a plain name, nor of what is no selection of q, k, v."""
+    name, _, listed = target.partition(":")
+    parts = tuple(part for part in PARTS if part in listed.split(","))
+    return name, parts if ",".join(parts) == listed else ()
 
 
 def _is_int(value: object) -> bool:

@@ -1,8 +1,8 @@
 """An adapter on disk, in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
-What is saved here loads in PEFT and the other way round, trained head included. What PEFT has no words for, a band or
-entries that are not shared, is saved under a type that PEFT refuses by name, rather than as an adapter it would
-misread.
+What is saved here loads in PEFT and the other way round, trained head included. What PEFT has no words for, a band,
+entries that are not shared, or parts of a fused projection, is saved under a type that PEFT refuses by name, rather
+than as an adapter it would misread.
 """
 
 import json
@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from .config import FourierConfig
+from .config import FourierConfig, split_target
 from .errors import FourierError
-from .model import adapted_layers, fourier_layers, insert, means, select, select_heads
+from .model import adapted_layers, fourier_layers, insert
+from .targets import means, parts_of, select, select_heads
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -44,18 +45,19 @@ def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
     layers = adapted_layers(model)
     config: FourierConfig = model.fourierft_config
     extended = {field: getattr(config, field) for field, plain in EXTRAS.items() if getattr(config, field) != plain}
-    if peft and extended:
-        named = ", ".join(f"{field}={value!r}" for field, value in extended.items())
+    parts = {"targets": config.targets} if any(layer.parts for layer in layers.values()) else {}
+    if peft and (extended or parts):
+        named = ", ".join(f"{field}={value!r}" for field, value in (extended | parts).items())
         raise FourierError(f"PEFT cannot express {named}: save without peft=True, for fourierft.load alone")
     document = {
-        "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
+        "peft_type": EXTENDED_TYPE if extended or parts else PEFT_TYPE,
         "n_frequency": config.n,
         "scaling": config.scale,
         "random_loc_seed": config.entry_seed,
         "target_modules": config.targets if isinstance(config.targets, str) else list(config.targets),
         "modules_to_save": list(config.head) or None,
         "init_weights": config.init == "zeros",
-        "fan_in_fan_out": any(layer.fan_in_fan_out for layer in layers.values()),
+        "fan_in_fan_out": any(getattr(layer, "fan_in_fan_out", False) for layer in layers.values()),
         "task_type": config.task_type,
         "base_model_name_or_path": config.base_model,
         "inference_mode": True,
@@ -97,7 +99,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     else:
         layers, heads = select(model, config)
     shapes = {key: tuple(tensor.shape) for key, tensor in _tensors({}, heads).items()}
-    shapes |= {_spectrum_key(module): (config.n,) for module in layers}
+    parts = {path: len(parts_of(config, path)) for path in layers}
+    shapes |= {_spectrum_key(path): (k, config.n) if k else (config.n,) for path, k in parts.items()}
     _check_tensors(tensors, shapes, folder / WEIGHTS_FILE)
 
     # Nothing below can fail.
@@ -188,7 +191,7 @@ def _config(document: dict, model: nn.Module, tensors: dict[str, Tensor], file: 
         and any(key.startswith(f"{PREFIX}{path}.") for key in tensors)
     ]
     if isinstance(targets, list):
-        targets = tuple(name for name in targets if any(means(name, path) for path in paths)) or tuple(targets)
+        targets = tuple(t for t in targets if any(means(split_target(t)[0], path) for path in paths)) or tuple(targets)
     try:
         return FourierConfig(
             n=document["n_frequency"],

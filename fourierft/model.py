@@ -1,18 +1,20 @@
-"""Adapt a model: find the layers a configuration means, replace them, merge them, count what is trained."""
+"""Adapt a model: replace the layers a configuration means, say how they compute, merge them, count what is trained."""
 
 import math
 import warnings
-from dataclasses import dataclass
-from difflib import get_close_matches
-from re import fullmatch
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
+from .choice import Algorithm
 from .config import FourierConfig
-from .entries import check_n
 from .errors import FourierError
-from .linear import LOW_PRECISION, FourierLinear, layer_shape
+from .layer import FourierLayer
+from .linear import FourierLinear
+from .products import LOW_PRECISION
+from .quantized import QuantizedFourierLinear, quantized_shape
+from .targets import parts_of, select
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Count:
 
 
 def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
-    """Freezes the model, but for `config.head`, and turns every layer that `config.targets` means into a FourierLinear.
+    """Freezes the model, but for `config.head`, and turns every layer that `config.targets` means into a FourierLinear
+    (QuantizedFourierLinear, of a layer of bitsandbytes).
 
     The parameters of the layers keep their names. The coefficients come from the global torch generator, in the order
     of the model. Returns the same model, which keeps the configuration as `model.fourierft_config`.
@@ -45,17 +48,35 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
     return model
 
 
-def fourier_layers(model: nn.Module) -> dict[str, FourierLinear]:
+def fourier_layers(model: nn.Module) -> dict[str, FourierLayer]:
     """The adapted layers by their path in the model, in its order."""
-    return {path: module for path, module in model.named_modules() if isinstance(module, FourierLinear)}
+    return {path: module for path, module in model.named_modules() if isinstance(module, FourierLayer)}
 
 
-def adapted_layers(model: nn.Module) -> dict[str, FourierLinear]:
+def adapted_layers(model: nn.Module) -> dict[str, FourierLayer]:
     """`fourier_layers` of a model that has some. Raises FourierError of any other."""
     layers = fourier_layers(model)
     if not layers:
         raise FourierError(f"this {type(model).__name__} has no FourierFT layer: call fourierft.adapt or .load")
     return layers
+
+
+def use(model: nn.Module, **settings) -> nn.Module:
+    """Sets how the adapted layers compute: fields of `Algorithm`, those not given stay as they are.
+
+        fourierft.use(model, memory="keep")
+        fourierft.use(model, forward="branch", gradient="tokens")
+
+    Returns the model. Raises FourierError for an unknown field or value.
+    """
+    known = [field.name for field in fields(Algorithm)]
+    for name in settings:
+        if name not in known:
+            raise FourierError(f"use: {name!r} is no setting: choose from {', '.join(known)}")
+    algorithms = {layer: replace(layer.algorithm, **settings) for layer in adapted_layers(model).values()}
+    for layer, algorithm in algorithms.items():
+        layer.algorithm = algorithm
+    return model
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -94,8 +115,12 @@ def unmerge(model: nn.Module) -> nn.Module:
 
 
 def delta_weights(model: nn.Module) -> dict[str, Tensor]:
-    """delta_W of every adapted layer by its path: (out, in), float32, detached."""
-    return {path: layer.delta_weight().float() for path, layer in adapted_layers(model).items()}
+    """delta_W, (out, in) float32, of every adapted matrix by its path; `path:part` is that of a part. Detached."""
+    return {
+        f"{path}:{part}" if part else path: delta.float()
+        for path, layer in adapted_layers(model).items()
+        for part, delta in layer.delta_weights().items()
+    }
 
 
 def count(model: nn.Module) -> Count:
@@ -105,64 +130,28 @@ def count(model: nn.Module) -> Count:
     return Count(
         adapter=sum(p.numel() for p in adapter),
         head=sum(p.numel() for p in head),
-        total=sum(p.numel() for p in model.parameters()),
+        total=sum(map(_numel, model.parameters())),
     )
 
 
-def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-    """The layers to adapt and the head modules, by path. Raises what `adapt` raises; changes nothing."""
-    if fourier_layers(model):
-        raise FourierError("the model is adapted already: start from the plain model, or fourierft.load into this one")
-    heads = select_heads(model, config.head)
-    candidates = {
-        path: module
-        for path, module in model.named_modules()
-        if path and not any(path == head or path.startswith(head + ".") for head in heads)
-    }
-    linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if layer_shape(module)}
-    if isinstance(config.targets, str):
-        layers = {path: module for path, module in candidates.items() if fullmatch(config.targets, path)}
-        if not layers:
-            raise FourierError(
-                f"targets={config.targets!r} matches no module's whole path; linear layers end in: {_listed(linear)}"
-            )
-    else:
-        for target in config.targets:
-            if not any(means(target, path) for path in candidates):
-                _refuse_name("targets", target, candidates, f"; linear layers end in: {_listed(linear)}")
-        layers = {path: m for path, m in candidates.items() if any(means(target, path) for target in config.targets)}
-    for path, module in layers.items():
-        shape = layer_shape(module)
-        if shape is None:
-            raise FourierError(
-                f"targets={config.targets!r} matches {path}, a {type(module).__name__}, but only nn.Linear and Conv1D "
-                "can be adapted: choose a name that ends in such a layer"
-            )
-        try:
-            check_n(shape, config.n, config.band)
-        except FourierError as error:
-            raise FourierError(f"{path}: {error}") from None
-    return layers, heads
-
-
-def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
-    """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
-    modules = {path: module for path, module in model.named_modules() if path}
-    for name in names:
-        if not any(means(name, path) for path in modules):
-            _refuse_name("head", name, modules)
-    return {path: module for path, module in modules.items() if any(means(name, path) for name in names)}
+def _numel(parameter: nn.Parameter) -> int:
+    quantized = getattr(parameter, "quant_state", None)  # 4 bits: the stored tensor packs two numbers into one
+    return parameter.numel() if quantized is None else quantized.shape.numel()
 
 
 def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module], heads: dict[str, nn.Module]) -> None:
-    """Replaces the layers, wherever they stand, by FourierLinear with zero coefficients; freezes all but the heads."""
+    """Replaces the layers, wherever they stand, by adapted ones with zero coefficients; freezes all but the heads."""
     model.requires_grad_(False)
     for head in heads.values():
         head.requires_grad_(True)
     replacement = {}
-    for k, layer in enumerate(layers.values()):
+    for k, (path, layer) in enumerate(layers.items()):
         seed = config.entry_seed if config.shared_entries else config.entry_seed + k
-        replacement[layer] = FourierLinear(layer, config.n, config.scale, seed, config.band)
+        settings = config.n, config.scale, seed, config.band
+        if quantized_shape(layer):
+            replacement[layer] = QuantizedFourierLinear(layer, *settings)
+        else:
+            replacement[layer] = FourierLinear(layer, *settings, parts=parts_of(config, path))
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:
@@ -170,29 +159,13 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
     model.fourierft_config = config
 
 
-def means(name: str, path: str) -> bool:
-    """PEFT's rule for module names: `name` is the whole path or its end after a dot."""
-    return path == name or path.endswith("." + name)
-
-
-def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str = "") -> None:
-    ends = {path.rsplit(".", 1)[-1] for path in modules}
-    near = get_close_matches(name, sorted(ends) + sorted(modules), n=3, cutoff=0.5)
-    hint = f", the nearest are {_listed(near)}" if near else ""
-    raise FourierError(f"{field}: {name!r} matches no module{hint}{more}")
-
-
-def _listed(names) -> str:
-    return ", ".join(sorted(names)) or "none"
-
-
-def _warn_if_large(layers: dict[str, FourierLinear]) -> None:
+def _warn_if_large(layers: dict[str, FourierLayer]) -> None:
     """delta_W starts with standard deviation scale sqrt(n / 2) / (out in); as large as W, it drowns what W knows."""
     ratios = {}
     for path, layer in layers.items():
-        if layer.weight.is_meta:
+        if not isinstance(layer, FourierLinear) or layer.weight.is_meta:
             continue
-        delta = layer.scale * math.sqrt(layer.n / 2) / (layer.out_features * layer.in_features)
+        delta = layer.scale * math.sqrt(layer.n / 2) / math.prod(layer.matrix_shape)
         weight = float(torch.std(layer.weight.detach().float()))
         if weight > 0:
             ratios[path] = delta / weight, delta, weight

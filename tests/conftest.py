@@ -3,15 +3,19 @@
 import os
 from pathlib import Path
 
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a network
+os.environ["WANDB_MODE"] = "offline"
+# Without a GPU the kernels run in Triton's interpreter. Triton reads this when it is imported: it has to come first.
+os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
+
 import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config import Config, parse
 
 ROOT = Path(__file__).resolve().parents[1]
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a network
-os.environ["WANDB_MODE"] = "offline"
 
 
 @pytest.fixture(scope="session", autouse=True)

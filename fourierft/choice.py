@@ -1,0 +1,95 @@
+"""Which of the exact algorithms a layer runs: a small rule by shape, tokens, type and device, and any of them by force.
+
+All compute the same numbers to rounding. The rule compares what each has to go through, T tokens at a time:
+
+    forward     "fft", "kernel"    d1 d2 numbers are transformed to form W + delta_W (on a GPU by a Triton kernel)
+                "branch"           T (d1 + d2 + n) are, to add x delta_W^T to x W^T
+    gradient    "product"          T d1 d2 multiply-adds for G = g^T x, and d1 d2 numbers are transformed
+                "parity"           half the multiply-adds, and a pass over T (d1 + d2) numbers to split them
+                "tokens"           T (d1 + d2 + n) numbers are transformed; no d1 x d2 matrix is formed
+
+A transform takes as long for a number as a matrix product for MULTIPLY_ADDS of its own: measured by `scripts/bench.py`
+on a CPU; the figure for a GPU is an estimate from its memory bandwidth.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+
+from .entries import Shape
+from .errors import FourierError
+
+MULTIPLY_ADDS = {"cpu": 256, "cuda": 4096}
+FORWARD = ("fft", "kernel", "branch")
+GRADIENT = ("product", "parity", "tokens")
+MEMORY = ("recompute", "keep")
+SAVED = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How a layer computes. Raises FourierError, naming the field, for a value that is not one of those listed.
+
+    forward, gradient: one of the algorithms above, or None for the rule's choice. The backward pass of the forward
+    product is of the form of `forward`.
+    memory: "recompute" saves the input alone and forms delta_W again for the backward pass; "keep" saves what the
+    forward pass formed (out x in numbers a layer; nothing with "branch").
+    saved_dtype: None, or torch.bfloat16 or float16 to round the saved input to: half the memory of a float32 one, and
+    an error of that rounding (2e-3) in the gradient of the coefficients, nowhere else.
+    """
+
+    forward: str | None = None
+    gradient: str | None = None
+    memory: str = "recompute"
+    saved_dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "forward": (None, *FORWARD),
+            "gradient": (None, *GRADIENT),
+            "memory": MEMORY,
+            "saved_dtype": (None, *SAVED),
+        }
+        for field, values in allowed.items():
+            if getattr(self, field) not in values:
+                listed = ", ".join(map(repr, values))
+                raise FourierError(f"{field}={getattr(self, field)!r} is not an algorithm: choose one of {listed}")
+
+    def resolve(self, shape: Shape, n: int, tokens: int, dtype: torch.dtype, device: torch.device) -> "Algorithm":
+        """The same with no None in `forward` and `gradient`: what this many tokens are run by.
+
+        shape: (out, in); dtype: of the coefficients, float32 or float64. Raises FourierError if the Triton kernel is
+        forced where it cannot run.
+        """
+        if self.forward == "kernel" and not kernel_runs(dtype, device):
+            raise FourierError(
+                f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a GPU and float32 "
+                "coefficients; choose 'fft', 'branch' or None"
+            )
+        elements, each = shape[0] * shape[1], sum(shape) + n
+        forward, gradient = self.forward, self.gradient
+        if forward is None:
+            merged = "kernel" if device.type == "cuda" and kernel_runs(dtype, device) else "fft"
+            forward = "branch" if tokens * each < elements else merged
+        if gradient is None:
+            halved = tokens * elements / (2 * MULTIPLY_ADDS.get(device.type, 256)) + elements
+            gradient = "tokens" if tokens * each < halved else "product"
+        return replace(self, forward=forward, gradient=gradient)
+
+
+def kernel_runs(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the Triton kernel can form delta_W: on a CUDA device, or anywhere in Triton's interpreter."""
+    return dtype == torch.float32 and _has_triton() and (device.type == "cuda" or _interprets())
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _interprets() -> bool:
+    import triton
+
+    return triton.knobs.runtime.interpret

@@ -1,0 +1,118 @@
+"""y = x (W + delta_W)^T + b with a frozen W, and a backward pass that keeps next to nothing.
+
+For the backward pass a layer saves its input x and its n coefficients, nothing else of its own: delta_W costs a
+fraction of one matrix product and is made again. x is saved only if something needs G = g^T x, and the frozen weight is
+referred to only if x needs a gradient.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.weak import TensorWeakRef
+
+from .choice import Algorithm
+from .errors import FourierError
+from .plan import Plan
+from .products import coefficient_grad, form, times, wide_product
+
+
+def fourier_linear(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    spectrum: Tensor,
+    plan: Plan,
+    scale: float,
+    algorithm: Algorithm = Algorithm(),  # noqa: B008 (immutable)
+    read: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Equation 4: y = x (W + delta_W)^T + b, or, of no weight, the change x delta_W^T alone.
+
+    x: (..., in), weight: (out, in), bias: (out,) or None, all of one dtype unless autocast is active; spectrum: (n,)
+    coefficients, float32 or float64; plan: their entries, on the device of x. `read` turns a weight stored in another
+    form (quantised) into an (out, in) one of the dtype of x, in both passes, so that no dense copy is kept.
+    Returns (..., out) in the dtype of x or of autocast; the change alone in that of the coefficients. Differentiable
+    once in x, weight, bias and spectrum. Raises FourierError if x and weight differ in dtype.
+    """
+    device, dtype = x.device.type, x.dtype
+    if torch.is_autocast_enabled(device) and dtype != torch.float64:  # autocast leaves float64 alone
+        dtype = torch.get_autocast_dtype(device)
+    elif weight is not None and read is None and dtype != weight.dtype:
+        raise FourierError(f"the input is {dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
+    tokens = x.numel() // max(1, x.shape[-1])
+    algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
+    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype, read)
+
+
+class _FourierProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, spectrum, plan, scale, algorithm, dtype, read):
+        needs_x, needs_weight, _, needs_spectrum = ctx.needs_input_grad[:4]
+        narrow, saved = _cast(x, dtype), None
+        if needs_weight or needs_spectrum:
+            rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
+            saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
+        dense = _dense(weight, dtype, read)
+        formed = form(spectrum, plan, scale, dense, algorithm, dtype)
+        y = times(narrow.reshape(-1, x.shape[-1]), dense, formed, spectrum, plan, scale, bias)
+        ctx.save_for_backward(
+            saved,
+            weight if needs_x else None,
+            spectrum if needs_x else None,
+            formed if needs_x and algorithm.memory == "keep" else None,
+        )
+        ctx.plan, ctx.scale, ctx.algorithm, ctx.dtype, ctx.read = plan, scale, algorithm, dtype, read
+        ctx.x_dtype, ctx.wide = x.dtype, spectrum.dtype
+        # As nn.Linear's, no view: autograd would refuse to have a view changed in place, by ReLU(inplace=True) or +=.
+        return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], plan.shape[0]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        x, weight, spectrum, formed = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, needs_spectrum = ctx.needs_input_grad[:4]
+        grad_x = grad_weight = grad_bias = grad_spectrum = None
+        plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
+        rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
+        with torch.autocast(g.device.type, enabled=False):  # a backward inside autocast would narrow G
+            if needs_x:
+                dense = _dense(weight, ctx.dtype, ctx.read)
+                if formed is None:
+                    formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
+                grad_x = times(rows, dense, formed, spectrum, plan, scale, adjoint=True)
+                grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
+            if needs_weight or needs_spectrum:
+                inputs = x.reshape(-1, x.shape[-1]).to(ctx.dtype)
+            if needs_weight:
+                grad_weight = wide_product(rows.t(), inputs)
+            if needs_spectrum:
+                grad_spectrum = coefficient_grad(inputs, rows, plan, scale, algorithm, ctx.wide)
+            if needs_bias:
+                grad_bias = rows.sum(0)
+        return grad_x, grad_weight, grad_bias, grad_spectrum, None, None, None, None, None
+
+
+def _dense(weight: Tensor | None, dtype: torch.dtype, read: Callable[[Tensor], Tensor] | None) -> Tensor | None:
+    if weight is None:
+        return None
+    return (weight if read is None else read(weight)).to(dtype)
+
+
+# The last tensor that was cast, its version then, and the result; all weakly, so that nothing is kept alive.
+_last_cast: tuple[TensorWeakRef, int, TensorWeakRef] | None = None
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in `dtype`. Layers that read the same x in a row, a query and a value, get, and save, one tensor."""
+    global _last_cast
+    if torch.compiler.is_compiling() or x.dtype == dtype or x.is_inference():  # it cannot trace the last question
+        return x.to(dtype)
+    if _last_cast is not None:
+        source, version, result = _last_cast[0](), _last_cast[1], _last_cast[2]()
+        if source is x and x._version == version and result is not None and result.dtype == dtype:
+            return result
+    result = x.to(dtype)
+    _last_cast = TensorWeakRef(x), x._version, TensorWeakRef(result)
+    return result

@@ -1,0 +1,74 @@
+"""Where the coefficients stand, as the index tables that every fast form of delta_W reads.
+
+delta_W is a sum of cosines (`reference.py`, with s = scale / (d1 d2), d1 = out, d2 = in):
+
+    delta_W[p, q] = s sum_k c_k cos(2 pi (u_k p / d1 + v_k q / d2))
+
+A cosine is even, so every frequency can be folded to at most half its period, if the sign between the two is kept:
+
+    delta_W[p, q] = s sum_k c_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .entries import Band, Shape, sample_entries
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The folded entries of one (out, in) matrix, n of them, on one device; 36 bytes an entry.
+
+    u, v: (n,) int64, folded frequencies along the rows and the columns of delta_W. sign: (n,) float32, 1 or -1.
+    u_share, v_share: (n,) float32, how much of an entry a half spectrum over u, or over v, holds: 1 at the frequency 0
+    and at half an even length, which are their own mirrors; 1/2 elsewhere, where the inverse transform counts twice.
+    slots: (n,) int64, the place of an entry in the half spectrum (d2 // 2 + 1, d1), flattened: row v, and in it the
+    column -sign u, for the sign of the forward transform.
+    """
+
+    shape: Shape
+    u: Tensor
+    v: Tensor
+    sign: Tensor
+    u_share: Tensor
+    v_share: Tensor
+    slots: Tensor
+    source: tuple  # the arguments of `make_plan`, or the joined plans
+
+    @property
+    def n(self) -> int:
+        return len(self.u)
+
+    def __reduce__(self):  # copies and pickles of a layer ask again, and share what is there
+        return (join_plans if isinstance(self.source[0], Plan) else make_plan), self.source
+
+
+@cache
+def make_plan(shape: Shape, n: int, seed: int, band: Band | None, device: torch.device) -> Plan:
+    """The plan of `sample_entries(shape, n, seed, band)` on a device; one for all who ask for the same."""
+    with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
+        (u, v), (d1, d2) = sample_entries(shape, n, seed, band), shape
+        fold_u, fold_v = 2 * u > d1, 2 * v > d2
+        u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
+        sign = torch.where(fold_u == fold_v, 1.0, -1.0)
+        slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
+        tables = u, v, sign, _share(u, d1), _share(v, d2), slots
+        return Plan(shape, *(table.to(device) for table in tables), source=(shape, n, seed, band, device))
+
+
+@cache
+def join_plans(*plans: Plan) -> Plan:
+    """The entries of several plans of one shape in one: the plan of the sum of their changes.
+
+    It goes with the concatenation of their coefficients.
+    """
+    tables = ("u", "v", "sign", "u_share", "v_share", "slots")
+    joined = {name: torch.cat([getattr(plan, name) for plan in plans]) for name in tables}
+    return Plan(plans[0].shape, **joined, source=plans)
+
+
+def _share(frequency: Tensor, length: int) -> Tensor:
+    return torch.where((frequency == 0) | (2 * frequency == length), 1.0, 0.5)

@@ -1,0 +1,87 @@
+"""Rows times W + delta_W, and the gradient of the coefficients, by the algorithm that was chosen, in any precision.
+
+Coefficients, delta_W and G are float32, or float64 in a float64 model; no transform ever sees a narrower number. In
+bfloat16 and float16 the sum W + delta_W would lose delta_W to the rounding of W, and x W^T + x delta_W^T to that of the
+output. There one product of twice the inner length, [x x] [W delta_W]^T, adds the two up before it rounds, or the
+branch is added to a float32 product.
+"""
+
+import torch
+from torch import Tensor
+
+from . import parity, spectral, tokens
+from .choice import Algorithm
+from .plan import Plan
+
+LOW_PRECISION = (torch.bfloat16, torch.float16)
+
+
+def form(c: Tensor, plan: Plan, scale: float, weight: Tensor | None, algorithm: Algorithm, dtype: torch.dtype):
+    """What the merged products take besides the weight: W + delta_W, in low precision (and of no weight) delta_W alone.
+
+    weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the branch, which forms nothing.
+    """
+    if algorithm.forward == "branch":
+        return None
+    base = None if dtype in LOW_PRECISION else weight
+    if algorithm.forward == "kernel":
+        from .kernel import delta_weight
+
+        return delta_weight(c, plan, scale, base, dtype)
+    return spectral.delta_weight(c, plan, scale, base).to(dtype)
+
+
+def times(
+    rows: Tensor,
+    weight: Tensor | None,
+    formed: Tensor | None,
+    c: Tensor,
+    plan: Plan,
+    scale: float,
+    bias: Tensor | None = None,
+    adjoint: bool = False,
+) -> Tensor:
+    """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`. rows: (T, in or out).
+
+    Returns (T, out or in) in the dtype of the rows; of no weight the change alone, in at least float32.
+    """
+
+    def turned(matrix: Tensor) -> Tensor:
+        return matrix if adjoint else matrix.t()
+
+    if formed is None:  # the branch
+        if weight is None:
+            y = torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=c.dtype, device=rows.device)
+        else:
+            y = wide_product(rows, turned(weight))
+        if bias is not None:
+            y.add_(bias)
+        tokens.add_change_(y, rows, c, plan, scale, adjoint)
+        return y if weight is None else y.to(rows.dtype)
+    if weight is None:
+        return wide_product(rows, turned(formed))
+    if rows.dtype in LOW_PRECISION:
+        rows, formed = torch.cat([rows, rows], dim=1), torch.cat([weight, formed], dim=0 if adjoint else 1)
+    if bias is None:
+        return rows @ turned(formed)
+    return torch.addmm(bias.to(rows.dtype), rows, turned(formed))
+
+
+def coefficient_grad(
+    x: Tensor, g: Tensor, plan: Plan, scale: float, algorithm: Algorithm, dtype: torch.dtype
+) -> Tensor:
+    """dL/dc from the rows x: (T, in) and g = dL/dy: (T, out). Returns (n,) in `dtype`, float32 or float64."""
+    if algorithm.gradient == "tokens":
+        return tokens.coefficient_grad(x, g, plan, scale, dtype)
+    if algorithm.gradient == "parity":
+        return parity.coefficient_grad(x.to(dtype), g.to(dtype), plan, scale)
+    return spectral.coefficient_grad(wide_product(g.t(), x), plan, scale)
+
+
+def wide_product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b with a result of at least float32, whatever the operands' dtype."""
+    if a.dtype not in LOW_PRECISION:
+        return a @ b
+    if a.is_cuda:  # tensor cores take the narrow operands and give the wide result
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return a.float() @ b.float()

@@ -1,0 +1,63 @@
+"""The FourierFT layer over a weight that bitsandbytes keeps in 8 or 4 bits: the weight stays, delta_W is exact.
+
+In 4 bits bitsandbytes turns the weight into a dense one for every product, and so does this layer: W and delta_W then
+meet in one product, as over a dense weight. In 8 bits its own product stays, which rounds the inputs too: the change is
+added to it in float32. (float16 is the grid of its results, whatever the model's type.)
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from .entries import Band, Shape
+from .errors import FourierError
+from .function import fourier_linear
+from .layer import FourierLayer
+
+
+def quantized_shape(base: nn.Module) -> Shape | None:
+    """(out, in) of bitsandbytes' Linear4bit or Linear8bitLt; None of any other layer."""
+    ours = type(base).__module__.split(".")[0] == "bitsandbytes" and type(base).__name__ in (
+        "Linear4bit",
+        "Linear8bitLt",
+    )
+    return (base.out_features, base.in_features) if ours else None
+
+
+class QuantizedFourierLinear(FourierLayer):
+    """A bitsandbytes linear layer with a FourierFT adapter; the layer is kept whole as `base_layer`.
+
+    x may be of any floating dtype; the output has it too. Cannot be merged: the sum would have to be rounded to 8 or 4
+    bits. Raises FourierError for another layer, and for what `FourierLayer` refuses.
+    """
+
+    def __init__(self, base: nn.Module, n: int, scale: float, entry_seed: int = 2024, band: Band | None = None) -> None:
+        shape = quantized_shape(base)
+        if shape is None:
+            raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
+        # Not the weight: that may be uint8, and on the CPU until the model is moved and it is quantised.
+        super().__init__(shape, n, scale, entry_seed, band, (), like=base.weight)
+        self.base_layer = base
+        self.train(base.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., in). Returns (..., out) in the dtype of x."""
+        base, adapter = self.base_layer, (self.fourierft_spectrum, self.plan, self.scale, self.algorithm)
+        if type(base).__name__ == "Linear8bitLt":
+            return (base(x.float()) + fourier_linear(x, None, None, *adapter)).to(x.dtype)
+        from bitsandbytes.functional import dequantize_4bit
+
+        if base.weight.quant_state is None:
+            raise FourierError("the Linear4bit is not quantised yet: move the model to its device first")
+        read = partial(dequantize_4bit, quant_state=base.weight.quant_state)
+        return fourier_linear(x.to(base.compute_dtype or x.dtype), base.weight, base.bias, *adapter, read).to(x.dtype)
+
+    def merged_weight(self) -> tuple[Tensor, float]:
+        """Raises FourierError: always."""
+        raise FourierError(
+            f"delta_W cannot be merged into a {type(self.base_layer).__name__}: load the model unquantised, "
+            "fourierft.load the adapter into it, and merge there"
+        )
+
+    def unmerge(self) -> None:
+        """Does nothing: this layer is never merged."""

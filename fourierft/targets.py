@@ -1,0 +1,95 @@
+"""Which modules of a model a configuration means: names to adapt, parts of fused projections, heads."""
+
+from difflib import get_close_matches
+from re import fullmatch
+
+from torch import nn
+
+from .config import FourierConfig, split_target
+from .entries import check_n
+from .errors import FourierError
+from .layer import FourierLayer, check_parts, matrix_shape
+from .linear import layer_shape
+from .quantized import quantized_shape
+
+
+def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """The layers to adapt and the head modules, by path. Raises what `adapt` raises; changes nothing."""
+    if any(isinstance(module, FourierLayer) for module in model.modules()):
+        raise FourierError("the model is adapted already: start from the plain model, or fourierft.load into this one")
+    heads = select_heads(model, config.head)
+    candidates = {
+        path: module
+        for path, module in model.named_modules()
+        if path and not any(path == head or path.startswith(head + ".") for head in heads)
+    }
+    linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if _shape(module)}
+    if isinstance(config.targets, str):
+        layers = {path: module for path, module in candidates.items() if fullmatch(config.targets, path)}
+        if not layers:
+            raise FourierError(
+                f"targets={config.targets!r} matches no module's whole path; linear layers end in: {_listed(linear)}"
+            )
+    else:
+        names = [split_target(target)[0] for target in config.targets]
+        for name in names:
+            if not any(means(name, path) for path in candidates):
+                _refuse_name("targets", name, candidates, f"; linear layers end in: {_listed(linear)}")
+        layers = {path: module for path, module in candidates.items() if any(means(name, path) for name in names)}
+    for path, module in layers.items():
+        shape, parts = _shape(module), parts_of(config, path)
+        if shape is None:
+            raise FourierError(
+                f"targets={config.targets!r} matches {path}, a {type(module).__name__}, but only nn.Linear, Conv1D and "
+                "bitsandbytes' linear layers can be adapted: choose a name that ends in such a layer"
+            )
+        try:
+            if parts and quantized_shape(module):
+                raise FourierError(f"parts of a {type(module).__name__} cannot be adapted: name the whole layer")
+            check_parts(shape, parts)
+            check_n(matrix_shape(shape, parts), config.n, config.band)
+        except FourierError as error:
+            raise FourierError(f"{path}: {error}") from None
+    return layers, heads
+
+
+def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
+    """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
+    modules = {path: module for path, module in model.named_modules() if path}
+    for name in names:
+        if not any(means(name, path) for path in modules):
+            _refuse_name("head", name, modules)
+    return {path: module for path, module in modules.items() if any(means(name, path) for name in names)}
+
+
+def parts_of(config: FourierConfig, path: str) -> tuple[str, ...]:
+    """The parts of the layer at this path that are adapted, in the order q, k, v; () for the whole layer.
+
+    Raises FourierError if two targets mean the layer and differ in its parts.
+    """
+    if isinstance(config.targets, str):
+        return ()
+    meant = {split_target(target)[1] for target in config.targets if means(split_target(target)[0], path)}
+    if len(meant) > 1:
+        raise FourierError(f"targets={config.targets!r} means {path} twice, with other parts: name it once")
+    return next(iter(meant), ())
+
+
+def means(name: str, path: str) -> bool:
+    """PEFT's rule for module names: `name` is the whole path or its end after a dot."""
+    return path == name or path.endswith("." + name)
+
+
+def _shape(module: nn.Module) -> tuple[int, int] | None:
+    return layer_shape(module) or quantized_shape(module)
+
+
+def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str = "") -> None:
+    ends = {path.rsplit(".", 1)[-1] for path in modules}
+    near = get_close_matches(name, sorted(ends) + sorted(modules), n=3, cutoff=0.5)
+    hint = f", the nearest are {_listed(near)}" if near else ""
+    raise FourierError(f"{field}: {name!r} matches no module{hint}{more}")
+
+
+def _listed(names) -> str:
+    return ", ".join(sorted(names)) or "none"

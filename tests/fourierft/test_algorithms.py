@@ -1,0 +1,315 @@
+"""Every algorithm computes the reference, over random shapes, entries, tokens and layouts; the rule picks by cost."""
+
+import copy
+import itertools
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import fourierft
+from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, parity, reference, spectral, tokens
+from fourierft.choice import MULTIPLY_ADDS
+from fourierft.entries import sample_entries
+from fourierft.plan import join_plans, make_plan
+
+CPU = torch.device("cpu")
+SCALE = 90.0
+
+
+@st.composite
+def problems(draw):
+    """(shape, n, seed, tokens): sizes odd and even, of 1 too; n up to every entry, so that mirrored ones collide."""
+    shape = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    n = draw(st.integers(1, shape[0] * shape[1]) | st.just(shape[0] * shape[1]))
+    return shape, n, draw(st.integers(0, 99)), draw(st.integers(0, 5))
+
+
+def random(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype)
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(problems())
+def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(problem):
+    shape, n, seed, rows = problem
+    plan, entries = make_plan(shape, n, seed, None, CPU), sample_entries(shape, n, seed)
+    c, weight = random(n).requires_grad_(), random(*shape)
+    x, g = random(rows, shape[1]), random(rows, shape[0])
+    delta = reference.delta_weight(c, entries, shape, SCALE)
+    (dc,) = torch.autograd.grad((x @ delta.t() * g).sum(), c)
+    c, delta = c.detach(), delta.detach()
+
+    close(spectral.delta_weight(c, plan, SCALE), delta)
+    close(spectral.delta_weight(c, plan, SCALE, weight), weight + delta)
+    close(spectral.delta_weight(c, plan, SCALE, weight.t().contiguous().t()), weight + delta)
+    close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
+    close(tokens.add_change_(x.clone(), g, c, plan, SCALE, adjoint=True), x + g @ delta)
+
+    close(spectral.coefficient_grad(g.t() @ x, plan, SCALE), dc)
+    close(parity.coefficient_grad(x, g, plan, SCALE), dc)
+    close(tokens.coefficient_grad(x, g, plan, SCALE, torch.float64), dc)
+
+
+def test_many_tokens_pass_in_chunks(monkeypatch):
+    monkeypatch.setattr(tokens, "CPU_TOKENS", 3)
+    plan, c, x, g = make_plan((8, 9), 30, 7, None, CPU), random(30), random(10, 9), random(10, 8)
+    delta = reference.delta_weight(c, sample_entries((8, 9), 30, 7), (8, 9), SCALE)
+    close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
+    close(tokens.coefficient_grad(x, g, plan, SCALE, torch.float64), spectral.coefficient_grad(g.t() @ x, plan, SCALE))
+
+
+@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+def test_float32_stays_within_its_rounding(gradient):
+    shape, n = (96, 80), 1000
+    plan, c, x, g = make_plan(shape, n, 7, None, CPU), random(n), random(64, 80), random(64, 96)
+    exact = spectral.coefficient_grad(g.t() @ x, plan, SCALE)
+    narrow = {
+        "product": lambda x, g: spectral.coefficient_grad(g.t() @ x, plan, SCALE),
+        "parity": lambda x, g: parity.coefficient_grad(x, g, plan, SCALE),
+        "tokens": lambda x, g: tokens.coefficient_grad(x, g, plan, SCALE, torch.float32),
+    }[gradient](x.float(), g.float())
+    assert narrow.dtype == torch.float32
+    assert (narrow - exact).norm() < 2e-6 * exact.norm()
+    change = tokens.add_change_(torch.zeros(64, 96), x.float(), c.float(), plan, SCALE)
+    exact = x @ spectral.delta_weight(c, plan, SCALE).t()
+    assert (change - exact).norm() < 2e-6 * exact.norm()
+
+
+def test_inputs_are_left_unchanged():
+    plan = make_plan((9, 8), 20, 7, None, CPU)
+    inputs = c, x, g, weight, grad = random(20), random(6, 8), random(6, 9), random(9, 8), random(9, 8)
+    before = [tensor.clone() for tensor in inputs]
+    spectral.delta_weight(c, plan, SCALE, weight), spectral.coefficient_grad(grad, plan, SCALE)
+    parity.coefficient_grad(x, g, plan, SCALE), tokens.coefficient_grad(x, g, plan, SCALE, torch.float64)
+    tokens.add_change_(random(6, 9), x, c, plan, SCALE)
+    assert all(map(torch.equal, inputs, before))
+
+
+def test_equal_arguments_share_one_plan():
+    assert make_plan((9, 8), 20, 7, None, CPU) is make_plan((9, 8), 20, 7, None, CPU)
+    assert make_plan((9, 8), 20, 7, None, CPU) is not make_plan((9, 8), 20, 8, None, CPU)
+
+
+def test_a_plan_first_made_in_inference_mode_serves_training():
+    with torch.inference_mode():
+        plan = make_plan((9, 8), 21, 7, None, CPU)
+    c = torch.randn(21, requires_grad=True)
+    spectral.delta_weight(c, plan, SCALE).sum().backward()
+    assert c.grad is not None
+
+
+def test_joined_plans_sum_their_changes():
+    first, second = make_plan((8, 9), 30, 7, None, CPU), make_plan((8, 9), 5, 8, None, CPU)
+    a, b = random(30), random(5)
+    together = spectral.delta_weight(torch.cat([a, b]), join_plans(first, second), SCALE)
+    close(together, spectral.delta_weight(a, first, SCALE) + spectral.delta_weight(b, second, SCALE))
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda plan: pickle.loads(pickle.dumps(plan))])
+def test_copies_of_a_plan_are_the_plan(again):
+    first, second = make_plan((8, 9), 30, 7, None, CPU), make_plan((8, 9), 5, 8, None, CPU)
+    assert again(first) is first
+    assert again(join_plans(first, second)) is join_plans(first, second)
+
+
+# The layer, by each of them -----------------------------------------------------------------------------------------
+
+ALGORITHMS = [
+    {"forward": forward, "gradient": gradient, "memory": memory}
+    for forward, gradient, memory in itertools.product(
+        ["fft", "branch"], ["product", "parity", "tokens"], ["recompute", "keep"]
+    )
+]
+
+
+def make(shape, n, dtype=torch.float64, **algorithm):
+    layer = FourierLinear(nn.Linear(shape[1], shape[0], dtype=dtype).requires_grad_(False), n, SCALE)
+    layer.reset_spectrum("normal")
+    layer.algorithm = Algorithm(**algorithm)
+    return layer
+
+
+def expected(layer, x):
+    entries = sample_entries((layer.out_features, layer.in_features), layer.n, layer.entry_seed)
+    return reference.forward(x, layer.weight, layer.bias, layer.fourierft_spectrum, entries, layer.scale)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: "-".join(a.values()))
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(problems(), st.sampled_from(["contiguous", "transposed", "strided", "expanded"]))
+def test_a_layer_equals_the_reference_by_every_algorithm_and_layout(algorithm, problem, layout):
+    shape, n, seed, rows = problem
+    torch.manual_seed(seed)
+    layer = make(shape, n, **algorithm)
+    x = {
+        "contiguous": lambda: random(2, rows, shape[1]),
+        "transposed": lambda: random(rows, 2, shape[1]).transpose(0, 1),
+        "strided": lambda: random(2, rows, 2 * shape[1])[..., ::2],
+        "expanded": lambda: random(1, rows, shape[1]).expand(2, -1, -1),
+    }[layout]()
+    g = random(shape[0], rows, 2).permute(2, 1, 0)
+    x.requires_grad_()
+    ours = torch.autograd.grad(layer(x), (x, layer.fourierft_spectrum), g)
+    exact = torch.autograd.grad(expected(layer, x), (x, layer.fourierft_spectrum), g)
+    close(layer(x), expected(layer, x))
+    close(ours[0], exact[0])
+    close(ours[1], exact[1])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: "-".join(a.values()))
+def test_gradcheck(algorithm):
+    layer = make((6, 5), 7, **algorithm)
+    x = random(4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, c: torch.func.functional_call(layer, {"fourierft_spectrum": c}, x), (x, layer.fourierft_spectrum)
+    )
+
+
+@pytest.mark.parametrize("forward", ["fft", "branch"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_without_a_weight_the_change_alone_comes_back_in_the_type_of_the_coefficients(forward, dtype):
+    plan = make_plan((24, 20), 50, 7, None, CPU)
+    c = random(50, dtype=torch.promote_types(dtype, torch.float32)).requires_grad_()
+    x = random(6, 20).to(dtype).requires_grad_()
+    change = fourier_linear(x, None, None, c, plan, SCALE, Algorithm(forward=forward))
+    delta = spectral.delta_weight(c.detach().double(), plan, SCALE)
+    tolerance = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2**-8}[dtype]
+    assert change.dtype == c.dtype
+    assert (change - x.double() @ delta.t()).norm() < tolerance * change.norm()
+    change.sum().backward()
+    assert x.grad.dtype == dtype and c.grad.dtype == c.dtype
+    assert (x.grad - torch.ones(6, 24).double() @ delta).norm() < tolerance * x.grad.norm()
+
+
+@pytest.mark.parametrize("forward", ["fft", "branch"])
+@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_is_rounded_once(forward, gradient, dtype):
+    layer = make((48, 40), 20, dtype, forward=forward, gradient=gradient)
+    x, g = torch.randn(2, 9, 40).to(dtype).requires_grad_(), torch.randn(2, 9, 48).to(dtype)
+    y = layer(x)
+    dx, dc = torch.autograd.grad(y, (x, layer.fourierft_spectrum), g)
+    wide = copy.deepcopy(layer).float()
+    wide_x = x.detach().float().requires_grad_()
+    exact = expected(wide, wide_x)
+    exact_dx, exact_dc = torch.autograd.grad(exact, (wide_x, wide.fourierft_spectrum), g.float())
+    assert y.dtype == dx.dtype == dtype and dc.dtype == torch.float32
+    low = 3 * torch.finfo(dtype).eps / 2
+    assert (y - exact).norm() < low * exact.norm() and (dx - exact_dx).norm() < low * exact_dx.norm()
+    assert (dc - exact_dc).norm() < 1e-5 * exact_dc.norm()
+
+
+# What is saved ------------------------------------------------------------------------------------------------------
+
+
+def saved_bytes(layer, x):
+    storages = {}
+
+    def pack(tensor):
+        storages[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x)
+    own = {p.data_ptr() for p in layer.parameters()}
+    return sum(size for pointer, size in storages.items() if pointer not in own)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keep_saves_what_was_formed_and_the_branch_nothing_more(dtype):
+    x = torch.randn(2, 9, 40).to(dtype).requires_grad_()
+    assert saved_bytes(make((48, 40), 20, dtype, forward="fft"), x) == x.nbytes
+    assert saved_bytes(make((48, 40), 20, dtype, forward="fft", memory="keep"), x) == x.nbytes + 48 * 40 * x.itemsize
+    assert saved_bytes(make((48, 40), 20, dtype, forward="branch", memory="keep"), x) == x.nbytes
+
+
+def test_the_first_layer_of_a_frozen_model_keeps_nothing_for_dx():
+    assert saved_bytes(make((48, 40), 20, torch.float32, memory="keep"), x := torch.randn(3, 40)) == x.nbytes
+
+
+@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+def test_a_narrow_saved_input_halves_the_memory_and_rounds_only_the_gradient_of_the_coefficients(gradient):
+    x, g = torch.randn(2, 64, 40, requires_grad=True), torch.randn(2, 64, 48)
+    plain = make((48, 40), 20, torch.float32, gradient=gradient)
+    narrow = copy.deepcopy(plain)
+    narrow.algorithm = Algorithm(gradient=gradient, saved_dtype=torch.bfloat16)
+    assert saved_bytes(narrow, x) == x.nbytes // 2
+    exact = torch.autograd.grad(plain(x), (x, plain.fourierft_spectrum), g)
+    rounded = torch.autograd.grad(narrow(x), (x, narrow.fourierft_spectrum), g)
+    assert torch.equal(plain(x), narrow(x)) and torch.equal(exact[0], rounded[0])
+    assert 1e-5 < (exact[1] - rounded[1]).norm() / exact[1].norm() < 1e-2
+
+
+def test_a_query_and_a_value_save_one_narrow_input_between_them():
+    layers = nn.ModuleList([make((48, 40), 20, torch.float32, saved_dtype=torch.bfloat16) for _ in range(2)])
+    x = torch.randn(2, 9, 40, requires_grad=True)
+    layers.forward = lambda x: [layer(x) for layer in layers]
+    assert saved_bytes(layers, x) == x.nbytes // 2
+
+
+# The rule -----------------------------------------------------------------------------------------------------------
+
+
+def resolve(shape, n, rows, dtype=torch.float32, **forced):
+    return Algorithm(**forced).resolve(shape, n, rows, dtype, CPU)
+
+
+def test_few_tokens_take_the_branch_and_many_the_merged_product():
+    shape, n = (1000, 500), 1000
+    border = 1000 * 500 // (1000 + 500 + n)  # T (d1 + d2 + n) = d1 d2
+    assert resolve(shape, n, border - 1).forward == "branch"
+    assert resolve(shape, n, border).forward == "fft"
+
+
+def test_large_matrices_take_the_gradient_by_tokens_and_small_ones_another():
+    n, rows = 1000, 10**6  # so many tokens that only the cost of one counts: d + d + n against d d / (2 M)
+
+    def by_tokens(d):
+        return resolve((d, d), n, rows).gradient == "tokens"
+
+    border = next(d for d in range(1, 10**4) if d * d / (2 * MULTIPLY_ADDS["cpu"]) > 2 * d + n)
+    assert by_tokens(border + 1) and not by_tokens(border - 1)
+
+
+def test_what_is_forced_is_run():
+    for forward, gradient in itertools.product(["fft", "branch"], ["product", "parity", "tokens"]):
+        for rows in (1, 10**6):
+            chosen = resolve((64, 64), 10, rows, forward=forward, gradient=gradient)
+            assert (chosen.forward, chosen.gradient) == (forward, gradient)
+
+
+def test_every_choice_of_the_rule_is_the_reference():
+    for shape, n, rows in [((40, 30), 5, 2), ((40, 30), 5, 50), ((40, 30), 1000, 50), ((300, 300), 3, 200)]:
+        layer, x = make(shape, n), random(rows, shape[1])
+        close(layer(x), expected(layer, x))
+
+
+def test_wrong_settings_are_refused_by_name(block):
+    for setting in ({"forward": "fast"}, {"gradient": "fft"}, {"memory": "none"}, {"saved_dtype": torch.int8}):
+        (name, value), *_ = setting.items()
+        with pytest.raises(FourierError, match=f"{name}={value!r}.*choose one of"):
+            Algorithm(**setting)
+    model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query", "value")))
+    with pytest.raises(FourierError, match=r"'speed' is no setting.*forward, gradient, memory, saved_dtype"):
+        fourierft.use(model, speed="fast")
+    with pytest.raises(FourierError, match=r"fourierft\.adapt"):
+        fourierft.use(block(), memory="keep")
+    with pytest.raises(FourierError, match=r"kernel.*cpu"):
+        model["attention"]["query"](torch.randn(3, 24))  # as it was: nothing was set
+        fourierft.use(model, forward="kernel")["attention"]["query"](torch.randn(3, 24))
+
+
+def test_use_sets_what_is_given_and_leaves_the_rest(block):
+    model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query", "value")))
+    assert fourierft.use(model, memory="keep") is model
+    fourierft.use(model, gradient="parity")
+    for layer in fourierft.fourier_layers(model).values():
+        assert layer.algorithm == Algorithm(memory="keep", gradient="parity")
