@@ -14,7 +14,7 @@ import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, NonNegativeInt, ValidationError, model_validator
 
@@ -38,6 +38,9 @@ class Part(Typed):
     """Base of a record's parts: nothing is coerced, so what was written is what is read."""
 
     model_config = ConfigDict(strict=True)
+
+
+Kind = TypeVar("Kind", bound=Part)
 
 
 class Source(Part):
@@ -222,26 +225,26 @@ def replace_file(path: Path, content: bytes) -> None:
         raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
 
 
-def write(record: Record, path: Path) -> None:
-    """Write `record` atomically as JSON, one line a list of numbers. Raises RecordError."""
+def write(record: Part, path: Path) -> None:
+    """Write `record`, of any kind, atomically as JSON, one line a list of numbers. Raises RecordError."""
     text = record.model_dump_json(by_alias=True, indent=2)
     text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
-    _parse(text, path)
+    _parse(text, path, type(record))
     replace_file(path, f"{text}\n".encode())
 
 
-def read(path: Path) -> Record:
-    """Read one record. Raises RecordError: the file, and each wrong field with its value."""
+def read(path: Path, kind: type[Kind] = Record) -> Kind:
+    """Read one record, a run's or of another kind. Raises RecordError: the file, each wrong field and its value."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); restore the file or remove it") from error
-    return _parse(text, path)
+    return _parse(text, path, kind)
 
 
-def _parse(text: str, path: Path) -> Record:
+def _parse(text: str, path: Path, kind: type[Kind]) -> Kind:
     try:
-        return Record.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         wrong = "; ".join(_describe(item) for item in error.errors())
         raise RecordError(f"{path}: not a record: {wrong}. Run it again, or move the file away") from error
@@ -254,10 +257,11 @@ def _describe(item: dict[str, Any]) -> str:
     return f"{field}: {item['msg']}{value}" if field else f"{item['msg']}{value}"
 
 
-def find(root: Path) -> list[Record]:
+def find(root: Path, kind: type[Kind] = Record) -> list[Kind]:
     """Every record below `root`, in the order of their paths; none if there is no such folder. Raises RecordError."""
     root = Path(root)
-    return [read(path) for path in sorted(root.rglob("*.json"), key=lambda path: path.relative_to(root).as_posix())]
+    paths = sorted(root.rglob("*.json"), key=lambda path: path.relative_to(root).as_posix())
+    return [read(path, kind) for path in paths]
 
 
 def now() -> str:

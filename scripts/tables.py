@@ -1,6 +1,7 @@
-"""Table 2 (GLUE) as Markdown and LaTeX, one a scale, and results/README.md with the verdicts: from the records alone.
+"""Table 2 (GLUE) as Markdown and LaTeX, one a scale, the bench's table, and results/README.md with the verdicts.
 
-    python -m scripts.tables [--records results/records] [--paper results/paper] [--out results/tables]
+    python -m scripts.tables [--records results/records] [--bench results/bench] [--paper results/paper]
+                             [--out results/tables]
 
 The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
 """
@@ -10,11 +11,12 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.analysis import speed
 from experiments.analysis.aggregate import SEEDS, Cell, Row, Selection, rows
 from experiments.analysis.paper import PaperRow, beside, read_rows
+from experiments.analysis.render import DASH, Table, latex, markdown
 from experiments.analysis.verdicts import Claim, claims, signed, title
 from experiments.errors import UserError
 from experiments.record import find, replace_file
@@ -27,70 +29,12 @@ TASKS = {
     "glue_rte": "RTE",
     "glue_stsb": "STS-B",
 }  # in the paper's order
-DASH = "—"
 MARKS = [
     f"a ± s ×k: the median and the sample standard deviation (n-1) over k seeds, in percent. {DASH}: not run.",
     "† not all of the paper's five seeds. ‡ code not at a clean commit. OOM, failed, cancelled: seeds that ended so.",
     "Params are trained without the head. Trials: hyper-parameter trials behind our recipe.",
 ]
 AGAINST_PAPER = "In brackets: the difference to the paper's number for the same model, method and settings, in points."
-LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "×": r"$\times$",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    DASH: "---",
-    "–": "--",
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells of plain text; the first column is the model."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-
-
-def markdown(table: Table) -> str:
-    """A GitHub table."""
-    lines = [table.header, ["---"] * len(table.header), *table.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def latex(table: Table, notes: Iterable[str]) -> str:
-    """A booktabs table, with a rule between models and the notes below."""
-    body = []
-    for above, row in zip([table.header, *table.rows], table.rows, strict=False):
-        if above[0] != row[0]:
-            body.append(r"\midrule")
-        body.append(" & ".join(map(escape, row)) + r" \\")
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\footnotesize",
-            rf"\caption{{{escape(table.title)}}}",
-            rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
-            r"\toprule",
-            " & ".join(map(escape, table.header)) + r" \\",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par {escape(note)}" for note in notes),
-            r"\end{table*}",
-            "",
-        ]
-    )
-
-
-def escape(text: str) -> str:
-    """Plain text as LaTeX."""
-    return "".join(LATEX.get(character, character) for character in text)
 
 
 def score(cell: Cell | None, selection: Selection, printed: float | None = None) -> str:
@@ -212,7 +156,20 @@ def commands(ours: Iterable[Row], configs: Path) -> str:
     return "\n".join(["## Commands", "", intro, "", "```bash", *lines, "```", ""])
 
 
-def readme(present: dict[str, Sequence[Row]], verdicts: Sequence[Claim], folder: str) -> str:
+def bench_files(benches: Sequence[speed.Bench], out: Path) -> dict[Path, str]:
+    """The tables of `make bench` by their paths; none where nothing was measured."""
+    if not benches:
+        return {}
+    blocks, notes = speed.tables(benches), [*speed.NOTES, *speed.descriptions(benches)]
+    text = "".join(f"## {block.title}\n\n{markdown(block)}\n" for block in blocks)
+    legend = "\n".join(f"- {note}" for note in notes)
+    return {
+        out / "bench.md": f"# Speed and memory\n\n{text}{legend}\n",
+        out / "bench.tex": "\n".join(latex(block, notes) for block in blocks),
+    }
+
+
+def readme(present: dict[str, Sequence[Row]], benches: int, verdicts: Sequence[Claim], folder: str) -> str:
     """The index of results/: the tables, and claim by claim what was measured."""
     lines = ["# Results", "", "Generated from the records by `make tables`; not edited by hand.", "", "## Tables", ""]
     for scale, ours in present.items():
@@ -221,6 +178,9 @@ def readme(present: dict[str, Sequence[Row]], verdicts: Sequence[Claim], folder:
         counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
         file = f"{folder}/table2_glue_{scale}"
         lines.append(f"- [Table 2, GLUE, {scale} scale]({file}.md) ([LaTeX]({file}.tex)); runs: {counts}")
+    if benches:
+        file = f"{folder}/bench"
+        lines.append(f"- [Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
     overview = [[claim.name, claim.statement, claim.verdict] for claim in verdicts]
     lines += ["", "## The paper's claims", "", markdown(Table("", ["Claim", "What is claimed", "Verdict"], overview))]
     for claim in verdicts:
@@ -229,15 +189,16 @@ def readme(present: dict[str, Sequence[Row]], verdicts: Sequence[Claim], folder:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def build(records: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
-    """Write every table and the index; remove tables of scales that have no record any more. Raises UserError."""
+def build(records: Path, bench: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
+    """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed = read_rows(paper / "table2_glue.yaml")
+    benches = find(bench, speed.Bench)
     everything = rows(find(records))
     glue = [row for row in everything if row.cells.keys() & TASKS.keys()]
     scales = sorted({"paper"} | {row.scale for row in glue})
     present = {scale: arranged(scale, [row for row in glue if row.scale == scale], printed) for scale in scales}
 
-    files = {}
+    files = bench_files(benches, out)
     for scale, ours in present.items():
         blocks = tables(scale, ours, printed)
         notes = [*MARKS, AGAINST_PAPER] if scale == "paper" else MARKS
@@ -246,11 +207,11 @@ def build(records: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
         text = f"# Table 2, GLUE, {scale} scale\n\n{text}{legend}\n\n{commands(ours, configs)}"
         files[out / f"table2_glue_{scale}.md"] = text.rstrip() + "\n"
         files[out / f"table2_glue_{scale}.tex"] = "\n".join(latex(block, notes) for block in blocks if block.rows)
-    files[out.parent / "README.md"] = readme(present, claims(everything, printed, TASKS), out.name)
+    files[out.parent / "README.md"] = readme(present, len(benches), claims(everything, printed, TASKS), out.name)
 
     for path, text in files.items():
         replace_file(path, text.encode())
-    for stale in set(out.glob("table2_glue_*")) - files.keys():
+    for stale in {*out.glob("table2_glue_*"), *out.glob("bench.*")} - files.keys():
         stale.unlink()
     return list(files)
 
@@ -259,12 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records")
+    parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
     parser.add_argument("--out", type=Path, default=Path("results/tables"), help="the index goes to its parent folder")
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="whose recipes get a command")
     options = parser.parse_args(arguments)
     try:
-        written = build(options.records, options.paper, options.out, options.configs)
+        written = build(options.records, options.bench, options.paper, options.out, options.configs)
     except UserError as error:
         print(f"tables: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import record as records
+from experiments.analysis import render
 from experiments.analysis.aggregate import SEEDS, rows
 from experiments.analysis.paper import beside, read_rows
 from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
@@ -97,6 +98,8 @@ def build(tmp_path):
         options = [
             "--records",
             root / "records",
+            "--bench",
+            root / "bench",
             "--paper",
             PAPER,
             "--out",
@@ -369,9 +372,9 @@ def test_scales_stand_in_files_of_their_own_and_a_stale_one_goes(build):
 
 
 def test_latex_escapes_what_latex_reads():
-    assert tables.escape("a_b 5% #1 & ± ×5† −1") == r"a\_b 5\% \#1 \& $\pm$ $\times$5\dag{} $-$1"
-    table = tables.Table("T_1", ["Model", "%"], [["a_1", "1 ± 2"], ["b", "—"]])
-    assert tables.latex(table, ["100 %"]).splitlines() == [
+    assert render.escape("a_b 5% #1 & ± ×5† −1 ≥2") == r"a\_b 5\% \#1 \& $\pm$ $\times$5\dag{} $-$1 $\geq$2"
+    table = render.Table("T_1", ["Model", "%"], [["a_1", "1 ± 2"], ["b", "—"]])
+    assert render.latex(table, ["100 %"]).splitlines() == [
         r"\begin{table*}",
         r"\centering\footnotesize",
         r"\caption{T\_1}",

@@ -1,0 +1,65 @@
+"""Tables of plain text as Markdown and LaTeX."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DASH = "—"
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    DASH: "---",
+    "–": "--",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text; equal ones in the first column make a group."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table."""
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def latex(table: Table, notes: Iterable[str]) -> str:
+    """A booktabs table, with a rule between groups and the notes below."""
+    body = []
+    for above, row in zip([table.header, *table.rows], table.rows, strict=False):
+        if above[0] != row[0]:
+            body.append(r"\midrule")
+        body.append(" & ".join(map(escape, row)) + r" \\")
+    return "\n".join(
+        [
+            r"\begin{table*}",
+            r"\centering\footnotesize",
+            rf"\caption{{{escape(table.title)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
+            r"\toprule",
+            " & ".join(map(escape, table.header)) + r" \\",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par {escape(note)}" for note in notes),
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    """Plain text as LaTeX."""
+    return "".join(LATEX.get(character, character) for character in text)

@@ -1,0 +1,198 @@
+"""What `make bench` records of one case, and what the tables say of it: ratios with their noise, memory, targets."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from experiments.analysis.render import DASH, Table
+from experiments.analysis.timing import Quartiles, quartiles, ratios
+from experiments.record import Hardware, Part, Time
+
+BASELINE, NOISE, OURS = "frozen", "frozen_again", "fourierft"
+MIB, GIB = 2**20, 2**30
+NOTES = [
+    "Frozen: median milliseconds of a step, forward and backward down to the input, ×k over k interleaved rounds. "
+    "Others: in units of the frozen step of the same round; the median, and the quartiles in brackets.",
+    "Frozen, again: the baseline against itself, which is the noise.",
+    "MiB: saved for the backward pass, beyond what the frozen model saves. GiB: peak of a step on the GPU.",
+    f"{DASH}: not measured. OOM: out of memory. ‡ code not at a clean commit.",
+]
+
+
+class Entry(Part):
+    """One contestant. `seconds`: its step, round by round; `saved_bytes`: kept for backward, parameters apart;
+    `peak_bytes`: the most that a step had allocated on the GPU, what belongs to other contestants apart."""
+
+    status: Literal["ok", "failed", "oom"]
+    error: str | None = None
+    seconds: list[PositiveFloat] = Field(default=[])
+    saved_bytes: NonNegativeInt | None = None
+    peak_bytes: NonNegativeInt | None = None
+
+    @model_validator(mode="after")
+    def _status_tells_the_truth(self) -> "Entry":
+        if (self.status == "ok") != (self.error is None) or (self.status == "ok") != bool(self.seconds):
+            raise ValueError(f"status {self.status!r} needs {'seconds' if self.status == 'ok' else 'an error'}, alone")
+        return self
+
+
+class Bench(Part):
+    """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    set: Literal["small", "full"]
+    case: str
+    description: str
+    x_bytes: PositiveInt | None = None
+    settings: dict[str, JsonValue]
+    contestants: dict[str, Entry]
+    threads: PositiveInt
+    hardware: Hardware
+    versions: dict[str, str]
+    commit: str | None = None
+    dirty: bool | None = None
+    started: Time
+    ended: Time
+
+    @property
+    def title(self) -> str:
+        """The case, marked unless the code was at a clean commit."""
+        return self.case + ("" if self.dirty is False else "‡")
+
+    @property
+    def machine(self) -> str:
+        """What a time depends on: the device, the threads and torch."""
+        gpu = self.hardware.device == "cuda"
+        device = self.hardware.gpu if gpu else f"{self.hardware.cpu}, threads: {self.threads}"
+        return f"{device}, torch {self.versions.get('torch', 'of unknown version')}"
+
+    def ratio(self, name: str, other: str = BASELINE) -> Quartiles | None:
+        """The time of one contestant in units of another's; None where either has none."""
+        pair = [self.contestants[one].seconds for one in (name, other) if one in self.contestants]
+        return ratios(*pair) if len(pair) == 2 and all(pair) else None
+
+    def saved(self, name: str) -> int | None:
+        """Bytes saved for the backward pass beyond the frozen model's; None where either was not measured."""
+        pair = [self.contestants[one].saved_bytes for one in (name, BASELINE) if one in self.contestants]
+        return pair[0] - pair[1] if len(pair) == 2 and None not in pair else None
+
+    def cell(self, name: str) -> str:
+        """A contestant as the tables show it."""
+        entry = self.contestants.get(name)
+        if entry is None or entry.status != "ok":
+            return DASH if entry is None else {"oom": "OOM"}.get(entry.status, entry.status)
+        parts = [f"{1000 * quartiles(entry.seconds).median:.2f} ms ×{len(entry.seconds)}"]
+        if name != BASELINE:
+            ratio, saved = self.ratio(name), self.saved(name)
+            parts = [f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"] if ratio else parts
+            parts += [] if saved is None else [f"{saved / MIB:+.1f} MiB".replace("-", "−")]
+        parts += [] if entry.peak_bytes is None else [f"{entry.peak_bytes / GIB:.2f} GiB"]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What this layer, as the library runs it unasked, is to reach in one case.
+
+    speed: how many times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved:
+    beyond the frozen layer, in units of its input, at most.
+    """
+
+    case: str
+    quantity: Literal["speed", "time", "peak", "saved"]
+    against: str
+    bound: float
+
+    @property
+    def statement(self) -> str:
+        """In words."""
+        what = {
+            "speed": "speed / that",
+            "time": "time / that",
+            "peak": "peak memory / that",
+            "saved": "bytes saved above those",
+        }
+        sign, unit = "≥" if self.quantity == "speed" else "≤", " × input" if self.quantity == "saved" else ""
+        return f"{what[self.quantity]} of {self.against} {sign} {self.bound}{unit}"
+
+    def measured(self, bench: Bench) -> float | None:
+        """The quantity; None where it was not measured."""
+        if self.quantity == "speed":
+            ratio = bench.ratio(self.against, OURS)
+        elif self.quantity == "time":
+            ratio = bench.ratio(OURS, self.against)
+        elif self.quantity == "saved":
+            saved = bench.saved(OURS)
+            return None if saved is None or bench.x_bytes is None else saved / bench.x_bytes
+        else:
+            peaks = [bench.contestants[one].peak_bytes for one in (OURS, self.against) if one in bench.contestants]
+            return peaks[0] / peaks[1] if len(peaks) == 2 and all(peaks) else None
+        return ratio and ratio.median
+
+    def verdict(self, value: float | None) -> str:
+        """Whether the measured value reaches the bound."""
+        if value is None:
+            return "not yet measured"
+        return "reached" if (value >= self.bound if self.quantity == "speed" else value <= self.bound) else "missed"
+
+
+TARGETS = [
+    Target("layer_768_2048", "speed", "peft_fourierft", 1.7),
+    Target("layer_768_2048", "saved", BASELINE, 1.01),
+    Target("layer_4096_2048", "speed", "peft_fourierft", 2.3),
+    Target("layer_4096_2048", "saved", BASELINE, 1.01),
+    Target("encoder_4_layers", "time", BASELINE, 1.15),
+    Target("encoder_4_layers", "time", "peft_lora", 1.12),
+    Target("layer_roberta_large", "speed", "peft_fourierft", 2.0),
+    Target("layer_llama_7b", "speed", "peft_fourierft", 2.0),
+    Target("roberta_large", "time", BASELINE, 1.05),
+    Target("roberta_large", "time", "peft_lora", 1.0),
+    Target("roberta_large", "peak", "peft_lora", 1.0),
+]
+
+
+def tables(benches: Iterable[Bench]) -> list[Table]:
+    """One table a machine, contestants by cases, then the targets. The latest of a case on a machine counts."""
+    machines: dict[str, dict[str, Bench]] = {}
+    for bench in sorted(benches, key=lambda bench: (bench.machine, _natural(bench.case), bench.ended)):
+        machines.setdefault(bench.machine, {})[bench.case] = bench
+    return [*(_comparison(machine, list(cases.values())) for machine, cases in machines.items()), _targets(machines)]
+
+
+def descriptions(benches: Iterable[Bench]) -> list[str]:
+    """What each case is, a line each."""
+    return sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)
+
+
+def _comparison(machine: str, cases: Sequence[Bench]) -> Table:
+    names = dict.fromkeys(name for bench in cases for name in bench.contestants)
+    rows = []
+    for name in names:
+        layers, _, mode = name.partition("_")
+        rows.append([layers, mode or DASH, *(bench.cell(name) for bench in cases)])
+    titles = [bench.title for bench in cases]
+    return Table(f"Training steps on {machine}", ["Layers", "Mode", *titles], rows)
+
+
+def _targets(machines: dict[str, dict[str, Bench]]) -> Table:
+    rows = []
+    for target in TARGETS:
+        held = {machine: cases[target.case] for machine, cases in machines.items() if target.case in cases}
+        for machine, bench in held.items():
+            value = target.measured(bench)
+            rows.append([bench.title, target.statement, _number(value), target.verdict(value), machine])
+        if not held:
+            rows.append([target.case, target.statement, DASH, target.verdict(None), DASH])
+    return Table("Targets", ["Case", "Target for fourierft", "Measured", "Verdict", "Machine"], rows)
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else f"{value:.3f}"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Orders layer_768 before layer_4096."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,69 @@
+"""Timing by interleaved rounds: in each, every step runs once, so that what slows a machine down slows all alike."""
+
+import gc
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+SEED = 0  # of the orders
+
+
+class Quartiles(NamedTuple):
+    """The lower quartile, the median and the upper quartile."""
+
+    low: float
+    median: float
+    high: float
+
+
+def interleave(
+    steps: Mapping[str, Callable[[], object]],
+    rounds: int,
+    leave: Callable[[str, Exception], None],
+    until: float = math.inf,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of every step in every round, by name: the k-th of each list is of the same round.
+
+    A warm-up round, which is not counted, then `rounds` of them, each in a new random order, so that no step always
+    follows the same one; no new round after `until` on the clock, but one in any case. A step must wait for its device
+    before it returns. One that raises is reported to `leave(name, error)` and takes no further part; it has no times.
+    """
+    order, seconds, shuffle = list(steps), {name: [] for name in steps}, random.Random(SEED).shuffle
+    collecting = gc.isenabled()
+    gc.disable()  # a collection would fall into whichever step comes next: one before each round instead,
+    gc.freeze()  # of what the rounds themselves make
+    try:
+        for done in range(-1, rounds):
+            if done > 0 and clock() >= until:
+                break
+            gc.collect()
+            shuffle(order)
+            for name in tuple(order):
+                start = clock()
+                try:
+                    steps[name]()
+                except Exception as error:
+                    leave(name, error)
+                    order.remove(name)
+                    del seconds[name]
+                else:
+                    seconds[name] += [clock() - start] if done >= 0 else []
+    finally:
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
+    return seconds
+
+
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """Of one value or more, interpolated between them."""
+    return Quartiles(*(statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3))
+
+
+def ratios(seconds: Sequence[float], other: Sequence[float]) -> Quartiles:
+    """The quartiles of `seconds` / `other`, round by round."""
+    return quartiles([one / another for one, another in zip(seconds, other, strict=True)])

@@ -1,0 +1,258 @@
+"""Time training steps and measure their memory: frozen, PEFT's LoRA and FourierFT, and this library in each mode.
+
+    python -m scripts.bench [--set small|full] [--cases NAME,NAME] [--repeats 20] [--minutes 10] [--out results/bench]
+
+The small set runs on the CPU, the full one on a GPU. All contestants share the frozen weights and take the same input,
+which requires a gradient: a time in units of the frozen step's is the price of the adapter. A step is forward and
+backward and, of a whole model, AdamW over the adapter. A case leaves OUT/<set>/<case>.json as soon as it is measured;
+another machine wants another OUT. `make tables` renders them all. Exit code 1 if a contestant failed (running out of
+memory is a result), 2 if there is nothing to measure or no room to write.
+"""
+
+import argparse
+import copy
+import gc
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import peft
+import torch
+from torch import nn
+
+import fourierft.peft
+from experiments import record
+from experiments.analysis import memory
+from experiments.analysis.speed import BASELINE, NOISE, OURS, Bench, Entry
+from experiments.analysis.timing import interleave
+from experiments.analysis.workloads import SETS, Layer, Model, Work
+from experiments.errors import UserError
+from fourierft.config import split_target
+
+DEVICES = {"small": "cpu", "full": "cuda"}
+N, SCALE, SEED, R = 1000, 150.0, 2024, 8
+# What RuntimeErrors of torch's CPU allocator, and of cuBLAS and cuFFT, say where CUDA's has an exception of its own.
+NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")
+MODES = {
+    OURS: {},
+    "fourierft_keep": {"memory": "keep"},
+    "fourierft_product": {"gradient": "product"},
+    "fourierft_parity": {"gradient": "parity"},
+    "fourierft_tokens": {"gradient": "tokens"},
+    "fourierft_fft": {"forward": "fft"},
+    "fourierft_kernel": {"forward": "kernel"},
+    "fourierft_branch": {"forward": "branch"},
+}
+
+
+def frozen(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+    return model.requires_grad_(False)
+
+
+def peft_lora(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+    return peft.get_peft_model(model, peft.LoraConfig(r=R, target_modules=whole(targets)))
+
+
+def peft_fourierft(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+    config = peft.FourierFTConfig(n_frequency=N, scaling=SCALE, random_loc_seed=SEED, target_modules=whole(targets))
+    return peft.get_peft_model(model, config)
+
+
+def whole(targets: Sequence[str]) -> list[str]:
+    """PEFT knows no parts of a fused projection."""
+    return [split_target(target)[0] for target in targets]
+
+
+def ours(mode: dict[str, str]) -> Callable[[nn.Module, Sequence[str]], nn.Module]:
+    """This library, in the given mode of `fourierft.use`."""
+
+    def adapt(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+        fourierft.adapt(model, fourierft.FourierConfig(n=N, scale=SCALE, entry_seed=SEED, targets=tuple(targets)))
+        fourierft.use(model, **mode)
+        return model
+
+    return adapt
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """PEFT's FourierFT layers run on this library."""
+    fourierft.peft.install()
+    try:
+        yield
+    finally:
+        fourierft.peft.uninstall()
+
+
+CONTESTANTS: dict[str, Callable[[nn.Module, Sequence[str]], nn.Module]] = {
+    BASELINE: frozen,
+    NOISE: frozen,
+    "peft_lora": peft_lora,
+    "peft_fourierft": peft_fourierft,
+    "peft_fourierft_installed": peft_fourierft,
+    **{name: ours(mode) for name, mode in MODES.items()},
+}
+AROUND = {"peft_fourierft_installed": installed}  # a step, for it changes PEFT's classes in the whole process
+CUDA_ONLY = {"fourierft_kernel"}
+
+
+class Contestant:
+    """A model that shares the frozen weights of `work` with all others, and its training step."""
+
+    def __init__(self, name: str, case: Layer | Model, work: Work) -> None:
+        base, self._forward, self._gradient = work
+        shared = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
+        self._model = CONTESTANTS[name](copy.deepcopy(base, shared), case.targets)
+        self._trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        self._optimizer = case.optimizer(self._trained) if case.optimizer and self._trained else None
+        self._around = AROUND.get(name, nullcontext)
+        self._on_cuda = next(base.parameters()).is_cuda
+
+    def step(self) -> None:
+        """Forward, backward and, if the case has an optimizer, the update; returns when the device is done."""
+        with self._around():
+            self._forward(self._model).backward(self._gradient)
+        if self._optimizer:
+            self._optimizer.step()
+        for parameter in self._trained:
+            parameter.grad = None
+        if self._on_cuda:
+            torch.cuda.synchronize()
+
+    def saved_bytes(self) -> int:
+        """What a forward pass keeps for the backward pass, parameters apart."""
+        with self._around():
+            return memory.saved_for_backward(self._model, lambda: self._forward(self._model))
+
+    def peak_bytes(self) -> int | None:
+        """The most that anyone has allocated on the GPU during a step; None without one. Takes two steps, for the first
+        also makes the optimizer's state."""
+        self.step()
+        memory.start_peak()
+        self.step()
+        return memory.peak() if self._on_cuda else None
+
+
+def prepare(
+    name: str, case: Layer | Model, work: Work, others: int
+) -> tuple[Callable[[], None], dict[str, int | None]]:
+    """The step of a contestant that is ready to be timed, and its bytes, where others hold `others` on the GPU."""
+    contestant = Contestant(name, case, work)
+    saved, peak = contestant.saved_bytes(), contestant.peak_bytes()
+    return contestant.step, {"saved_bytes": saved, "peak_bytes": None if peak is None else peak - others}
+
+
+def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict[str, Entry]:
+    """Every contestant on one case, by name; one that fails or runs out of memory leaves the others alone.
+
+    `rounds` of interleaved timing, fewer if `time.perf_counter()` passes `until`.
+    """
+    names = [name for name in CONTESTANTS if device == "cuda" or name not in CUDA_ONLY]
+    steps, spent, ended = {}, {}, {}
+
+    def leave(name: str, error: Exception) -> None:
+        ended[name] = failure(name, error)
+
+    try:
+        work = case.build(device)
+        work[0].requires_grad_(False)
+        Contestant(BASELINE, case, work).step()  # what the first step allocates for good is no contestant's
+    except Exception as error:
+        return dict.fromkeys(names, failure("every contestant", error))
+    floor = _allocated(device)
+    for name in names:
+        others = _allocated(device) - floor
+        try:
+            steps[name], spent[name] = prepare(name, case, work, others)
+        except Exception as error:
+            leave(name, error)
+    seconds = interleave(steps, rounds, leave, until)
+    return {name: ended.get(name) or Entry(status="ok", seconds=seconds[name], **spent[name]) for name in names}
+
+
+def failure(name: str, error: Exception) -> Entry:
+    """The entry of a contestant that raised; prints where, unless memory ran out."""
+    refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    status = "oom" if refused or isinstance(error, (torch.OutOfMemoryError, MemoryError)) else "failed"
+    if status == "failed":
+        print(f"bench: {name} failed", file=sys.stderr)
+        traceback.print_exception(error)
+    return Entry(status=status, error=f"{type(error).__name__}: {error}")
+
+
+def bench(options: argparse.Namespace) -> bool:
+    """Measure and write the chosen cases; whether no contestant failed. Raises UserError."""
+    device, cases = DEVICES[options.set], SETS[options.set]
+    chosen = options.cases.split(",") if options.cases else list(cases)
+    if unknown := [name for name in chosen if name not in cases]:
+        raise UserError(f"no case {', '.join(unknown)} in the {options.set} set; it has: {', '.join(cases)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"the {options.set} set needs a CUDA device, and torch sees none; --set small runs on the CPU")
+    end, well = time.perf_counter() + 60 * options.minutes, True
+    for place, name in enumerate(chosen):
+        gc.collect()  # the case before
+        left = max(end - time.perf_counter(), 0.0) / (len(chosen) - place)
+        result = run(options.set, name, options.repeats, time.perf_counter() + left)
+        record.write(result, options.out / options.set / f"{name}.json")
+        well &= all(entry.status != "failed" for entry in result.contestants.values())
+    return well
+
+
+def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
+    """Measure and print one case of the set `chosen`."""
+    case, device, started = SETS[chosen][name], DEVICES[chosen], record.now()
+    print(f"{name}: {case.description}", flush=True)
+    torch.manual_seed(0)
+    contestants = measure(case, device, rounds, until)
+    commit, dirty = record.commit()
+    result = Bench(
+        set=chosen,
+        case=name,
+        description=case.description,
+        x_bytes=case.x_bytes,
+        settings={"n": N, "scale": SCALE, "entry_seed": SEED, "r": R},
+        contestants=contestants,
+        threads=torch.get_num_threads(),
+        hardware={**record.hardware(), "device": device},
+        versions=record.versions(),
+        commit=commit,
+        dirty=dirty,
+        started=started,
+        ended=record.now(),
+    )
+    for contestant in contestants:
+        print(f"  {contestant:25} {result.cell(contestant)}", flush=True)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = "full" if torch.cuda.is_available() else "small"
+    parser.add_argument("--set", choices=list(SETS), default=default, help="default here: %(default)s")
+    parser.add_argument("--cases", metavar="NAME,NAME", help="some cases of the set; default: all")
+    parser.add_argument("--repeats", type=int, default=20, help="timed rounds of each case (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=10, help="for all cases: fewer rounds rather than longer")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    if options.repeats < 1:
+        parser.error(f"--repeats {options.repeats}: give 1 or more")
+    try:
+        return 0 if bench(options) else 1
+    except UserError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+
+
+def _allocated(device: str) -> int:
+    if device != "cuda":
+        return 0
+    gc.collect()  # a contestant that left holds nothing
+    return torch.cuda.memory_allocated()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
