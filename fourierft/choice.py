@@ -1,15 +1,17 @@
-"""Which of the exact algorithms a layer runs: a small rule by shape, tokens, type and device, and any of them by force.
+"""Which of the exact algorithms a layer runs: a small rule by shape, tokens and device, and any of them by force.
 
-All compute the same numbers to rounding. The rule compares what each has to go through, T tokens at a time:
+All compute the same numbers to rounding. They differ in what they have to go through for T tokens:
 
-    forward     "fft", "kernel"    d1 d2 numbers are transformed to form W + delta_W (on a GPU by a Triton kernel)
-                "branch"           T (d1 + d2 + n) are, to add x delta_W^T to x W^T
-    gradient    "product"          T d1 d2 multiply-adds for G = g^T x, and d1 d2 numbers are transformed
-                "parity"           half the multiply-adds, and a pass over T (d1 + d2) numbers to split them
-                "tokens"           T (d1 + d2 + n) numbers are transformed; no d1 x d2 matrix is formed
+    forward     "fft", "kernel"    d1 d2 numbers, to form W + delta_W (by FFT, or on a GPU by a Triton kernel)
+                "branch"           T (d1 + d2 + n) numbers, to add x delta_W^T to x W^T
+    gradient    "product"          T d1 d2 multiply-adds for G = g^T x, then d1 d2 numbers
+                "parity"           half the multiply-adds, and a pass over x and g to split them
+                "tokens"           T (d1 + d2 + n) numbers; no d1 x d2 matrix is formed
 
-A transform takes as long for a number as a matrix product for MULTIPLY_ADDS of its own: measured by `scripts/bench.py`
-on a CPU; the figure for a GPU is an estimate from its memory bandwidth.
+The rule takes what has the least to go through. A transform costs about the same for each of its numbers in all of
+these (2.3 ns on one CPU core), a multiply-add of a matrix product a MULTIPLY_ADDS-th of that, and a number of a matrix
+that no cache holds BEYOND_CACHE times that. Measured on a CPU; the figure for a GPU is an estimate from its bandwidth.
+"parity" was nowhere the fastest there, so that the rule never takes it.
 """
 
 from dataclasses import dataclass, replace
@@ -21,11 +23,11 @@ import torch
 from .entries import Shape
 from .errors import FourierError
 
-MULTIPLY_ADDS = {"cpu": 256, "cuda": 4096}
+MULTIPLY_ADDS = {"cpu": 100, "cuda": 4000}
+CACHE, BEYOND_CACHE = 2**21, 3  # in numbers of 4 bytes; and as above
 FORWARD = ("fft", "kernel", "branch")
 GRADIENT = ("product", "parity", "tokens")
 MEMORY = ("recompute", "keep")
-SAVED = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Algorithm:
             "forward": (None, *FORWARD),
             "gradient": (None, *GRADIENT),
             "memory": MEMORY,
-            "saved_dtype": (None, *SAVED),
+            "saved_dtype": (None, torch.bfloat16, torch.float16),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
@@ -68,14 +70,15 @@ class Algorithm:
                 f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a GPU and float32 "
                 "coefficients; choose 'fft', 'branch' or None"
             )
-        elements, each = shape[0] * shape[1], sum(shape) + n
+        elements, by_tokens = shape[0] * shape[1], tokens * (sum(shape) + n)
+        forming = elements * (BEYOND_CACHE if elements > CACHE and device.type == "cpu" else 1)
         forward, gradient = self.forward, self.gradient
         if forward is None:
             merged = "kernel" if device.type == "cuda" and kernel_runs(dtype, device) else "fft"
-            forward = "branch" if tokens * each < elements else merged
+            forward = "branch" if by_tokens < forming else merged
         if gradient is None:
-            halved = tokens * elements / (2 * MULTIPLY_ADDS.get(device.type, 256)) + elements
-            gradient = "tokens" if tokens * each < halved else "product"
+            by_product = tokens * elements / MULTIPLY_ADDS.get(device.type, MULTIPLY_ADDS["cpu"]) + forming
+            gradient = "tokens" if by_tokens < by_product else "product"
         return replace(self, forward=forward, gradient=gradient)
 
 

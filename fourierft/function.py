@@ -15,7 +15,7 @@ from torch.utils.weak import TensorWeakRef
 from .choice import Algorithm
 from .errors import FourierError
 from .plan import Plan
-from .products import coefficient_grad, form, times, wide_product
+from .products import LOW_PRECISION, coefficient_grad, form, times, wide_product
 
 
 def fourier_linear(
@@ -27,23 +27,27 @@ def fourier_linear(
     scale: float,
     algorithm: Algorithm = Algorithm(),  # noqa: B008 (immutable)
     read: Callable[[Tensor], Tensor] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Equation 4: y = x (W + delta_W)^T + b, or, of no weight, the change x delta_W^T alone.
 
     x: (..., in), weight: (out, in), bias: (out,) or None, all of one dtype unless autocast is active; spectrum: (n,)
-    coefficients, float32 or float64; plan: their entries, on the device of x. `read` turns a weight stored in another
-    form (quantised) into an (out, in) one of the dtype of x, in both passes, so that no dense copy is kept.
-    Returns (..., out) in the dtype of x or of autocast; the change alone in that of the coefficients. Differentiable
-    once in x, weight, bias and spectrum. Raises FourierError if x and weight differ in dtype.
+    coefficients, made float32 unless they are float64; plan: their entries, on the device of x. `read` turns a weight
+    stored in another form (quantised) into an (out, in) one, in both passes, so that no dense copy is kept. `dtype`:
+    what to compute in, instead of the dtype of x or of autocast.
+    Returns (..., out) in that dtype; the change alone in that of the coefficients. Differentiable once in x, weight,
+    bias and spectrum. Raises FourierError if x and weight differ in dtype.
     """
-    device, dtype = x.device.type, x.dtype
-    if torch.is_autocast_enabled(device) and dtype != torch.float64:  # autocast leaves float64 alone
+    device = x.device.type
+    if spectrum.dtype in LOW_PRECISION:
+        spectrum = spectrum.float()  # FSDP's mixed precision hands over rounded coefficients; nothing rounds them again
+    if dtype is None and torch.is_autocast_enabled(device) and x.dtype != torch.float64:  # it leaves float64 alone
         dtype = torch.get_autocast_dtype(device)
-    elif weight is not None and read is None and dtype != weight.dtype:
-        raise FourierError(f"the input is {dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
+    elif weight is not None and read is None and x.dtype != weight.dtype:
+        raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
     tokens = x.numel() // max(1, x.shape[-1])
     algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
-    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype, read)
+    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
 
 
 class _FourierProduct(torch.autograd.Function):

@@ -8,8 +8,6 @@ are two products of inner length n, for tensor cores. E is even and O odd in p a
 q <= d2/2 of both gives the four values E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
 """
 
-from functools import cache
-
 import torch
 import triton
 import triton.language as tl
@@ -51,15 +49,15 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
     return result
 
 
-@cache
-def _tables(plan: Plan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """C1 and S1, (n, h1), and C2 and S2, (n, h2): 8 n (d1 + d2) bytes for all layers of one plan."""
-    tables = []
-    for frequency, length in zip((plan.u, plan.v), plan.shape, strict=True):
-        place = torch.arange(length // 2 + 1, device=frequency.device)
-        angle = (frequency[:, None] * place % length).double() * (2 * torch.pi / length)
-        tables += [angle.cos().float(), angle.sin().float()]
-    return tuple(tables)
+def _tables(plan: Plan) -> list[Tensor]:
+    """C1 and S1, (n, h1), and C2 and S2, (n, h2): 4 n (d1 + d2) bytes, made once for all layers of the plan."""
+    # Kept on the plan, not in a cached function, which torch.compile would look through and trace.
+    if not plan.tables:
+        for frequency, length in zip((plan.u, plan.v), plan.shape, strict=True):
+            place = torch.arange(length // 2 + 1, device=frequency.device)
+            angle = (frequency[:, None] * place % length).double() * (2 * torch.pi / length)
+            plan.tables.extend([angle.cos().float(), angle.sin().float()])
+    return plan.tables
 
 
 @triton.jit

@@ -9,7 +9,7 @@ A cosine is even, so every frequency can be folded to at most half its period, i
     delta_W[p, q] = s sum_k c_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -37,6 +37,7 @@ class Plan:
     v_share: Tensor
     slots: Tensor
     source: tuple  # the arguments of `make_plan`, or the joined plans
+    tables: list[Tensor] = field(default_factory=list)  # of `kernel.py`, once it has run
 
     @property
     def n(self) -> int:

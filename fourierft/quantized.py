@@ -47,10 +47,16 @@ class QuantizedFourierLinear(FourierLayer):
             return (base(x.float()) + fourier_linear(x, None, None, *adapter)).to(x.dtype)
         from bitsandbytes.functional import dequantize_4bit
 
-        if base.weight.quant_state is None:
+        if getattr(self._quant_state(), "packing_format_for_cpu", False):
+            base.state_dict()  # undoes what its own forward does on a CPU in eval mode: another order of the bits
+        if self._quant_state() is None:
             raise FourierError("the Linear4bit is not quantised yet: move the model to its device first")
-        read = partial(dequantize_4bit, quant_state=base.weight.quant_state)
-        return fourier_linear(x.to(base.compute_dtype or x.dtype), base.weight, base.bias, *adapter, read).to(x.dtype)
+        read = partial(dequantize_4bit, quant_state=self._quant_state())
+        return fourier_linear(x, base.weight, base.bias, *adapter, read, base.compute_dtype).to(x.dtype)
+
+    def _quant_state(self):
+        """Of the weight, or, where FSDP has made that a plain parameter, as the layer keeps it aside."""
+        return getattr(self.base_layer.weight, "quant_state", None) or self.base_layer.quant_state
 
     def merged_weight(self) -> tuple[Tensor, float]:
         """Raises FourierError: always."""

@@ -24,13 +24,14 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None = None
     # Two entries that mirror each other share a slot: add, never assign.
     half = c.new_zeros(h2 * d1).index_add_(0, plan.slots, c * plan.v_share.to(c.dtype) * (scale / (d1 * d2)))
     upper = _half_transform(half.view(h2, d1), d2)  # the rows p in [0, d1/2]
-    lower = upper[1 : d1 - h1 + 1].flip(0)  # the others are the mirrors of these
+    partners = upper[1 : d1 - h1 + 1]
+    first, others = partners[:, :1].flip(0), partners[:, 1:].flip(0, 1)  # the rows below are mirrors of these
     if base is None:
-        return torch.cat([upper, torch.cat([lower[:, :1], lower[:, 1:].flip(1)], dim=1)])
+        return torch.cat([upper, torch.cat([first, others], dim=1)])
     total = base.to(c.dtype, copy=True, memory_format=torch.contiguous_format)
     total[:h1].add_(upper)
-    total[h1:, :1].add_(lower[:, :1])
-    total[h1:, 1:].add_(lower[:, 1:].flip(1))
+    total[h1:, :1].add_(first)
+    total[h1:, 1:].add_(others)
     return total
 
 

@@ -8,8 +8,6 @@ With X = rfft(x), the change of the output has n terms a token, and so has the g
 The cost is of T (d1 + d2 + n), where the forms of `spectral.py` take d1 d2 and the products with W take T d1 d2.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -29,23 +27,25 @@ def add_change_(y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoi
     factor = c * share.to(c.dtype) * (scale / (plan.shape[0] * plan.shape[1]))
     factors = torch.stack([factor, -factor * plan.sign.to(c.dtype)], dim=1)[:, :, None]
     length = y.shape[1]
-    for tokens in _chunks(x, plan):
-        picked = _bins(x[tokens], c.dtype).index_select(0, source) * factors
+    step = _tokens_at_a_time(x, plan)
+    for some_y, some_x in zip(y.split(step), x.split(step), strict=True):
+        picked = _bins(some_x, c.dtype).index_select(0, source) * factors
         bins = picked.new_zeros(length // 2 + 1, 2, picked.shape[2]).index_add_(0, target, picked)
         bins[0, 1] = 0.0  # their own mirrors enter real, as in spectral.py
         if length % 2 == 0:
             bins[-1, 1] = 0.0
         numbers = bins.flatten(0, 1).t().contiguous().view(-1, length // 2 + 1, 2)
-        y[tokens] += torch.fft.irfft(torch.view_as_complex(numbers), n=length, dim=1, norm="forward")
+        some_y += torch.fft.irfft(torch.view_as_complex(numbers), n=length, dim=1, norm="forward")
     return y
 
 
 def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float, dtype: torch.dtype) -> Tensor:
     """dL/dc from x: (T, in) and g = dL/dy: (T, out), of any dtype. Returns (n,) in `dtype`, float32 or float64."""
     total = torch.zeros(plan.n, 2, dtype=dtype, device=x.device)
-    for tokens in _chunks(x, plan):
-        picked = _bins(x[tokens], dtype).index_select(0, plan.v)
-        total += picked.mul_(_bins(g[tokens], dtype).index_select(0, plan.u)).sum(2)
+    step = _tokens_at_a_time(x, plan)
+    for some_x, some_g in zip(x.split(step), g.split(step), strict=True):
+        picked = _bins(some_x, dtype).index_select(0, plan.v)
+        total += picked.mul_(_bins(some_g, dtype).index_select(0, plan.u)).sum(2)
     return (total[:, 0] - plan.sign.to(dtype) * total[:, 1]) * (scale / (plan.shape[0] * plan.shape[1]))
 
 
@@ -55,6 +55,5 @@ def _bins(x: Tensor, dtype: torch.dtype) -> Tensor:
     return numbers.t().contiguous().view(x.shape[1] // 2 + 1, 2, -1)
 
 
-def _chunks(x: Tensor, plan: Plan) -> Iterator[slice]:
-    step = max(1, GPU_NUMBERS // (sum(plan.shape) + 2 * plan.n)) if x.is_cuda else CPU_TOKENS
-    return (slice(start, start + step) for start in range(0, len(x), step))
+def _tokens_at_a_time(x: Tensor, plan: Plan) -> int:
+    return max(1, GPU_NUMBERS // (sum(plan.shape) + 2 * plan.n)) if x.is_cuda else CPU_TOKENS

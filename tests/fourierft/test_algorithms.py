@@ -12,7 +12,7 @@ from torch import nn
 
 import fourierft
 from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, parity, reference, spectral, tokens
-from fourierft.choice import MULTIPLY_ADDS
+from fourierft.choice import BEYOND_CACHE, CACHE, MULTIPLY_ADDS
 from fourierft.entries import sample_entries
 from fourierft.plan import join_plans, make_plan
 
@@ -269,13 +269,21 @@ def test_few_tokens_take_the_branch_and_many_the_merged_product():
     assert resolve(shape, n, border).forward == "fft"
 
 
+def test_a_matrix_that_no_cache_holds_costs_more_to_form():
+    for d, weight in ((1448, 1), (1449, BEYOND_CACHE)):
+        assert (d * d > CACHE) == (weight > 1)
+        border = weight * d * d / (2 * d + 1000)
+        assert resolve((d, d), 1000, int(border)).forward == "branch"
+        assert resolve((d, d), 1000, int(border) + 1).forward == "fft"
+
+
 def test_large_matrices_take_the_gradient_by_tokens_and_small_ones_another():
-    n, rows = 1000, 10**6  # so many tokens that only the cost of one counts: d + d + n against d d / (2 M)
+    n, rows = 1000, 10**6  # so many tokens that only the cost of one counts: d + d + n against d d / M
 
     def by_tokens(d):
         return resolve((d, d), n, rows).gradient == "tokens"
 
-    border = next(d for d in range(1, 10**4) if d * d / (2 * MULTIPLY_ADDS["cpu"]) > 2 * d + n)
+    border = next(d for d in range(1, 10**4) if d * d / MULTIPLY_ADDS["cpu"] > 2 * d + n)
     assert by_tokens(border + 1) and not by_tokens(border - 1)
 
 
@@ -292,7 +300,8 @@ def test_every_choice_of_the_rule_is_the_reference():
         close(layer(x), expected(layer, x))
 
 
-def test_wrong_settings_are_refused_by_name(block):
+def test_wrong_settings_are_refused_by_name(block, monkeypatch):
+    monkeypatch.setattr("fourierft.choice._interprets", lambda: False)
     for setting in ({"forward": "fast"}, {"gradient": "fft"}, {"memory": "none"}, {"saved_dtype": torch.int8}):
         (name, value), *_ = setting.items()
         with pytest.raises(FourierError, match=f"{name}={value!r}.*choose one of"):
