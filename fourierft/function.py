@@ -6,6 +6,7 @@ referred to only if x needs a gradient.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -38,16 +39,20 @@ def fourier_linear(
     Returns (..., out) in that dtype; the change alone in that of the coefficients. Differentiable once in x, weight,
     bias and spectrum. Raises FourierError if x and weight differ in dtype.
     """
-    device = x.device.type
     if spectrum.dtype in LOW_PRECISION:
         spectrum = spectrum.float()  # FSDP's mixed precision hands over rounded coefficients; nothing rounds them again
-    if dtype is None and torch.is_autocast_enabled(device) and x.dtype != torch.float64:  # it leaves float64 alone
-        dtype = torch.get_autocast_dtype(device)
+    if dtype is None and autocasts(x.device) and x.dtype != torch.float64:  # it leaves float64 alone
+        dtype = torch.get_autocast_dtype(x.device.type)
     elif weight is not None and read is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
     tokens = x.numel() // max(1, x.shape[-1])
     algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
     return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
+
+
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast is active on the device; some, as "meta", know none."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 class _FourierProduct(torch.autograd.Function):
@@ -80,7 +85,8 @@ class _FourierProduct(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = grad_spectrum = None
         plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
         rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
-        with torch.autocast(g.device.type, enabled=False):  # a backward inside autocast would narrow G
+        narrows = autocasts(g.device)  # a backward inside autocast would narrow G
+        with torch.autocast(g.device.type, enabled=False) if narrows else nullcontext():
             if needs_x:
                 dense = _dense(weight, ctx.dtype, ctx.read)
                 if formed is None:

@@ -6,19 +6,24 @@
     fourierft.peft.uninstall()  # PEFT's own code again
 
 Adapters, files and every call of PEFT stay what they are: only how a layer computes is replaced.
+
+Run a model once before `torch.compile`, on its device and with its adapters active: that run draws their positions, and
+a draw cannot be traced. Compiled without it, the graph breaks at every layer; with `fullgraph=True` it is an error.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from .errors import FourierError
-from .function import fourier_linear
+from .function import autocasts, fourier_linear
 from .linear import layer_shape
 from .plan import Plan, join_plans, make_plan
 from .spectral import delta_weight
 
-# PEFT's own functions while ours are in their place.
-_originals: dict[str, object] = {}
+# PEFT's own forward while ours is in its place.
+_peft_forward: Callable[..., Tensor] | None = None
 
 
 def install() -> None:
@@ -26,21 +31,21 @@ def install() -> None:
 
     Raises FourierError if PEFT is not installed, or its FourierFT layer is not as this library knows it.
     """
-    ours = {"forward": _forward, "get_delta_weight": _get_delta_weight}
+    global _peft_forward
     layer = _layer_class()
-    if not _originals:
-        _originals.update((name, getattr(layer, name)) for name in ours)
-        for name, function in ours.items():
-            setattr(layer, name, function)
+    if _peft_forward is None:
+        _peft_forward = layer.forward
+        layer.forward, layer.get_delta_weight = _forward, _get_delta_weight
 
 
 def uninstall() -> None:
     """Restores PEFT's own functions. Does nothing if they are in place."""
-    if _originals:
+    global _peft_forward
+    if _peft_forward is not None:
         layer = _layer_class()
-        layer.forward = _originals["forward"]
+        layer.forward = _peft_forward
         del layer.get_delta_weight  # it is its base class's
-        _originals.clear()
+        _peft_forward = None
 
 
 def _layer_class() -> type[nn.Module]:
@@ -55,36 +60,33 @@ def _layer_class() -> type[nn.Module]:
 
 def _get_delta_weight(self, adapter: str) -> Tensor:
     """delta_W of one adapter, (out, in), in the dtype of its coefficients; differentiable."""
-    spectrum = self.fourierft_spectrum[adapter]
-    return delta_weight(_wide(spectrum), _plan(self, adapter), self.fourierft_scaling[adapter]).to(spectrum.dtype)
+    spectrum, plan, scale = _sum(self, [adapter])
+    return delta_weight(spectrum, plan, scale).to(self.fourierft_spectrum[adapter].dtype)
 
 
 def _forward(self, x: Tensor, *args, **kwargs) -> Tensor:
     """PEFT's contract: (..., in) to (..., out) in the dtype of x, the changes of all active adapters added."""
     adapters = [name for name in self.active_adapters if name in self.fourierft_spectrum]
     if self.disable_adapters or self.merged or not adapters:
-        return _originals["forward"](self, x, *args, **kwargs)
-    if len(adapters) == 1:
-        scale = self.fourierft_scaling[adapters[0]]
-        spectrum, plan = _wide(self.fourierft_spectrum[adapters[0]]), _plan(self, adapters[0])
-    else:  # a sum of changes is the change of all their coefficients together
-        scale, plan = 1.0, join_plans(*(_plan(self, name) for name in adapters))
-        spectrum = torch.cat([_wide(self.fourierft_spectrum[name]) * self.fourierft_scaling[name] for name in adapters])
-    base = self.base_layer
+        return _peft_forward(self, x, *args, **kwargs)
+    change, base = _sum(self, adapters), self.base_layer
     if not args and not kwargs and _is_plain(base, x):
         weight = base.weight if isinstance(base, nn.Linear) else base.weight.t()
-        return fourier_linear(x, weight, base.bias, spectrum, plan, scale).to(x.dtype)
+        return fourier_linear(x, weight, base.bias, *change).to(x.dtype)
     result = base(x, *args, **kwargs)
-    return (result + fourier_linear(x, None, None, spectrum, plan, scale)).to(x.dtype)
+    return (result + fourier_linear(x, None, None, *change)).to(x.dtype)
 
 
-def _plan(self, adapter: str) -> Plan:
-    spectrum, shape = self.fourierft_spectrum[adapter], (self.out_features, self.in_features)
-    return make_plan(shape, len(spectrum), self.fourierft_random_loc_seed[adapter], None, spectrum.device)
-
-
-def _wide(spectrum: Tensor) -> Tensor:
-    return spectrum if spectrum.dtype == torch.float64 else spectrum.float()
+def _sum(self, adapters: list[str]) -> tuple[Tensor, Plan, float]:
+    """Coefficients, at least float32, with their plan and scale: together the sum of the changes of the adapters."""
+    spectra = [self.fourierft_spectrum[name] for name in adapters]
+    wide = [c if c.dtype == torch.float64 else c.float() for c in spectra]
+    shape, device, seeds = (self.out_features, self.in_features), spectra[0].device, self.fourierft_random_loc_seed
+    plan = join_plans(*(make_plan(shape, self.fourierft_n_frequency[k], seeds[k], None, device) for k in adapters))
+    scales = [self.fourierft_scaling[name] for name in adapters]
+    if len(adapters) == 1:
+        return wide[0], plan, scales[0]
+    return torch.cat([c * scale for c, scale in zip(wide, scales, strict=True)]), plan, 1.0
 
 
 def _is_plain(base: nn.Module, x: Tensor) -> bool:
@@ -94,5 +96,5 @@ def _is_plain(base: nn.Module, x: Tensor) -> bool:
         and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks or base._backward_pre_hooks)
         and "forward" not in vars(base)  # replaced by offloading
         and not hasattr(base.weight, "ds_id")  # DeepSpeed: gathered only while the layer is called
-        and (x.dtype == base.weight.dtype or torch.is_autocast_enabled(x.device.type))
+        and (x.dtype == base.weight.dtype or autocasts(x.device))
     )

@@ -10,7 +10,6 @@ A cosine is even, so every frequency can be folded to at most half its period, i
 """
 
 from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -44,31 +43,42 @@ class Plan:
         return len(self.u)
 
     def __reduce__(self):  # copies and pickles of a layer ask again, and share what is there
-        return (join_plans if isinstance(self.source[0], Plan) else make_plan), self.source
+        return join_plans if isinstance(self.source[0], Plan) else make_plan, self.source
 
 
-@cache
+# Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
+_plans: dict[tuple, Plan] = {}
+
+
 def make_plan(shape: Shape, n: int, seed: int, band: Band | None, device: torch.device) -> Plan:
     """The plan of `sample_entries(shape, n, seed, band)` on a device; one for all who ask for the same."""
-    with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
-        (u, v), (d1, d2) = sample_entries(shape, n, seed, band), shape
-        fold_u, fold_v = 2 * u > d1, 2 * v > d2
-        u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
-        sign = torch.where(fold_u == fold_v, 1.0, -1.0)
-        slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
-        tables = u, v, sign, _share(u, d1), _share(v, d2), slots
-        return Plan(shape, *(table.to(device) for table in tables), source=(shape, n, seed, band, device))
+    source = shape, n, seed, band, device
+    if source not in _plans:
+        with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
+            _plans[source] = _fold(sample_entries(shape, n, seed, band), source)
+    return _plans[source]
 
 
-@cache
 def join_plans(*plans: Plan) -> Plan:
-    """The entries of several plans of one shape in one: the plan of the sum of their changes.
+    """The plan of the sum of several changes of one shape: it goes with the concatenation of their coefficients."""
+    key = tuple(plan.source for plan in plans)
+    if len(plans) == 1:
+        return plans[0]
+    if key not in _plans:
+        tables = ("u", "v", "sign", "u_share", "v_share", "slots")
+        joined = {name: torch.cat([getattr(plan, name) for plan in plans]) for name in tables}
+        _plans[key] = Plan(plans[0].shape, **joined, source=plans)
+    return _plans[key]
 
-    It goes with the concatenation of their coefficients.
-    """
-    tables = ("u", "v", "sign", "u_share", "v_share", "slots")
-    joined = {name: torch.cat([getattr(plan, name) for plan in plans]) for name in tables}
-    return Plan(plans[0].shape, **joined, source=plans)
+
+def _fold(entries: Tensor, source: tuple) -> Plan:
+    (u, v), (d1, d2), device = entries, source[0], source[-1]
+    fold_u, fold_v = 2 * u > d1, 2 * v > d2
+    u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
+    sign = torch.where(fold_u == fold_v, 1.0, -1.0)
+    slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
+    tables = u, v, sign, _share(u, d1), _share(v, d2), slots
+    return Plan((d1, d2), *(table.to(device) for table in tables), source=source)
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

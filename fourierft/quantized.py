@@ -35,7 +35,6 @@ class QuantizedFourierLinear(FourierLayer):
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        # Not the weight: that may be uint8, and on the CPU until the model is moved and it is quantised.
         super().__init__(shape, n, scale, entry_seed, band, (), like=base.weight)
         self.base_layer = base
         self.train(base.training)
