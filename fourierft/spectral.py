@@ -53,16 +53,18 @@ def folded_grad(folded: Tensor, plan: Plan, scale: float) -> Tensor:
     return _half_transform(folded, d1).flatten()[plan.slots] * (scale / (d1 * d2))
 
 
+def own_mirrors(length: int) -> slice:
+    """The frequencies of a half spectrum that are their own mirrors: 0, and length / 2 of an even length."""
+    return slice(None, None, length // 2 if length % 2 == 0 else length)
+
+
 def _half_transform(x: Tensor, length: int) -> Tensor:
     """y[j, m] = sum_ik w_i x[i, k] cos(2 pi (i m / length - j k / columns)), w_i = 1 if i is its own mirror, else 2.
 
     x: (h(length), columns), real, with h(d) = d // 2 + 1. Returns (h(columns), length). A real FFT along the contiguous
-    rows, then an inverse real FFT along what were the columns. Row i = 0, and i = length / 2 of an even length, must
-    enter the latter real: the imaginary part has no meaning there, and not every backend ignores it. An odd length has
-    no such second row.
+    rows, then an inverse real FFT along what were the columns. The rows that are their own mirrors must enter the
+    latter real: the imaginary part has no meaning there, and not every backend ignores it.
     """
     spectrum = torch.fft.rfft(x, dim=1)
-    spectrum.imag[0] = 0.0
-    if length % 2 == 0:
-        spectrum.imag[-1] = 0.0
+    spectrum[own_mirrors(length)].imag.zero_()
     return torch.fft.irfft(spectrum.t(), n=length, dim=1, norm="forward")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from .plan import Plan
+from .spectral import own_mirrors
 
-# Tokens transformed at a time: on a CPU what the caches hold; on a GPU as many as fill it, within some 100 MB.
-CPU_TOKENS = 256
-GPU_NUMBERS = 2**25
+# Numbers in flight: on a CPU what its caches hold, on a GPU as many as fill it, some 100 MB.
+NUMBERS = {"cpu": 2**20, "cuda": 2**25}
 
 
 def add_change_(y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False) -> Tensor:
@@ -31,9 +31,7 @@ def add_change_(y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoi
     for some_y, some_x in zip(y.split(step), x.split(step), strict=True):
         picked = _bins(some_x, c.dtype).index_select(0, source) * factors
         bins = picked.new_zeros(length // 2 + 1, 2, picked.shape[2]).index_add_(0, target, picked)
-        bins[0, 1] = 0.0  # their own mirrors enter real, as in spectral.py
-        if length % 2 == 0:
-            bins[-1, 1] = 0.0
+        bins[own_mirrors(length), 1] = 0.0
         numbers = bins.flatten(0, 1).t().contiguous().view(-1, length // 2 + 1, 2)
         some_y += torch.fft.irfft(torch.view_as_complex(numbers), n=length, dim=1, norm="forward")
     return y
@@ -56,4 +54,4 @@ def _bins(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _tokens_at_a_time(x: Tensor, plan: Plan) -> int:
-    return max(1, GPU_NUMBERS // (sum(plan.shape) + 2 * plan.n)) if x.is_cuda else CPU_TOKENS
+    return max(1, NUMBERS.get(x.device.type, NUMBERS["cpu"]) // (sum(plan.shape) + 2 * plan.n))

@@ -59,7 +59,7 @@ def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(probl
 
 
 def test_many_tokens_pass_in_chunks(monkeypatch):
-    monkeypatch.setattr(tokens, "CPU_TOKENS", 3)
+    monkeypatch.setitem(tokens.NUMBERS, "cpu", 3 * (8 + 9 + 2 * 30))  # three tokens at a time
     plan, c, x, g = make_plan((8, 9), 30, 7, None, CPU), random(30), random(10, 9), random(10, 8)
     delta = reference.delta_weight(c, sample_entries((8, 9), 30, 7), (8, 9), SCALE)
     close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
