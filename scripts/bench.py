@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import peft
 import torch
 from torch import nn
 
@@ -53,12 +52,16 @@ def frozen(model: nn.Module, targets: Sequence[str]) -> nn.Module:
 
 
 def peft_lora(model: nn.Module, targets: Sequence[str]) -> nn.Module:
-    return peft.get_peft_model(model, peft.LoraConfig(r=R, target_modules=whole(targets)))
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(model, LoraConfig(r=R, target_modules=whole(targets)))
 
 
 def peft_fourierft(model: nn.Module, targets: Sequence[str]) -> nn.Module:
-    config = peft.FourierFTConfig(n_frequency=N, scaling=SCALE, random_loc_seed=SEED, target_modules=whole(targets))
-    return peft.get_peft_model(model, config)
+    from peft import FourierFTConfig, get_peft_model
+
+    config = FourierFTConfig(n_frequency=N, scaling=SCALE, random_loc_seed=SEED, target_modules=whole(targets))
+    return get_peft_model(model, config)
 
 
 def whole(targets: Sequence[str]) -> list[str]:
