@@ -73,7 +73,7 @@ class FourierLayer(nn.Module):
         if not self.parts:
             return deltas[""]
         zeros = self.fourierft_spectrum.new_zeros(self.matrix_shape)
-        return torch.cat([deltas.get(part, zeros) for part in PARTS]).detach()
+        return torch.cat([deltas.get(part, zeros) for part in PARTS])
 
     def _make_plan(self) -> Plan:
         return make_plan(self.matrix_shape, self.n, self.entry_seed, self.band, self.fourierft_spectrum.device)

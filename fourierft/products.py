@@ -16,7 +16,9 @@ from .plan import Plan
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 
-def form(c: Tensor, plan: Plan, scale: float, weight: Tensor | None, algorithm: Algorithm, dtype: torch.dtype):
+def form(
+    c: Tensor, plan: Plan, scale: float, weight: Tensor | None, algorithm: Algorithm, dtype: torch.dtype
+) -> Tensor | None:
     """What the merged products take besides the weight: W + delta_W, in low precision (and of no weight) delta_W alone.
 
     weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the branch, which forms nothing.

@@ -8,6 +8,8 @@ With X = rfft(x), the change of the output has n terms a token, and so has the g
 The cost is of T (d1 + d2 + n), where the forms of `spectral.py` take d1 d2 and the products with W take T d1 d2.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,7 @@ def add_change_(y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoi
     factor = c * share.to(c.dtype) * (scale / (plan.shape[0] * plan.shape[1]))
     factors = torch.stack([factor, -factor * plan.sign.to(c.dtype)], dim=1)[:, :, None]
     length = y.shape[1]
-    step = _tokens_at_a_time(x, plan)
-    for some_y, some_x in zip(y.split(step), x.split(step), strict=True):
+    for some_y, some_x in _some_at_a_time(y, x, plan):
         picked = _bins(some_x, c.dtype).index_select(0, source) * factors
         bins = picked.new_zeros(length // 2 + 1, 2, picked.shape[2]).index_add_(0, target, picked)
         bins[own_mirrors(length), 1] = 0.0
@@ -40,8 +41,7 @@ def add_change_(y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoi
 def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float, dtype: torch.dtype) -> Tensor:
     """dL/dc from x: (T, in) and g = dL/dy: (T, out), of any dtype. Returns (n,) in `dtype`, float32 or float64."""
     total = torch.zeros(plan.n, 2, dtype=dtype, device=x.device)
-    step = _tokens_at_a_time(x, plan)
-    for some_x, some_g in zip(x.split(step), g.split(step), strict=True):
+    for some_x, some_g in _some_at_a_time(x, g, plan):
         picked = _bins(some_x, dtype).index_select(0, plan.v)
         total += picked.mul_(_bins(some_g, dtype).index_select(0, plan.u)).sum(2)
     return (total[:, 0] - plan.sign.to(dtype) * total[:, 1]) * (scale / (plan.shape[0] * plan.shape[1]))
@@ -53,5 +53,8 @@ def _bins(x: Tensor, dtype: torch.dtype) -> Tensor:
     return numbers.t().contiguous().view(x.shape[1] // 2 + 1, 2, -1)
 
 
-def _tokens_at_a_time(x: Tensor, plan: Plan) -> int:
-    return max(1, NUMBERS.get(x.device.type, NUMBERS["cpu"]) // (sum(plan.shape) + 2 * plan.n))
+def _some_at_a_time(a: Tensor, b: Tensor, plan: Plan) -> Iterable[tuple[Tensor, Tensor]]:
+    if len(a) == 0:  # of which split would make one empty part, and not every version of torch transforms that
+        return ()
+    step = max(1, NUMBERS.get(a.device.type, NUMBERS["cpu"]) // (sum(plan.shape) + 2 * plan.n))
+    return zip(a.split(step), b.split(step), strict=True)
