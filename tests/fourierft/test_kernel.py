@@ -1,4 +1,8 @@
-"""The Triton kernel forms W + delta_W: checked in Triton's interpreter, and on a GPU where there is one."""
+"""The Triton kernel forms W + delta_W: interpreted and compiled without a GPU, and run on one where there is one."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,6 +64,41 @@ def test_a_layer_by_the_kernel_equals_one_by_the_fft(device, dtype):
     for by_fft, by_kernel in zip(*results.values(), strict=True):
         assert by_kernel.dtype == by_fft.dtype
         assert (by_kernel - by_fft).norm() < (1e-5 if dtype == torch.float32 else 1e-2) * by_fft.norm()
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from fourierft import kernel
+
+def source(dtype, has_base, precision):
+    pointers = {"result": "*" + dtype, "base": "*" + dtype}
+    pointers |= dict.fromkeys(["cos_u", "sin_u", "cos_v", "sin_v", "c_even", "c_odd"], "*fp32")
+    constants = {"HAS_BASE": has_base, "PRECISION": precision, "TILE": kernel.TILE, "DEPTH": kernel.DEPTH}
+    names = kernel._delta_weight.arg_names
+    signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in names}
+    places = {(names.index(name),): value for name, value in constants.items()}
+    return ASTSource(kernel._delta_weight, signature, places)
+
+for capability in (80, 90):
+    for case in (("fp32", True, "tf32x3"), ("bf16", False, "tf32")):
+        compiled = triton.compile(source(*case), target=GPUTarget("cuda", capability, 32))
+        print("mma" in compiled.asm["ptx"], compiled.metadata.shared)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the kernel is run, not only compiled")
+def test_the_kernel_compiles_to_tensor_core_instructions_within_the_shared_memory(tmp_path):
+    # In a process of its own: in this one Triton interprets.
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    assert len(lines) == 4
+    assert all(uses == "True" and int(shared) <= 99 * 1024 for uses, shared in lines)  # what a block of an RTX 4090 has
 
 
 def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
