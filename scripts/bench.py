@@ -25,7 +25,7 @@ from torch import nn
 import fourierft.peft
 from experiments import record
 from experiments.analysis import memory
-from experiments.analysis.speed import BASELINE, NOISE, OURS, Bench, Entry
+from experiments.analysis.speed import BASELINE, LORA, NOISE, OURS, Bench, Entry
 from experiments.analysis.timing import interleave
 from experiments.analysis.workloads import SETS, Layer, Model, Work
 from experiments.errors import UserError
@@ -93,7 +93,7 @@ def installed() -> Iterator[None]:
 CONTESTANTS: dict[str, Callable[[nn.Module, Sequence[str]], nn.Module]] = {
     BASELINE: frozen,
     NOISE: frozen,
-    "peft_lora": peft_lora,
+    LORA: peft_lora,
     "peft_fourierft": peft_fourierft,
     "peft_fourierft_installed": peft_fourierft,
     **{name: ours(mode) for name, mode in MODES.items()},

@@ -207,7 +207,9 @@ def build(records: Path, bench: Path, paper: Path, out: Path, configs: Path) -> 
         text = f"# Table 2, GLUE, {scale} scale\n\n{text}{legend}\n\n{commands(ours, configs)}"
         files[out / f"table2_glue_{scale}.md"] = text.rstrip() + "\n"
         files[out / f"table2_glue_{scale}.tex"] = "\n".join(latex(block, notes) for block in blocks if block.rows)
-    files[out.parent / "README.md"] = readme(present, len(benches), claims(everything, printed, TASKS), out.name)
+    files[out.parent / "README.md"] = readme(
+        present, len(benches), claims(everything, printed, TASKS, benches), out.name
+    )
 
     for path, text in files.items():
         replace_file(path, text.encode())

@@ -15,6 +15,7 @@ from experiments import record
 from experiments.analysis import render
 from experiments.analysis.speed import TARGETS, Bench, Entry, Target
 from experiments.analysis.timing import Quartiles, interleave, quartiles, ratios
+from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
 from experiments.analysis.workloads import SETS, Layer, roberta
 from scripts import bench, tables
 
@@ -411,6 +412,26 @@ def test_the_same_files_give_the_same_bytes_whatever_they_are_called(tmp_path):
     assert {"bench.md", "bench.tex"} <= first.keys()
     assert build(tmp_path / "a", FILES) == first
     assert build(tmp_path / "b", FILES[::-1], ["z/1", "y/full/2", "0"]) == first
+
+
+def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_alone_judges_them():
+    def verdicts(*benches):
+        found = claims([], [], {}, benches)
+        return {claim.name: (len(claim.measured), claim.verdict) for claim in found if claim.measured}
+
+    def case(name, ours, lora):
+        return by_hand(name, gpu="A GPU", peft_fourierft=([90] * 3, 3, 9), peft_lora=lora, fourierft=ours)
+
+    fast_and_lean, slow_and_large = ([20] * 3, 2, 4), ([30] * 3, 2, 5)
+    small = by_hand(peft_lora=([20] * 3, 7), peft_fourierft=([30] * 3, 20), fourierft=([22] * 3, 6))
+    assert verdicts() == {}
+    assert verdicts(small) == {"Memory": (1, NOT_MEASURED), "Speed": (1, NOT_MEASURED)}
+    leaner = case("roberta_large", fast_and_lean, slow_and_large)
+    slower = case("llama_7b", slow_and_large, fast_and_lean)
+    assert verdicts(leaner, slower) == {"Memory": (4, REPRODUCED), "Speed": (2, REPRODUCED)}
+    larger = case("roberta_large", slow_and_large, fast_and_lean)
+    faster = case("llama_7b", fast_and_lean, slow_and_large)
+    assert verdicts(larger, faster) == {"Memory": (4, NOT_REPRODUCED), "Speed": (2, NOT_REPRODUCED)}
 
 
 def test_machines_stand_apart_and_the_latest_of_a_case_counts(tmp_path):
