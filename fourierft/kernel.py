@@ -8,6 +8,8 @@ are two products of inner length n, for tensor cores. E is even and O odd in p a
 q <= d2/2 of both gives the four values E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
 """
 
+from contextlib import nullcontext
+
 import torch
 import triton
 import triton.language as tl
@@ -29,23 +31,25 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
     even = c * (scale / (d1 * d2))
     read = result if base is None else base
     grid = triton.cdiv(h1, TILE), triton.cdiv(h2, TILE)
-    _delta_weight[grid](
-        result,
-        read,
-        *read.stride(),
-        *_tables(plan),
-        even,
-        even * plan.sign,
-        d1,
-        d2,
-        h1,
-        h2,
-        plan.n,
-        HAS_BASE=base is not None,
-        PRECISION="tf32x3" if dtype == torch.float32 else "tf32",
-        TILE=TILE,
-        DEPTH=DEPTH,
-    )
+    # Triton launches on the current device, which need not be that of a layer in a model spread over several.
+    with torch.cuda.device(c.device) if c.is_cuda else nullcontext():
+        _delta_weight[grid](
+            result,
+            read,
+            *read.stride(),
+            *_tables(plan),
+            even,
+            even * plan.sign,
+            d1,
+            d2,
+            h1,
+            h2,
+            plan.n,
+            HAS_BASE=base is not None,
+            PRECISION="tf32x3" if dtype == torch.float32 else "tf32",
+            TILE=TILE,
+            DEPTH=DEPTH,
+        )
     return result
 
 
