@@ -12,6 +12,9 @@ from .layer import FourierLayer, check_parts, matrix_shape
 from .linear import layer_shape
 from .quantized import quantized_shape
 
+# A fused projection of BLOOM, Falcon and GPT-NeoX, of the size of three matrices but not one below the other.
+INTERLEAVED = "query_key_value"
+
 
 def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
     """The layers to adapt and the head modules, by path. Raises what `adapt` raises; changes nothing."""
@@ -46,6 +49,10 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
         try:
             if parts and quantized_shape(module):
                 raise FourierError(f"parts of a {type(module).__name__} cannot be adapted: name the whole layer")
+            if parts and path.rsplit(".", 1)[-1] == INTERLEAVED:
+                raise FourierError(
+                    "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
+                )
             check_parts(shape, parts)
             check_n(matrix_shape(shape, parts), config.n, config.band)
         except FourierError as error:

@@ -128,6 +128,16 @@ def test_a_layer_that_is_no_fused_projection_is_refused_with_its_sizes(gpt2):
     assert [type(module) for module in model.modules()] == before
 
 
+def test_a_projection_that_interleaves_its_parts_is_refused():
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=20, **sizes))
+    with pytest.raises(FourierError, match=r"attention\.query_key_value: q, k and v alternate head by head"):
+        fourierft.adapt(model, config(("query_key_value:q,v",)))
+    fourierft.adapt(model, config(("query_key_value",)))
+
+
 def test_n_is_bounded_by_the_part():
     base = nn.Linear(4, 12)
     FourierLinear(base, 16, 1.0, parts=("q",))
