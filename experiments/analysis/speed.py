@@ -79,6 +79,10 @@ class Bench(Part):
         pair = [self.contestants[one].saved_bytes for one in (name, BASELINE) if one in self.contestants]
         return pair[0] - pair[1] if len(pair) == 2 and None not in pair else None
 
+    def peak(self, name: str) -> int | None:
+        """Bytes a step had allocated on the GPU at most; None where that was not measured."""
+        return self.contestants[name].peak_bytes if name in self.contestants else None
+
     def cell(self, name: str) -> str:
         """A contestant as the tables show it."""
         entry = self.contestants.get(name)
@@ -128,8 +132,8 @@ class Target:
             saved = bench.saved(OURS)
             return None if saved is None or bench.x_bytes is None else saved / bench.x_bytes
         else:
-            peaks = [bench.contestants[one].peak_bytes for one in (OURS, self.against) if one in bench.contestants]
-            return peaks[0] / peaks[1] if len(peaks) == 2 and all(peaks) else None
+            ours, theirs = bench.peak(OURS), bench.peak(self.against)
+            return ours / theirs if ours and theirs else None
         return ratio and ratio.median
 
     def verdict(self, value: float | None) -> str:

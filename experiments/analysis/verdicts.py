@@ -116,14 +116,14 @@ def memory(benches: Sequence[Bench]) -> Claim:
     measured, holds = [], []
     for bench in benches:
         ours, lora = bench.saved(OURS), bench.saved(LORA)
-        peaks = [bench.contestants[name].peak_bytes for name in (OURS, LORA) if name in bench.contestants]
+        our_peak, lora_peak = bench.peak(OURS), bench.peak(LORA)
         if ours is not None and lora is not None:
             saved = f"{ours / MIB:.1f} MiB, LoRA {lora / MIB:.1f} MiB"
             measured.append(f"{bench.title}, {bench.machine}: saved for the backward pass FourierFT {saved}")
-        if len(peaks) == 2 and all(peaks):
-            peak = f"{peaks[0] / GIB:.2f} GiB, LoRA {peaks[1] / GIB:.2f} GiB"
+        if our_peak and lora_peak:
+            peak = f"{our_peak / GIB:.2f} GiB, LoRA {lora_peak / GIB:.2f} GiB"
             measured.append(f"{bench.title}, {bench.machine}: peak FourierFT {peak}")
-            holds += [peaks[0] < peaks[1]] if bench.case == "roberta_large" else []
+            holds += [our_peak < lora_peak] if bench.case == "roberta_large" else []
     return Claim(
         "Memory",
         "FourierFT's peak GPU memory is below LoRA's (official repository, RoBERTa-large on GLUE).",

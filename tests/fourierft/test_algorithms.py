@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fourierft
+from experiments.analysis.memory import saved_for_backward
 from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, parity, reference, spectral, tokens
 from fourierft.choice import BEYOND_CACHE, CACHE, MULTIPLY_ADDS
 from fourierft.entries import sample_entries
@@ -36,6 +37,11 @@ def close(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
+def equal(actual, expected):
+    """To the last digits of float64."""
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(problems())
 def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(problem):
@@ -56,6 +62,28 @@ def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(probl
     close(spectral.coefficient_grad(g.t() @ x, plan, SCALE), dc)
     close(parity.coefficient_grad(x, g, plan, SCALE), dc)
     close(tokens.coefficient_grad(x, g, plan, SCALE, torch.float64), dc)
+
+
+SHAPES = [(8, 8), (9, 9), (8, 12), (12, 7), (7, 12), (5, 9), (1, 6), (1, 7), (6, 1), (7, 1), (1, 1), (2, 3), (64, 48)]
+CASES = [(shape, n) for shape in SHAPES for n in sorted({1, (shape[0] * shape[1] + 1) // 2, shape[0] * shape[1]})]
+
+
+@pytest.mark.parametrize(("shape", "n"), CASES)
+def test_the_half_transforms_equal_the_reference_to_the_last_digits(shape, n):
+    c, plan = random(n).requires_grad_(), make_plan(shape, n, 7, None, CPU)
+    delta = reference.delta_weight(c, sample_entries(shape, n, 7), shape, SCALE)
+    equal(spectral.delta_weight(c.detach(), plan, SCALE), delta.detach())
+    grad = random(*shape)
+    (dc,) = torch.autograd.grad(delta, c, grad)
+    equal(spectral.coefficient_grad(grad, plan, SCALE), dc)
+
+
+def test_the_half_transforms_in_float32_stay_within_its_rounding():
+    c, grad, plan = torch.randn(1000), torch.randn(96, 80), make_plan((96, 80), 1000, 7, None, CPU)
+    for transform, values in ((spectral.delta_weight, c), (spectral.coefficient_grad, grad)):
+        narrow, exact = transform(values, plan, SCALE), transform(values.double(), plan, SCALE)
+        assert narrow.dtype == torch.float32
+        assert (narrow - exact).norm() < 1e-6 * exact.norm()
 
 
 def test_many_tokens_pass_in_chunks(monkeypatch):
@@ -211,16 +239,7 @@ def test_low_precision_is_rounded_once(forward, gradient, dtype):
 
 
 def saved_bytes(layer, x):
-    storages = {}
-
-    def pack(tensor):
-        storages[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        layer(x)
-    own = {p.data_ptr() for p in layer.parameters()}
-    return sum(size for pointer, size in storages.items() if pointer not in own)
+    return saved_for_backward(layer, lambda: layer(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

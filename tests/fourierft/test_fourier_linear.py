@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from comparing import outputs_and_grads, relative_error
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
@@ -33,17 +34,6 @@ def expected(layer, x):
     entries = sample_entries(tuple(weight.shape), layer.n, layer.entry_seed)
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
     return reference.forward(x, weight.to(x.dtype), bias, layer.fourierft_spectrum.to(x.dtype), entries, layer.scale)
-
-
-def outputs_and_grads(function, layer, x, g):
-    """y, dx and dc of sum(function(x) * g)."""
-    x = x.detach().requires_grad_()
-    y = function(x)
-    return y.detach(), *torch.autograd.grad(y, (x, layer.fourierft_spectrum), g.to(y.dtype))
-
-
-def relative_error(actual, expected):
-    return float((actual.double() - expected.double()).detach().norm() / expected.detach().double().norm())
 
 
 @pytest.mark.parametrize("lead", [(5,), (2, 3), (2, 1, 4), ()])

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from comparing import relative_error
 from torch import distributed, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -34,10 +35,6 @@ def outputs_and_grads(function, model, x, autocast=None):
     with torch.autocast("cpu", autocast, enabled=autocast is not None):
         y = function(x)
     return y.detach(), *torch.autograd.grad(y.float().square().sum(), (x, *spectra(model)))
-
-
-def relative_error(actual, expected):
-    return float((actual.double() - expected.double()).detach().norm() / expected.detach().double().norm())
 
 
 # Compiled -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import gc
 
 import pytest
 import torch
+from comparing import outputs_and_grads, relative_error
 from torch import nn
 
 import fourierft
@@ -60,16 +61,6 @@ def dense(base):
         return dequantize_4bit(base.weight, base.weight.quant_state).float()
     rows = base.weight.SCB if base.weight.SCB is not None else base.state.SCB  # moved by the first forward pass
     return base.weight.data.float() * rows[:, None] / 127
-
-
-def outputs_and_grads(function, layer, x, g):
-    x = x.detach().requires_grad_()
-    y = function(x)
-    return y.detach(), *torch.autograd.grad(y, (x, layer.fourierft_spectrum), g.to(y.dtype))
-
-
-def relative_error(actual, expected):
-    return float((actual.double() - expected.double()).detach().norm() / expected.detach().double().norm())
 
 
 @pytest.mark.parametrize("kind", KINDS)
