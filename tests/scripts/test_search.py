@@ -1,5 +1,6 @@
 """The search: chosen on a slice of train, equal trials for every method, resumable, and nothing older is lost."""
 
+import errno
 import functools
 import json
 from contextlib import nullcontext
@@ -200,9 +201,17 @@ def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_the_first_trial(searching, no_training, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_trial(
+    searching, no_training, tmp_path, capsys, monkeypatch
+):
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(capsys, searching("--out", str(tmp_path / "file")))
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert "no space left" in refused(capsys, searching())
     assert not no_training
 
 
