@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.path import Path as Polyline
-from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 from experiments.analysis.aggregate import Cell, Row
+from experiments.analysis.labels import box, place_names
 from experiments.analysis.rank import COLOURS, MARKERS
 from experiments.analysis.verdicts import title
 from experiments.record import Record, replace_file
@@ -38,10 +36,6 @@ COSTS = {
     "saved": "saved for the backward of a step",
     "peak": "peak GPU memory",
 }
-NAME_SIZE = 6.5  # points
-# Where a name may stand from its point, in font sizes: above first, then to the left, where no point is ever better.
-ANGLES = (90, 112, 68, 135, 45, 157, 23, 180, 0, -23, -45, -68, -90, -112, -135, -157)
-DISTANCES = (0.9, 1.6, 2.6, 3.8, 5.2)
 
 
 @dataclass(frozen=True)
@@ -226,67 +220,16 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 
 
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
-    """Write each name of the front where it hides no point, bar, line or other name; at worst, where it hides least."""
+    """Write the names of the front beside its points, in their colours."""
     pixel = axes.figure.dpi / 72
-    inside = axes.get_window_extent().padded(-4 * pixel)
-    taken = [_box(axes.transData.transform(spot), 8 * pixel, 8 * pixel) for spot in spots.values()]
+    taken = [box(axes.transData.transform(spot), 8 * pixel, 8 * pixel) for spot in spots.values()]
     for index, (x, _) in spots.items():
         ends = axes.transData.transform([(x, min(found[index].scores)), (x, max(found[index].scores))])
         taken.append(Bbox(ends).padded(pixel))
     line = axes.transData.transform([spots[index] for index in best])
     for (left, low), (right, high) in itertools.pairwise(line):
         taken += [Bbox([(left, low), (right, low)]).padded(pixel), Bbox([(right, low), (right, high)]).padded(pixel)]
-    names: list[Bbox] = []
-    leaders: list[Polyline] = []
-    for index in best:
-        text = axes.annotate(
-            found[index].name,
-            spots[index],
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=NAME_SIZE,
-            color=_style(index)["color"],
-            path_effects=[patheffects.withStroke(linewidth=1.5, foreground="white")],
-            arrowprops={
-                "arrowstyle": "-",
-                "color": _style(index)["color"],
-                "linewidth": 0.5,
-                "shrinkA": 1,
-                "shrinkB": 3,
-            },
-            zorder=4,
-        )
-        text.set_in_layout(False)
-        extent = Text.get_window_extent(text, axes.figure.canvas.get_renderer())  # without the arrow
-        centre, options = axes.transData.transform(spots[index]), []
-        for distance, angle in itertools.product(DISTANCES, ANGLES):
-            across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-            beside = 0 if abs(angle) == 90 else math.copysign(extent.width / 2, across)
-            offset = (distance * NAME_SIZE * pixel * across + beside, distance * NAME_SIZE * pixel * up)
-            box = _box(centre + offset, extent.width, extent.height)
-            outside = box.width * box.height - _overlap(box, inside)
-            leader = Polyline([centre, centre + offset])
-            crossed = sum(leader.intersects_bbox(name) for name in names) + sum(
-                line.intersects_bbox(box) for line in leaders
-            )
-            hidden = 9 * outside + sum(_overlap(box, other) for other in [*taken, *names]) + 99 * crossed
-            options.append((round(hidden), len(options), offset, box, leader))
-        _, _, offset, box, leader = min(options, key=lambda option: option[:2])
-        text.set_position((offset[0] / pixel, offset[1] / pixel))
-        names.append(box)
-        leaders.append(leader)
-
-
-def _box(centre: Sequence[float], width: float, height: float) -> Bbox:
-    return Bbox.from_bounds(centre[0] - width / 2, centre[1] - height / 2, width, height)
-
-
-def _overlap(one: Bbox, other: Bbox) -> float:
-    """The area that both cover."""
-    common = Bbox.intersection(one, other)
-    return common.width * common.height if common else 0.0
+    place_names(axes, [(found[index].name, spots[index], _style(index)["color"]) for index in best], taken)
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
@@ -299,7 +242,7 @@ def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]
     step = (high / low) ** 0.1
     zero, left = low / step, low
     if 0 in values:
-        ticks, left = [zero, *ticks], zero / step**0.9
+        ticks, left = [zero, *ticks], zero / step**1.2
         slashes = {"marker": [(-1, -2), (1, 2)], "color": "black", "markersize": 7, "markeredgewidth": 0.8}
         at = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 5, "linestyle": "none"}
         breaks = [low / step**0.38, low / step**0.22]

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from experiments.analysis import pareto
 from experiments.analysis.aggregate import rows
@@ -185,7 +186,7 @@ def test_sixteen_methods_are_told_apart_and_their_names_do_not_overlap(seed):
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     for axes in figure.axes:
-        boxes = [pareto.Text.get_window_extent(text, renderer) for text in axes.texts]
+        boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
         for one, other in itertools.combinations(boxes, 2):
             assert not one.padded(-1).overlaps(other.padded(-1))
         frame = axes.get_window_extent(renderer)
