@@ -9,6 +9,8 @@ import optuna
 import pytest
 
 from experiments import record
+from experiments.errors import UserError
+from experiments.search import prepare, read_ranges, sequence
 from scripts import search
 from tests.conftest import ROOT
 
@@ -91,7 +93,7 @@ def test_a_range_of_the_command_line_replaces_or_adds_and_is_recorded(searching,
     given = ["--range", "recipe.lr=1e-7:2e-7", "--range", "method.dropout=0.01:0.1"]
     assert searching("method=lora", *given) == 0
     found = trials_of(tmp_path, "lora")
-    in_file = search.read_ranges("lora")
+    in_file = read_ranges("lora")
     assert found["ranges"] == {**in_file, "recipe.lr": [1e-7, 2e-7], "method.dropout": [0.01, 0.1]}
     for trial, config in zip(found["trials"], no_training, strict=True):
         assert 1e-7 <= trial["recipe.lr"] <= 2e-7
@@ -103,7 +105,7 @@ def test_the_sequence_is_that_of_the_committed_searches(path):
     """So that a repeated search finds its records, and a new method meets the same points as the others."""
     found = json.loads(path.read_text())
     points = [{key: value for key, value in trial.items() if key != "score"} for trial in found["trials"]]
-    assert search.sequence(found["ranges"], len(points)) == points
+    assert sequence(found["ranges"], len(points)) == points
 
 
 # --- studies in a file -----------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def test_processes_that_share_a_study_never_take_the_same_point(searching, no_tr
     (summary,) = optuna.get_all_study_summaries(storage)
     optuna.load_study(study_name=summary.study_name, storage=storage).ask()  # another process has taken the next
     assert searching("method=lora", "--storage", storage) == 0
-    points = search.sequence(search.read_ranges("lora"), 3)
+    points = sequence(read_ranges("lora"), 3)
     taken = [{"recipe.lr": config.recipe.lr, "recipe.head_lr": config.recipe.head_lr} for config in no_training]
     assert taken == [points[0], points[2]]
 
@@ -192,12 +194,12 @@ def test_a_wrong_command_is_one_line_and_runs_nothing(searching, no_training, ca
     ],
 )
 def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(search, "CONFIGS", tmp_path)
+    monkeypatch.setattr("experiments.search.CONFIGS", tmp_path)
     if content is not None:
         (tmp_path / "search").mkdir()
         (tmp_path / "search/lora.yaml").write_text(content)
-    with pytest.raises(search.UserError) as caught:
-        search.prepare([*QUICK, "method=lora"], 2, 0.25, tmp_path / "out", {}, force=False)
+    with pytest.raises(UserError) as caught:
+        prepare([*QUICK, "method=lora"], 2, 0.25, tmp_path / "out", {}, force=False)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
