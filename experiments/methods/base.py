@@ -1,8 +1,10 @@
 """What a fine-tuning method is: it changes the model, says what trains, and reports its delta_W."""
 
+import math
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback
@@ -69,12 +71,33 @@ def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
     }
 
 
+def stored(folder: Path) -> dict[str, int]:
+    """What must be kept to use a trained model again, as `Method.save` wrote it into `folder`, head included.
+
+    stored_values: the numbers in all *.safetensors, by their headers. stored_bytes: those files, and PEFT's
+    adapter_config.json where there is one.
+    """
+    values, files = 0, sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            values += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    files += folder.glob("adapter_config.json")
+    return {"stored_values": values, "stored_bytes": sum(path.stat().st_size for path in files)}
+
+
 def matched(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
     """The modules whose last name is one of `names`, by path."""
     return {path: module for path, module in model.named_modules() if path.rsplit(".", 1)[-1] in names}
 
 
 def clone_weights(model: nn.Module, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from."""
+    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from.
+
+    None of a model on the meta device, which is there to be counted.
+    """
     with torch.no_grad():
-        return {path: module.weight.detach().float().cpu().clone() for path, module in matched(model, names).items()}
+        return {
+            path: module.weight.detach().float().cpu().clone()
+            for path, module in matched(model, names).items()
+            if not module.weight.is_meta
+        }

@@ -6,7 +6,7 @@ from transformers import RobertaConfig, RobertaForSequenceClassification
 
 import fourierft
 from experiments.analysis.memory import saved_for_backward
-from experiments.methods.base import count
+from experiments.methods.base import count, stored
 from experiments.training import FineTuner, arguments
 
 ATTENTION, HEAD = ("query", "value"), ("classifier",)
@@ -59,6 +59,18 @@ def test_exact_counts(make, model, name, settings, adapter):
     if name == "fourierft":
         theirs = fourierft.count(adapted)
         assert (theirs.adapter, theirs.head, theirs.total) == (found["adapter"], found["head"], found["total"])
+
+
+@pytest.mark.parametrize("name", ["fourierft", "lora", "full", "bitfit", "head_only"])
+def test_stored_is_what_was_trained_and_the_files_that_hold_it(make, model, name, tmp_path):
+    adapter = method(make, name, *(["method.n=20"] if name == "fourierft" else []))
+    adapted = adapter.adapt(model, ATTENTION, HEAD)
+    adapter.save(adapted, tmp_path)
+    found, trained = stored(tmp_path), count(adapted, HEAD)
+    assert found["stored_values"] == trained["adapter"] + trained["head"]
+    needed = [path for path in tmp_path.iterdir() if path.name != "README.md"]  # peft's card of the model
+    assert {path.suffix for path in needed} <= {".safetensors", ".json"}
+    assert found["stored_bytes"] == sum(path.stat().st_size for path in needed) > 4 * found["stored_values"]
 
 
 @pytest.mark.parametrize("name", ["fourierft", "lora", "full"])
