@@ -35,6 +35,12 @@ def markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
+def page(title: str, tables: Iterable[Table], notes: Iterable[str]) -> str:
+    """A Markdown page: each table below its title, and the notes."""
+    text = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in tables)
+    return f"# {title}\n\n{text}" + "".join(f"- {note}\n" for note in notes)
+
+
 def latex(table: Table, notes: Iterable[str]) -> str:
     """A booktabs table, with a rule between groups and the notes below."""
     body = []

@@ -91,13 +91,6 @@ def matched(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
 
 
 def clone_weights(model: nn.Module, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from.
-
-    None of a model on the meta device, which is there to be counted.
-    """
+    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from."""
     with torch.no_grad():
-        return {
-            path: module.weight.detach().float().cpu().clone()
-            for path, module in matched(model, names).items()
-            if not module.weight.is_meta
-        }
+        return {path: module.weight.detach().float().cpu().clone() for path, module in matched(model, names).items()}
