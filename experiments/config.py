@@ -20,6 +20,14 @@ from experiments.tasks import AnyTask
 from experiments.typed import Typed
 
 
+def _cell(key: str, *, _root_: DictConfig) -> Any:
+    """`${cell:lr}`: what the recipe's table `cells` says of `lr` in the row of the task; None where it says nothing."""
+    return OmegaConf.select(_root_, f"cells.{_root_.task.name}.{key}")
+
+
+OmegaConf.register_new_resolver("cell", _cell, replace=True)
+
+
 class Config(Typed):
     """One run. `method` and `task` are the objects that do the work; the rest are facts and settings."""
 
@@ -69,6 +77,7 @@ def parse(composed: DictConfig) -> Config:
     """Check a composed configuration. Raises UserError: every wrong key with its value and what is allowed."""
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        del values["cells"]  # a table, of which the task's row is now in place
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value: give it, {error.full_key}=...") from error
     try:
@@ -86,7 +95,10 @@ def _describe(item: dict[str, Any]) -> str:
     if item["type"] == "union_tag_invalid":
         tag = item["ctx"]["discriminator"].strip("'")
         return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
-    return f"{key}={value}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    if value is None:
+        return f"{key} has no value: this recipe has none for this task; give it, {key}=..., or add it to the recipe"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}={value}: {message[0].lower()}{message[1:]}"
 
 
 def _without_tags(path: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.methods.base import is_head, trained_state
+from experiments.methods.base import Stateful, is_head, trained_state
 from experiments.tasks.base import Prepared
 
 
@@ -115,6 +115,9 @@ class FineTuner(Trainer):
             state = {name: state_dict[name] for name in state}
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_file(state, Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, Stateful):
+                callback.save(Path(output_dir))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Frozen parameters are missing from a checkpoint by design; anything it has too many is an error."""

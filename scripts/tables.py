@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import yaml
+
 from experiments.analysis import sizes, speed
 from experiments.analysis.aggregate import SEEDS, Cell, Row, Selection, rows
 from experiments.analysis.paper import PaperRow, beside, read_paper, read_shares
@@ -137,11 +139,19 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
     return sorted(listed, key=order)
 
 
+def recipes(file: Path) -> list[str]:
+    """The tasks that a recipe's file serves: the rows of its table, or all where it has none."""
+    if not file.is_file():
+        return []
+    cells = (yaml.safe_load(file.read_text()) or {}).get("cells", TASKS)
+    return [exp for exp in TASKS if exp in cells]
+
+
 def commands(ours: Iterable[Row], configs: Path) -> str:
     """The command that fills or repeats each row, for the rows that have recipes."""
     lines = []
     for row in ours:
-        exps = [exp for exp in TASKS if (configs / "recipe" / exp / row.model / f"{row.method}.yaml").is_file()]
+        exps = recipes(configs / "recipe" / row.model / f"{row.method}.yaml")
         if exps:
             settings = [f"method.{key}={value}" for key, value in row.overrides.items()]
             command = [f"+exp={','.join(exps)}", f"scale={row.scale}", f"model={row.model}", f"method={row.method}"]

@@ -20,12 +20,8 @@ from experiments.analysis.sizes import Matrices, Size, Sizes
 from experiments.architectures import Architecture
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
-from experiments.methods.base import Method, count, stored
-from fourierft import FourierConfig
-from fourierft.layer import matrix_shape
-from fourierft.linear import layer_shape
+from experiments.methods.base import Method, count, stored, weights
 from fourierft.model import fourier_layers
-from fourierft.targets import parts_of, select
 
 
 def method(name: str, settings: dict[str, Any]) -> Method:
@@ -37,12 +33,7 @@ def method(name: str, settings: dict[str, Any]) -> Method:
 
 def matrices(architecture: Architecture) -> list[Matrices]:
     """The matrices that the paper adapts, by shape: found in the plain model, for counts to be held against them."""
-    config = FourierConfig(n=1, scale=1.0, targets=architecture.attention)
-    layers, _ = select(architecture.build(), config)
-    shapes = Counter()
-    for path, layer in layers.items():
-        parts = parts_of(config, path)
-        shapes[matrix_shape(layer_shape(layer), parts)] += len(parts) or 1
+    shapes = Counter(tuple(weight.shape) for weight in weights(architecture.build(), architecture.attention).values())
     return [Matrices(shape=list(shape), count=number) for shape, number in sorted(shapes.items())]
 
 

@@ -3,13 +3,15 @@
 import math
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback
+from transformers.pytorch_utils import Conv1D
 
 from experiments.typed import Typed
+from fourierft.config import PARTS, split_target
+from fourierft.targets import means
 
 
 def is_head(name: str, head: tuple[str, ...]) -> bool:
@@ -28,7 +30,11 @@ class Method(Typed):
         return None
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        """Freeze `model` but for its head, and add what the method trains in the matrices called `attention`."""
+        """Freeze `model` but for its head, and add what the method trains in the matrices called `attention`.
+
+        A name such as "c_attn:q,v" means parts of a fused projection, each a matrix of its own.
+        Raises UserError where the method does not fit the model.
+        """
         for name, parameter in model.named_parameters():
             parameter.requires_grad = is_head(name, head) or self.trains(name)
         return model
@@ -49,6 +55,14 @@ class Method(Typed):
         """Write what was trained: here all trained parameters as safetensors; adapters in PEFT's own format."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(trained_state(model), folder / "trained.safetensors")
+
+
+class Stateful(TrainerCallback):
+    """A callback whose state belongs into every checkpoint. It finds the checkpoint itself when a run goes on."""
+
+    def save(self, folder: Path) -> None:
+        """Write the state into a checkpoint's folder. Called before the checkpoint counts as complete."""
+        raise NotImplementedError
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
@@ -85,12 +99,23 @@ def stored(folder: Path) -> dict[str, int]:
     return {"stored_values": values, "stored_bytes": sum(path.stat().st_size for path in files)}
 
 
-def matched(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
-    """The modules whose last name is one of `names`, by path."""
-    return {path: module for path, module in model.named_modules() if path.rsplit(".", 1)[-1] in names}
+def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
+    """The modules that a target such as "query" or "c_attn:q,v" means, by path, and the parts it names."""
+    name, parts = split_target(target)
+    return {path: module for path, module in model.named_modules() if path and means(name, path)}, parts
 
 
-def clone_weights(model: nn.Module, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """CPU copies of the weights of the modules called `names`: what delta_W of full fine-tuning is measured from."""
-    with torch.no_grad():
-        return {path: module.weight.detach().float().cpu().clone() for path, module in matched(model, names).items()}
+def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
+    """The matrices called `attention`, each (out, in), by path, or by path:part: views, detached."""
+    found = {}
+    for target in attention:
+        modules, parts = matched(model, target)
+        for path, module in modules.items():
+            weight = module.weight.detach()
+            weight = weight.T if isinstance(module, Conv1D) else weight
+            if parts:
+                third = dict(zip(PARTS, weight.chunk(len(PARTS)), strict=True))
+                found |= {f"{path}:{part}": third[part] for part in parts}
+            else:
+                found[path] = weight
+    return found

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from experiments.methods.base import Method, clone_weights
+from experiments.methods.base import Method, weights
 
 
 class Full(Method):
@@ -15,12 +15,13 @@ class Full(Method):
     _initial: dict[str, Tensor] = PrivateAttr(default_factory=dict)
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        self._initial.update(clone_weights(model, attention))
+        initial = weights(model, attention)
+        self._initial.update({path: w.float().cpu().clone() for path, w in initial.items() if not w.is_meta})
         return super().adapt(model, attention, head)
 
     def trains(self, name: str) -> bool:
         return True
 
     def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        now = dict(model.named_modules())
-        return {path: now[path].weight.detach().float().cpu() - start for path, start in self._initial.items()}
+        now = weights(model, tuple(self._initial))
+        return {path: now[path].float().cpu() - start for path, start in self._initial.items()}

@@ -1,40 +1,46 @@
-"""LoRA (Hu et al. 2021), by peft: delta_W = (alpha / r) B A."""
+"""LoRA (Hu et al. 2021): delta_W = (alpha / r) B A. By peft; on parts of a fused projection by `low_rank`.
+
+Three names for one method: `lora` and `lora_qv` adapt the model's attention matrices, as the paper's LoRA does;
+`lora_all` every linear layer but the output's, the dagger rows of the paper's Table 4.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import peft
-from peft.tuners.lora import LoraLayer
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from experiments.methods import low_rank
 from experiments.methods.base import Method
+from experiments.methods.by_peft import ByPeft
 
 
-class Lora(Method):
+class Lora(ByPeft):
     """Rank r, scale alpha / r, B zero at the start."""
 
-    name: Literal["lora"]
+    name: Literal["lora", "lora_qv", "lora_all"]
     r: PositiveInt
     alpha: PositiveFloat
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
+    def configuration(self, **names: list[str]) -> peft.LoraConfig:
+        if self.name == "lora_all":
+            names["target_modules"] = "all-linear"
+        return peft.LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, **names)
+
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        config = peft.LoraConfig(
-            r=self.r,
-            lora_alpha=self.alpha,
-            lora_dropout=self.dropout,
-            target_modules=list(attention),
-            modules_to_save=list(head),
-        )
-        return peft.get_peft_model(model, config)
+        if self.name == "lora_all" or not any(":" in target for target in attention):
+            return super().adapt(model, attention, head)
+        Method.adapt(self, model, attention, head)
+        low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=False)
+        return model
 
     def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        return {
-            path.removeprefix("base_model.model."): module.get_delta_weight("default").detach().float()
-            for path, module in model.named_modules()
-            if isinstance(module, LoraLayer)
-        }
+        return low_rank.delta_weights(model) or super().delta_weights(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        model.save_pretrained(folder)
+        if isinstance(model, peft.PeftModel):
+            super().save(model, folder)
+        else:
+            Method.save(self, model, folder)

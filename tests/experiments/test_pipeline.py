@@ -133,11 +133,13 @@ def test_w_and_b_offline_holds_curves_table_and_plot(make):
     assert (run / f"run-{done.wandb.id}.wandb").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("grouped", ["true", "false"])
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, grouped):
-    """With dropout, so that the random state matters too."""
+@pytest.mark.parametrize(
+    ("method", "grouped"), [("fourierft", "true"), ("fourierft", "false"), ("adalora", "false"), ("dylora", "false")]
+)
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, method, grouped):
+    """With dropout, so that the random state matters too; and with the ranks that a method allocates or draws."""
     base = ["+exp=glue_rte", "train.rows=96", "recipe.epochs=3", "model.dropout=0.1", "recipe.batch_size=8"]
-    base.append(f"train.group_by_length={grouped}")
+    base += [f"method={method}", f"train.group_by_length={grouped}"]
     whole = make(*base, f"runs={tmp_path}/whole")
     expected = pipeline.run(whole)
 
@@ -157,7 +159,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, gro
     resumed = pipeline.run(killed)
     assert resumed.metrics == expected.metrics
     for which in ("best", "last"):
-        one, other = (load_file(c.runs / c.name / which / "adapter_model.safetensors") for c in (whole, killed))
+        one, other = (load_file(*(c.runs / c.name / which).glob("*.safetensors")) for c in (whole, killed))
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 

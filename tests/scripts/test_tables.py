@@ -329,9 +329,10 @@ def test_the_same_records_give_the_same_bytes_whatever_their_files_are_called(bu
 
 
 def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
-    recipe = tmp_path / "c" / "recipe" / "glue_rte" / "roberta_base" / "lora.yaml"
-    recipe.parent.mkdir(parents=True)
-    recipe.touch()
+    recipes = tmp_path / "c" / "recipe" / "roberta_base"
+    recipes.mkdir(parents=True)
+    (recipes / "lora.yaml").write_text("cells: { glue_rte: { lr: 1.0 } }")
+    (recipes / "fourierft.yaml").write_text("recipe: { lr: 1.0 }")
     root = build([])
     text = (root / "tables" / "table2_glue_paper.md").read_text()
     assert sum("| paper |" in line for line in text.splitlines()) == 15
@@ -340,8 +341,9 @@ def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
     assert all(line.endswith("| ours " + "| — " * 10 + "|") for line in ours)
     commands = [line for line in text.splitlines() if line.startswith("python run.py")]
     assert commands == [
-        "python run.py -m +exp=glue_rte scale=paper model=roberta_base method=lora seed=0,11111,22222,33333,44444"
-    ], "a command for each method that has a recipe, and for no other"
+        f"python run.py -m +exp={exps} scale=paper model=roberta_base method={method} seed=0,11111,22222,33333,44444"
+        for method, exps in (("lora", "glue_rte"), ("fourierft", ",".join(tables.TASKS)))
+    ], "a command for each method that has a recipe, and for no other; for the tasks of its table where it has one"
     assert [path.name for path in sorted((root / "tables").iterdir())] == [
         "table2_glue_paper.md",
         "table2_glue_paper.tex",

@@ -1,0 +1,87 @@
+"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512), by peft: P diag(lambda) Q, whose rank budget moves between matrices.
+
+Every matrix starts with rank `init_r`; between the shares `warmup` and 1 - `final` of all steps the least important
+triplets are masked, every `interval` steps, until r a matrix is left on average. The schedule is in shares of a run
+where the paper's is in steps. peft divides alpha by `init_r`, and adds the orthogonality penalty to the loss.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import peft
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import nn
+from transformers import TrainerCallback
+
+from experiments.methods.base import Stateful
+from experiments.methods.by_peft import ByPeft
+
+STATE = "rank_allocator.pt"
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdaLora(ByPeft):
+    """`r` is the average rank in the end; beta1 and beta2 smooth the importance and its uncertainty."""
+
+    name: Literal["adalora"]
+    r: PositiveInt
+    init_r: PositiveInt
+    alpha: PositiveFloat
+    dropout: Share
+    warmup: Share
+    final: Share
+    interval: PositiveInt
+    beta1: Annotated[float, Field(gt=0, lt=1)]
+    beta2: Annotated[float, Field(gt=0, lt=1)]
+    orthogonality: NonNegativeFloat
+
+    def configuration(self, **names: list[str]) -> peft.AdaLoraConfig:
+        return peft.AdaLoraConfig(
+            target_r=self.r,
+            init_r=self.init_r,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            deltaT=self.interval,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            orth_reg_weight=self.orthogonality,
+            total_step=1,  # known when training begins: Allocate
+            **names,
+        )
+
+    def callbacks(self) -> list[TrainerCallback]:
+        return [Allocate(self.warmup, self.final)]
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Without the triplets that are masked in `model` as it is: peft would drop those masked in the end."""
+        inner = model.base_model.model
+        pattern = {name: (p != 0).flatten().tolist() for name, p in inner.named_parameters() if "lora_E" in name}
+        model.peft_config["default"].rank_pattern = pattern
+        super().save(model, folder)
+
+
+class Allocate(Stateful):
+    """Hands every step to peft's allocator while its gradients are there, and keeps its state in the checkpoints."""
+
+    def __init__(self, warmup: float, final: float):
+        self.warmup, self.final = warmup, final
+
+    def on_train_begin(self, args, state, control, model: peft.PeftModel, **kwargs):
+        self.allocator = model.base_model.rankallocator
+        config = self.allocator.peft_config
+        config.total_step = state.max_steps
+        config.tinit = int(self.warmup * state.max_steps)
+        config.tfinal = int(self.final * state.max_steps)
+        if state.global_step:  # the run goes on from a checkpoint
+            saved = torch.load(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, weights_only=True)
+            config.rank_pattern = saved.pop("rank_pattern")
+            for name, moments in saved.items():
+                setattr(self.allocator, name, moments)
+
+    def on_optimizer_step(self, args, state, control, model: peft.PeftModel, **kwargs):
+        model.base_model.update_and_allocate(state.global_step)
+
+    def save(self, folder: Path) -> None:
+        state: dict[str, Any] = {name: getattr(self.allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")}
+        torch.save({**state, "rank_pattern": self.allocator.peft_config.rank_pattern}, folder / STATE)

@@ -1,0 +1,98 @@
+"""Methods that peft supplies: the common part, and any tuner of peft's by its settings alone.
+
+A method beyond the paper costs a file in configs/method (its name, peft's name of the tuner, the fields of the tuner's
+configuration) and its name below.
+"""
+
+import copy
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import peft
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS
+from peft.tuners.tuners_utils import BaseTunerLayer
+from pydantic import JsonValue, field_validator, model_validator
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from experiments.errors import UserError
+from experiments.methods.base import Method
+
+OURS = ("peft_type", "target_modules", "modules_to_save")  # fields of a configuration that the suite fills itself
+
+
+class ByPeft(Method):
+    """A method of peft's. Subclasses give its configuration."""
+
+    def configuration(self, **names: list[str]) -> peft.PeftConfig:
+        """The tuner's configuration; `names` are target_modules and modules_to_save."""
+        raise NotImplementedError
+
+    def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        if fused := [target for target in attention if ":" in target]:
+            raise UserError(f"method={self.name}: peft cannot adapt a part of a fused projection, such as {fused[0]}")
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's own affair
+                warnings.filterwarnings("ignore", "Specified to not save")  # chosen in configs/method
+                names = {"target_modules": list(attention), "modules_to_save": list(head)}
+                return peft.get_peft_model(model, self.configuration(**names))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"method={self.name}: peft refuses these settings ({error})") from error
+
+    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """What merging adds to each weight, measured in float64 on a copy: true for any tuner that merges."""
+        return {
+            path.removeprefix("base_model.model."): _merged_difference(module)
+            for path, module in model.named_modules()
+            if isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), nn.Linear | Conv1D)
+        }
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        model.save_pretrained(folder)
+
+
+def _merged_difference(layer: BaseTunerLayer) -> Tensor:
+    layer = copy.deepcopy(layer).double()
+    base = layer.get_base_layer()
+    before = base.weight.detach().clone()
+    layer.merge()
+    difference = (layer.get_base_layer().weight.detach() - before).float()
+    return difference.T.contiguous() if isinstance(base, Conv1D) else difference
+
+
+class AnyTuner(ByPeft):
+    """Any tuner of peft's: `tuner` is its PeftType, `settings` the fields of its configuration."""
+
+    name: Literal["c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft"]
+    tuner: str
+    settings: dict[str, JsonValue]
+
+    @field_validator("tuner")
+    @classmethod
+    def _is_known(cls, tuner: str) -> str:
+        if tuner not in _fields_by_tuner():
+            raise ValueError(
+                f"peft has no such tuner that takes target modules; choose from {', '.join(_fields_by_tuner())}"
+            )
+        return tuner
+
+    @model_validator(mode="after")
+    def _settings_are_known(self) -> "AnyTuner":
+        known = _fields_by_tuner()[self.tuner]
+        if unknown := sorted(self.settings.keys() - known):
+            raise ValueError(
+                f"settings.{unknown[0]}: {self.tuner} has no such setting; it has {', '.join(sorted(known))}"
+            )
+        return self
+
+    def configuration(self, **names: list[str]) -> peft.PeftConfig:
+        return CONFIGS[self.tuner](**self.settings, **names)
+
+
+def _fields_by_tuner() -> dict[str, set[str]]:
+    """Tuner -> the settings that its configuration takes, for every tuner that adapts target modules beside a head."""
+    fields = {kind.value: {field.name for field in dataclasses.fields(config)} for kind, config in CONFIGS.items()}
+    return {tuner: own - set(OURS) for tuner, own in sorted(fields.items()) if own >= set(OURS)}

@@ -1,0 +1,49 @@
+"""DyLoRA (Valipour et al. 2022, arXiv:2210.07558): one LoRA that is good at every rank up to r.
+
+Each optimiser step draws a rank b from 1..r, the same in all layers, and trains the first b rows of A and columns of B
+at scale alpha / b (their Algorithm 1); evaluation, delta_W and the saved adapter use all r. `frozen` is their variant
+that trains row and column b alone. Frozen else: as LoRA.
+"""
+
+import random
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from experiments.methods import low_rank
+from experiments.methods.base import Method
+
+
+class DyLora(Method):
+    """LoRA on the attention matrices with a rank drawn anew each step."""
+
+    name: Literal["dylora"]
+    r: PositiveInt
+    alpha: PositiveFloat
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    frozen: bool
+
+    def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        super().adapt(model, attention, head)
+        low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=self.frozen)
+        return model
+
+    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        return low_rank.delta_weights(model)
+
+    def callbacks(self) -> list[TrainerCallback]:
+        return [DrawRank()]
+
+
+class DrawRank(TrainerCallback):
+    """Before each optimiser step, one rank for all layers: a function of seed and step, so that a resumed run and every
+    process of a distributed one draw the same."""
+
+    def on_step_begin(self, args, state, control, model: nn.Module, **kwargs):
+        draw = random.Random(f"{args.seed} {state.global_step}")
+        layers = [module for module in model.modules() if isinstance(module, low_rank.LowRank)]
+        rank = draw.randint(1, layers[0].r)
+        for layer in layers:
+            layer.rank = rank

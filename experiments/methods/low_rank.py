@@ -1,0 +1,80 @@
+"""Low-rank pairs beside a linear layer or beside parts of a fused projection: y = W x + (alpha / b) B[:, :b] A[:b] x.
+
+LoRA (Hu et al. 2021) with b = r on the q and v of a fused projection, each a pair of its own as in their code
+(`enable_lora`): peft adapts the fused matrix as one, which is another method. DyLoRA draws b anew at every step.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from experiments.errors import UserError
+from experiments.methods.base import matched
+from fourierft.config import PARTS
+from fourierft.layer import check_parts
+from fourierft.linear import layer_shape
+
+
+class LowRank(nn.Module):
+    """`base`, frozen, and a pair A (r, in), B (out, r) for each part, or for the whole layer where `parts` is empty.
+
+    A starts as in nn.Linear, B at zero, both in float32. `rank`: the b of training; in evaluation all r count.
+    `frozen`: a step trains row b of A and column b of B alone.
+    """
+
+    def __init__(self, base: nn.Module, parts: tuple[str, ...], r: int, alpha: float, dropout: float, frozen: bool):
+        super().__init__()
+        out, width = layer_shape(base)
+        check_parts((out, width), parts)
+        self.base, self.alpha, self.frozen = base, alpha, frozen
+        self.r = self.rank = r
+        self.dropout = nn.Dropout(dropout)
+        each = out // len(PARTS) if parts else out
+        self.rows = {part: slice(i * each, (i + 1) * each) for i, part in enumerate(PARTS) if part in parts}
+        self.rows = self.rows or {"": slice(0, out)}
+        like = {"device": base.weight.device, "dtype": torch.float32}
+        self.lora_A = nn.ParameterList(torch.empty(r, width, **like) for _ in self.rows)
+        self.lora_B = nn.ParameterList(torch.zeros(each, r, **like) for _ in self.rows)
+        for A in self.lora_A:
+            nn.init.kaiming_uniform_(A, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) to y (..., out), in the dtype of `base`'s output."""
+        b = self.rank if self.training else self.r
+        y = self.base(x)
+        x = self.dropout(x.to(self.lora_A[0].dtype))
+        for rows, A, B in zip(self.rows.values(), self.lora_A, self.lora_B, strict=True):
+            A, B = A[:b], B[:, :b]
+            if self.frozen and self.training:
+                A = torch.cat([A[:-1].detach(), A[-1:]])
+                B = torch.cat([B[:, :-1].detach(), B[:, -1:]], dim=1)
+            y[..., rows] += (self.alpha / b * (x @ A.T @ B.T)).to(y.dtype)
+        return y
+
+    def delta_weights(self) -> dict[str, Tensor]:
+        """delta_W (out, in) of each part at full rank, detached."""
+        pairs = zip(self.rows, self.lora_A, self.lora_B, strict=True)
+        return {part: (self.alpha / self.r * (B @ A)).detach() for part, A, B in pairs}
+
+
+def insert(model: nn.Module, attention: tuple[str, ...], **settings) -> None:
+    """Put a LowRank in the place of every layer called `attention`. Raises UserError where there is none."""
+    for target in attention:
+        modules, parts = matched(model, target)
+        linear = {path: module for path, module in modules.items() if layer_shape(module)}
+        if not linear:
+            raise UserError(f"model.attention={target}: {type(model).__name__} has no linear layer of that name")
+        for path, module in linear.items():
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, LowRank(module, parts, **settings))
+
+
+def delta_weights(model: nn.Module) -> dict[str, Tensor]:
+    """delta_W (out, in) of every adapted matrix by its path, path:part for a part."""
+    return {
+        f"{path}:{part}" if part else path: delta
+        for path, layer in model.named_modules()
+        if isinstance(layer, LowRank)
+        for part, delta in layer.delta_weights().items()
+    }
