@@ -131,8 +131,10 @@ def _compared(name: str, rows: Sequence[PaperRow], full: dict[str, Sizes]) -> Ta
             line += [row.bytes or DASH, _number(size and FLOAT * size.adapter), _number(size and size.stored_bytes)]
             remarks += [f"bytes: {why}" for why in [row.bytes_remark(size.adapter)] if why] if size else []
         lines.append([*line, "; ".join(filter(None, remarks))])
-    header = ["Model", "Method", "Params", "Exact", *(["Bytes", "Exact", "File"] if with_bytes else []), "Remark"]
-    return Table(f"{TABLES[name]}: trained parameters, printed and exact", header, lines)
+    header = ["Model", "Method", "Params, printed", "Params, exact"]
+    header += ["Bytes, printed", "Bytes, exact", "File"] if with_bytes else []
+    heading = f"{TABLES[name]}: trained parameters, printed and exact"
+    return Table(heading, [*header, "Remark"], lines, sentences=True)
 
 
 def _whole(paper: dict[str, list[PaperRow]], full: dict[str, Sizes]) -> Table:

@@ -99,6 +99,7 @@ def test_the_pages_show_every_row_and_nothing_unexplained(recorded, tmp_path):
     whole = sum(len(methods) for methods in wanted(PAPER).values())
     rows = [line for line in pages["parameters.md"].splitlines() if line.startswith("| ") and "---" not in line]
     assert len(rows) == 15 + 11 + 12 + 10 + whole + 5  # headers
+    assert pages["parameters.tex"].count(r"p{0.4\linewidth}}") == 4, "remarks wrap; the last table has none"
     for name in ("table1_parameters.md", "parameters.md"):
         tables = [line for line in pages[name].splitlines() if line.startswith("|")]
         assert not any(UNEXPLAINED in line or "not counted" in line for line in tables)
