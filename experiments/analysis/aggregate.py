@@ -134,8 +134,11 @@ def _rows_of(family: tuple[str, str, str], groups: dict[tuple[str, str], list[Re
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    method = record.config.get("method")
-    return {key: method[key] for key in sorted(method) if key != "name"} if isinstance(method, dict) else {}
+    """The settings of the method by the keys that set them: `method.<key>`, those of a peft tuner settings.<key>."""
+    method = dict(record.config.get("method") or {})
+    method.pop("name", None)
+    method |= {f"settings.{key}": value for key, value in method.pop("settings", {}).items()}
+    return {key: method[key] for key in sorted(method)}
 
 
 def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:

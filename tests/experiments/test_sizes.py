@@ -97,8 +97,10 @@ def test_the_pages_show_every_row_and_nothing_unexplained(recorded, tmp_path):
     pages = {path.name: text for path, text in files(PAPER, list(recorded.values()), tmp_path).items()}
     assert pages.keys() == {"table1_parameters.md", "table1_parameters.tex", "parameters.md", "parameters.tex"}
     whole = sum(len(methods) for methods in wanted(PAPER).values())
-    rows = [line for line in pages["parameters.md"].splitlines() if line.startswith("| ") and "---" not in line]
-    assert len(rows) == 15 + 11 + 12 + 10 + whole + 5  # headers
+    lines = [line for line in pages["parameters.md"].splitlines() if line.startswith("| ") and "---" not in line]
+    assert len(lines) == 15 + 11 + 12 + 10 + whole + 5  # headers
+    shown = pages["table1_parameters.md"] + pages["parameters.md"]
+    assert all(note in shown for rows in PAPER.values() for row in rows for note in (row.note, row.bytes_note) if note)
     assert pages["parameters.tex"].count(r"p{0.4\linewidth}}") == 4, "remarks wrap; the last table has none"
     for name in ("table1_parameters.md", "parameters.md"):
         tables = [line for line in pages[name].splitlines() if line.startswith("|")]
