@@ -15,8 +15,8 @@ GLUE := cola mrpc qnli rte sst2 stsb
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@printf '  make %-14s %s\n' 'glue-<set>' 'one GLUE run; <set> is one of: $(GLUE)'
-	@printf '\n  Options of a run: MODEL=roberta_base|roberta_large|minilm_l6|roberta_mini METHOD=fourierft|lora|full|bitfit|head_only\n'
-	@printf '                    SEED=0 ARGS="any.key=value ..."\n'
+	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
+	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
 setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once)
 

@@ -1,25 +1,52 @@
-"""Figures from the records alone: the rank of delta_W of every experiment, model and method, the miniature's apart.
+"""Figures from the records alone: the rank of delta_W, and what a score costs (the Pareto view).
 
     python -m scripts.figures [--records results/records] [--out results/figures]
+                              [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
-One PNG each, of the smallest seed that ended well. The same records give the same bytes.
+Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
+its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. The same records
+give the same bytes; a figure whose records are gone goes too, unless a filter was given. Exit code 2 where a record
+cannot be read or the filters leave none.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from experiments.analysis import rank
-from experiments.analysis.aggregate import rows
+from experiments.analysis import pareto, rank
+from experiments.analysis.aggregate import Row, rows
 from experiments.errors import UserError
 from experiments.record import find
 
 
-def build(records: Path, out: Path) -> list[Path]:
-    """Draw every figure; returns their paths. Raises UserError for a record that cannot be read."""
+def build(
+    records: Path, out: Path, exp: str | None = None, model: str | None = None, scale: str | None = None
+) -> list[Path]:
+    """Draw every figure of the records that pass; returns their paths. Raises UserError."""
+    everything = rows(find(records))
+    chosen = [
+        replace(row, cells={name: cell for name, cell in row.cells.items() if exp in (None, name)})
+        for row in everything
+        if model in (None, row.model) and scale in (None, row.scale)
+    ]
+    filtered = (exp, model, scale) != (None, None, None)
+    if filtered and not any(row.cells for row in chosen):
+        there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
+        asked = ", ".join(f"--{k} {v}" for k, v in (("exp", exp), ("model", model), ("scale", scale)) if v)
+        raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
+    written = [*ranks(chosen, out), *costs(chosen, out)]
+    if not filtered:
+        for stale in {*out.glob("rank_*"), *out.glob("pareto_*")} - set(written):
+            stale.unlink()
+    return written
+
+
+def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
+    """The rank of delta_W of each row and experiment; of real models alone."""
     written = []
-    for row in rows(find(records)):
+    for row in chosen:
         if row.scale == "mini":  # a demonstration, no evidence; its plots stand in the runs' folders
             continue
         for exp, cell in row.cells.items():
@@ -34,14 +61,25 @@ def build(records: Path, out: Path) -> list[Path]:
     return written
 
 
+def costs(chosen: Sequence[Row], out: Path) -> list[Path]:
+    """Score against parameters and memory, one figure for each experiment, model and scale."""
+    written = []
+    for (exp, model, scale), own in pareto.groups(chosen).items():
+        written += pareto.save(pareto.draw(own, exp), out / f"pareto_{exp}_{model}_{scale}")
+    return written
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"))
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    parser.add_argument("--exp", help="of this experiment alone")
+    parser.add_argument("--model", help="of this model alone")
+    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
     options = parser.parse_args(arguments)
     try:
-        print(*build(options.records, options.out), sep="\n")
+        print(*build(options.records, options.out, options.exp, options.model, options.scale), sep="\n")
     except UserError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2

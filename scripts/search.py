@@ -1,94 +1,290 @@
-"""Search a recipe's learning rates, with the same number of trials for every method, on a slice of the training rows.
+"""Search recipes' learning rates, with the same number of trials for every method, on a slice of the training rows.
 
-    python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora recipe.epochs=2
+    python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora,fourierft recipe.epochs=2
 
-The ranges stand in configs/search/<method>.yaml. The trials are a fixed quasi-random sequence (Sobol, by Optuna), each
-a run of the suite with `train.holdout`, which never sees the validation set. A trial that has its record is not
-repeated, so an interrupted search goes on where it stopped. Writes results/search/<exp>/<model>/<method>.json.
+The ranges stand in configs/search/<method>.yaml; `--range recipe.lr=1e-4:1e-2` changes or adds one. The trials are a
+fixed quasi-random sequence (Sobol, by Optuna), each a run of the suite with `train.holdout`, which never sees the
+validation set. A trial that has its record is not repeated, so an interrupted search goes on where it stopped.
+Writes results/search/<exp>/<model>/<method>.json, and prints what to write into each recipe.
+
+`--storage sqlite:///search.db` keeps Optuna's study in a file, for its dashboard, its plots, and for several processes
+that share the work; `--trials` is then what the study ends with. A trial killed there gives its place to the next of
+the sequence. Exit code 2 where something asked for is wrong.
 """
 
 import argparse
 import json
+import math
+import sys
+import tempfile
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from yaml import YAMLError
 
 from experiments import pipeline
-from experiments.config import parse
+from experiments.analysis.render import Table, markdown
+from experiments.config import Config, explain, parse
 from experiments.errors import UserError
-from experiments.record import replace_file
+from experiments.record import config_hash, replace_file
 from experiments.training import Diverged
+from fourierft import FourierError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SEED = 0  # of the sequence of trials
+PLACES = ("assets", "force", "record", "runs", "scale", "tracking")  # overrides that no score depends on
+
+Ranges = dict[str, list[float]]  # key -> [low, high]
 
 
-def search(overrides: list[str], trials: int, holdout: float, out: Path) -> dict[str, Any]:
-    """Run `trials` trials of the run that `overrides` name; returns what is written below `out`."""
-    base = parse(compose("config", overrides))
-    bounds = ranges(base.method.name)
-    done: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class Search:
+    """One method's search: what determines its scores, and the file of its trials."""
+
+    base: Config  # with every searched key at the low end of its range
+    overrides: list[str]
+    holdout: float
+    ranges: Ranges
+    path: Path
+
+    def setting(self) -> dict[str, Any]:
+        """What tells this search from another that would write the same file."""
+        return {"overrides": _lasting(self.overrides), "holdout": self.holdout, "ranges": self.ranges}
+
+    @property
+    def name(self) -> str:
+        """Of the study in a storage: another configuration or other ranges are another study."""
+        digest = config_hash({"config": self.base.result_key(), "ranges": self.ranges})
+        return f"{self.base.exp}/{self.base.model.name}/{self.base.method.name}-{digest}"
+
+
+class Fixed(optuna.samplers.BaseSampler):
+    """Trial k takes point k of `sequence`: the same for every process that shares a study and after every restart."""
+
+    def __init__(self, ranges: Ranges):
+        self.ranges = ranges
+
+    def infer_relative_search_space(self, study, trial):
+        return {}
+
+    def sample_relative(self, study, trial, search_space):
+        return {}
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return sequence(self.ranges, trial.number + 1)[-1][param_name]
+
+
+def sequence(ranges: Ranges, count: int) -> list[dict[str, float]]:
+    """The first `count` points of the search, log-uniform, to two significant digits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=optuna.samplers.QMCSampler(seed=SEED))
+    points = []
+    for _ in range(count):
+        trial = study.ask(_distributions(ranges))
+        study.tell(trial, 0.0)
+        points.append(
+            {key: min(max(float(f"{trial.params[key]:.2g}"), low), high) for key, (low, high) in ranges.items()}
+        )
+    return points
+
+
+def prepare(overrides: list[str], trials: int, holdout: float, out: Path, given: Ranges, force: bool) -> Search:
+    """Everything that can be wrong with a search is found here, before its first trial. Raises UserError."""
+    if trials < 1:
+        raise UserError(f"--trials {trials}: a search takes at least one")
+    base = _configuration(overrides, holdout, {})
+    ranges = {**read_ranges(base.method.name, required=not given), **given}
+    for end in (1, 0):  # the low end last: it is the base
+        try:
+            base = _configuration(overrides, holdout, {key: ends[end] for key, ends in ranges.items()})
+        except (UserError, HydraException) as error:
+            where = f"the ranges of {base.method.name} (configs/search/{base.method.name}.yaml, --range)"
+            raise UserError(f"{where}: {explain(error)}") from error
+    path = out / str(base.exp or base.task.name) / base.model.name / f"{base.method.name}.json"
+    search = Search(base, overrides, holdout, ranges, path)
+    if not force:
+        _check_older(search, trials)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); name another --out") from error
+    return search
+
+
+def run(search: Search, trials: int, storage: str | None = None) -> dict[str, Any]:
+    """Bring a search to `trials` trials; returns what is written. Raises UserError for a storage that does not open."""
+    base = search.base
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            sampler=Fixed(search.ranges),
+            study_name=search.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        for key, value in search.setting().items():
+            study.set_user_attr(key, value)
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--storage {storage}: {reason}; a file in a folder that exists is sqlite:///FILE") from error
 
     def objective(trial: optuna.Trial) -> float:
-        values = {key: float(f"{trial.suggest_float(key, *ends, log=True):.2g}") for key, ends in bounds.items()}
-        chosen = [*overrides, *(f"{key}={value}" for key, value in values.items()), f"train.holdout={holdout}"]
-        score = _score(chosen)
-        done.append({**values, "score": score})
-        print(f"trial {len(done)} of {trials}: {done[-1]}", flush=True)
+        point = {key: trial.suggest_float(key, *ends, log=True) for key, ends in search.ranges.items()}
+        score = _score(_configuration(search.overrides, search.holdout, point))
+        print(f"{base.method.name}, trial {trial.number + 1} of {trials}: {point}, score {score:.4f}", flush=True)
         return score
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the Sobol sampler
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.QMCSampler(seed=SEED))
-    study.optimize(objective, n_trials=trials)
-    best = max(done, key=lambda trial: trial["score"])
+    while len(finished := study.get_trials(states=[TrialState.COMPLETE])) < trials:
+        study.optimize(objective, n_trials=1)
+    done = [{**trial.params, "score": trial.value} for trial in finished[:trials]]
     result = {
         "exp": base.exp,
         "model": base.model.name,
         "method": base.method.name,
-        "overrides": overrides,
-        "holdout": holdout,
-        "ranges": bounds,
+        **search.setting(),
         "trials": done,
-        "best": best,
+        "best": max(done, key=lambda trial: trial["score"]),
     }
-    path = out / str(base.exp) / base.model.name / f"{base.method.name}.json"
-    replace_file(path, (json.dumps(result, indent=2) + "\n").encode())
-    print(f"best of {trials}: {best}\nwritten: {path}")
+    replace_file(search.path, (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 
-def ranges(method: str) -> dict[str, list[float]]:
-    """Key -> [low, high] of a method's search. Raises UserError where none are given."""
+def read_ranges(method: str, required: bool = True) -> Ranges:
+    """The ranges of configs/search/<method>.yaml. Raises UserError where they are wrong, or missing and required."""
     file = CONFIGS / "search" / f"{method}.yaml"
     if not file.exists():
-        raise UserError(f"{file}: no ranges for method {method}; write that file as its neighbours are")
-    return OmegaConf.to_container(OmegaConf.load(file))
+        if required:
+            raise UserError(f"{file}: no ranges for method {method}; write that file, or give --range KEY=LOW:HIGH")
+        return {}
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, YAMLError) as error:
+        raise UserError(f"{file}: no YAML ({' '.join(str(error).split())}); write it as its neighbours are") from error
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file}: no ranges; want lines like recipe.lr: [0.0001, 0.01]")
+    return {key: _checked(f"{file}: {key}", ends) for key, ends in content.items()}
 
 
-def _score(overrides: list[str]) -> float:
+def parse_range(text: str) -> tuple[str, list[float]]:
+    """KEY=LOW:HIGH, as on the command line. Raises UserError."""
+    key, _, ends = text.partition("=")
+    try:
+        values = [float(end) for end in ends.split(":")]
+    except ValueError:
+        values = ends
+    return key, _checked(f"--range {key}", values)
+
+
+def by_method(overrides: list[str]) -> list[list[str]]:
+    """One list of overrides for each of the methods in `method=a,b`; the list itself where none is chosen."""
+    at = next((i for i, override in enumerate(overrides) if override.startswith("method=")), None)
+    if at is None:
+        return [overrides]
+    names = dict.fromkeys(overrides[at].removeprefix("method=").split(","))
+    return [[*overrides[:at], f"method={name}", *overrides[at + 1 :]] for name in names]
+
+
+def advice(results: Sequence[dict[str, Any]]) -> str:
+    """A table of the bests, each with the keys that its recipe is to hold."""
+    first = results[0]
+    title = f"{first['exp']}, {first['model']}, {len(first['trials'])} trials each, holdout {first['holdout']}"
+    lines = []
+    for result in results:
+        values = {key: value for key, value in result["best"].items() if key != "score"}
+        keys = {**values, "recipe.trials": len(result["trials"])}
+        lines.append(
+            [result["method"], f"{result['best']['score']:.4f}", ", ".join(f"{k}: {v}" for k, v in keys.items())]
+        )
+    return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe'], lines))}"
+
+
+def _distributions(ranges: Ranges) -> dict[str, optuna.distributions.FloatDistribution]:
+    return {key: optuna.distributions.FloatDistribution(*ends, log=True) for key, ends in ranges.items()}
+
+
+def _configuration(overrides: list[str], holdout: float, point: dict[str, float]) -> Config:
+    values = [f"{key}={value}" for key, value in point.items()]
+    return parse(compose("config", [*overrides, *values, f"train.holdout={holdout}"]))
+
+
+def _score(config: Config) -> float:
     """The best epoch's score on the held-out training rows; the worst there is for a run that diverges."""
-    config = parse(compose("config", overrides))
     try:
         return pipeline.run(config).metrics.best
     except Diverged:
         return -1.0
 
 
-def main() -> None:
+def _checked(where: str, ends: Any) -> list[float]:
+    """`ends` if they are [low, high]. Raises UserError that begins with `where`."""
+    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+    if not numbers or not 0 < ends[0] < ends[1] < math.inf:
+        raise UserError(f"{where}: {ends} is no range; want two numbers, 0 < low < high")
+    return ends
+
+
+def _lasting(overrides: list[str]) -> list[str]:
+    """Those that a score may depend on."""
+    return [override for override in overrides if override.lstrip("+~").partition("=")[0].split(".")[0] not in PLACES]
+
+
+def _check_older(search: Search, trials: int) -> None:
+    """Raises UserError where writing the file would lose the trials of another search, or some of this one's."""
+    path, remedy = search.path, "name another --out, or replace it with --force"
+    if not path.exists():
+        return
+    try:
+        older = json.loads(path.read_text())
+        known = {**older, "overrides": sorted(_lasting(older["overrides"]))}
+        count = len(older["trials"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: holds no search ({error!r}); {remedy}") from error
+    wanted = {**search.setting(), "overrides": sorted(search.setting()["overrides"])}
+    for key, value in wanted.items():
+        if known.get(key) != value:
+            raise UserError(f"{path}: holds a search with other {key}, {known.get(key)}, not {value}; {remedy}")
+    if count > trials:
+        raise UserError(f"{path}: holds {count} trials, more than --trials {trials}; {remedy}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=6, help="of each method")
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
+    parser.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
+    parser.add_argument("--storage", metavar="URL", help="where Optuna keeps the studies, such as sqlite:///FILE")
     parser.add_argument("--out", type=Path, default=Path("results/search"))
-    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=...")
-    options = parser.parse_args()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        search(options.overrides, options.trials, options.holdout, options.out)
+    parser.add_argument("--force", action="store_true", help="replace the file of another search")
+    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        given = dict(map(parse_range, options.range))
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            searches = [
+                prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
+                for overrides in by_method(options.overrides)
+            ]
+            results = [run(search, options.trials, options.storage) for search in searches]
+    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+        print(f"search: {explain(error)}", file=sys.stderr)
+        return 2
+    print(advice(results), *(f"written: {search.path}" for search in searches), sep="\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

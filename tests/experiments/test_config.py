@@ -12,7 +12,9 @@ from experiments.errors import UserError
 from tests.conftest import ROOT
 
 SETS = ("cola", "mrpc", "qnli", "rte", "sst2", "stsb")
-METHODS = ("fourierft", "lora", "full", "bitfit", "head_only")
+MODELS = ("roberta_base", "roberta_large", "roberta_mini")
+PAPER = ("full", "bitfit", "adapter_houlsby", "adapter_pfeiffer", "adapter_drop", "lora", "dylora", "adalora", "fourierft")
+BEYOND = ("head_only", "c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft")
 TABLE9 = {  # lr, head_lr, scale, epochs, max_length, batch size, transcribed from the paper a second time
     ("roberta_base", "stsb"): (0.09, 0.009, 84, 60, 512, 32),
     ("roberta_base", "rte"): (0.09, 0.011, 110, 90, 512, 32),
@@ -29,15 +31,28 @@ TABLE9 = {  # lr, head_lr, scale, epochs, max_length, batch size, transcribed fr
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "model", "method"),
-    list(itertools.product(SETS, ("roberta_base", "roberta_large", "roberta_mini"), METHODS)),
-)
-def test_every_cell_composes(make, name, model, method):
-    config = make(f"+exp=glue_{name}", f"model={model}", f"method={method}")
-    assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
-    assert config.paper_cell == f"table2/{model}/{method}/{name}"
-    assert config.recipe.source
+@pytest.mark.parametrize(("model", "method"), list(itertools.product(MODELS, PAPER + BEYOND)))
+def test_every_cell_composes(make, model, method):
+    for name in SETS:
+        config = make(f"+exp=glue_{name}", f"model={model}", f"method={method}")
+        assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
+        assert config.paper_cell == f"table2/{model}/{method}/{name}"
+        assert config.recipe.source
+
+
+def test_every_method_has_a_recipe_on_every_model():
+    """But those for other architectures: GPT-2's adapter and the names of LoRA on LLaMA."""
+    methods = {file.stem for file in (ROOT / "configs/method").glob("*.yaml")}
+    assert methods == {*PAPER, *BEYOND, "adapter_lin", "lora_qv", "lora_all"}
+
+
+def test_a_recipe_s_row_is_its_task_s_and_the_command_comes_first(make):
+    lora = [make(f"+exp=glue_{name}", "model=roberta_base", "method=lora") for name in ("rte", "mrpc")]
+    assert [(one.recipe.lr, one.recipe.epochs, one.recipe.batch_size) for one in lora] == [
+        (5e-4, 80, 32),
+        (4e-4, 30, 16),
+    ]
+    assert make("+exp=glue_rte", "model=roberta_base", "method=lora", "recipe.lr=0.1").recipe.lr == 0.1
 
 
 @pytest.mark.parametrize(("cell", "values"), TABLE9.items(), ids=str)

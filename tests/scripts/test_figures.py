@@ -1,4 +1,7 @@
-"""Figures from records: one for each method that changes matrices, the same bytes every time."""
+"""Figures from records: ranks for each method that changes matrices, costs for each three methods, the same bytes."""
+
+import itertools
+from pathlib import Path
 
 import torch
 
@@ -19,6 +22,8 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     assert [path.name for path in written] == [
         "rank_glue_rte_roberta_base_fourierft.png",
         "rank_glue_rte_roberta_base_lora.png",
+        "pareto_glue_rte_roberta_base_paper.pdf",
+        "pareto_glue_rte_roberta_base_paper.png",
     ]
     first = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in figures.build(tmp_path / "records", tmp_path / "figures")] == first
@@ -28,3 +33,34 @@ def test_a_corrupt_record_is_named_and_nothing_is_drawn(tmp_path, capsys):
     (tmp_path / "broken.json").write_text("{")
     assert figures.main(["--records", str(tmp_path), "--out", str(tmp_path / "figures")]) == 2
     assert "broken.json" in capsys.readouterr().err and not (tmp_path / "figures").exists()
+
+
+def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, capsys):
+    """Three methods on two experiments, at two scales."""
+    methods = ("fourierft", "lora", "head_only")
+    cells = [("glue_rte", "mini"), ("glue_rte", "paper"), ("glue_stsb", "paper")]
+    for index, ((exp, scale), method) in enumerate(itertools.product(cells, methods)):
+        records.write(run(exp=exp, scale=scale, method=method), tmp_path / "records" / f"{index}.json")
+    out = tmp_path / "figures"
+
+    def drawn(*arguments):
+        code = figures.main(["--records", str(tmp_path / "records"), "--out", str(out), *arguments])
+        assert code == 0
+        return {Path(line).stem for line in capsys.readouterr().out.split()}
+
+    everything = {f"pareto_{exp}_roberta_base_{scale}" for exp, scale in cells}
+    assert drawn() == everything, "the miniature's too"
+    assert drawn("--exp", "glue_rte", "--scale", "paper") == {"pareto_glue_rte_roberta_base_paper"}
+    assert drawn("--scale", "paper", "--model", "roberta_base") == {name for name in everything if "paper" in name}
+    assert len(list(out.iterdir())) == 2 * len(everything)
+    for path in (tmp_path / "records").glob("[0-2].json"):
+        path.unlink()
+    assert drawn() == {name for name in everything if "paper" in name}
+    assert {path.stem for path in out.iterdir()} == {name for name in everything if "paper" in name}
+
+
+def test_a_filter_that_leaves_nothing_says_what_there_is(tmp_path, capsys):
+    records.write(run(), tmp_path / "records" / "0.json")
+    assert figures.main(["--records", str(tmp_path / "records"), "--out", str(tmp_path), "--exp", "glue_rtt"]) == 2
+    message = capsys.readouterr().err
+    assert "--exp glue_rtt" in message and "glue_rte roberta_base paper" in message

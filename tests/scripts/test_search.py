@@ -1,31 +1,54 @@
-"""The search: on a slice of train, the same trials again after an interruption, one file with every trial."""
+"""The search: chosen on a slice of train, equal trials for every method, resumable, and nothing older is lost."""
 
+import errno
+import functools
 import json
+from contextlib import nullcontext
 
+import optuna
 import pytest
 
 from experiments import record
-from experiments.errors import UserError
 from scripts import search
+from tests.conftest import ROOT
 
-BASE = [
-    "+exp=glue_sst2",
-    "model=roberta_mini",
-    "tracking=off",
-    "train.device=cpu",
-    "train.rows=48",
-    "train.max_steps=2",
-]
+QUICK = ["+exp=glue_sst2", "model=roberta_mini", "tracking=off", "train.device=cpu", "train.rows=48"]
+SEARCHES = sorted((ROOT / "results/search").rglob("*.json"))
 
 
 @pytest.fixture
-def overrides(tmp_path):
-    return [*BASE, f"runs={tmp_path}/runs"]
+def searching(tmp_path, monkeypatch):
+    """searching(...) -> exit code of a quick search with these arguments, below tmp_path."""
+    monkeypatch.setattr(search, "initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
+
+    def searching(*arguments):
+        where = [f"runs={tmp_path}/runs", "--out", str(tmp_path / "search")]
+        return search.main([*QUICK, "train.max_steps=2", *where, "--trials", "2", "--holdout", "0.25", *arguments])
+
+    return searching
 
 
-def test_trials_are_recorded_chosen_on_train_and_not_repeated(overrides, tmp_path, monkeypatch):
-    found = search.search([*overrides, "method=lora"], trials=2, holdout=0.25, out=tmp_path / "search")
-    assert json.loads((tmp_path / "search/glue_sst2/roberta_mini/lora.json").read_text()) == found
+@pytest.fixture
+def no_training(monkeypatch):
+    """Every run scores its learning rate of the head, without being run; gives the configurations asked for."""
+    asked = []
+
+    def run(config):
+        asked.append(config)
+        scores = type("Metrics", (), {"best": config.recipe.head_lr})
+        return type("Record", (), {"metrics": scores})
+
+    monkeypatch.setattr("experiments.pipeline.run", run)
+    return asked
+
+
+def trials_of(tmp_path, method):
+    return json.loads((tmp_path / f"search/glue_sst2/roberta_mini/{method}.json").read_text())
+
+
+def test_trials_are_recorded_chosen_on_train_and_not_repeated(searching, tmp_path, monkeypatch):
+    assert searching("method=lora") == 0
+    found = trials_of(tmp_path, "lora")
     assert len(found["trials"]) == 2
     assert found["best"]["score"] == max(trial["score"] for trial in found["trials"])
     for key, (low, high) in found["ranges"].items():
@@ -37,16 +60,212 @@ def test_trials_are_recorded_chosen_on_train_and_not_repeated(overrides, tmp_pat
     assert {run.metrics.best for run in runs} == {trial["score"] for trial in found["trials"]}
 
     monkeypatch.setattr("experiments.pipeline.train", lambda *_: pytest.fail("a recorded trial was run again"))
-    assert search.search([*overrides, "method=lora"], trials=2, holdout=0.25, out=tmp_path / "search") == found
+    assert searching("method=lora") == 0
+    assert trials_of(tmp_path, "lora") == found
 
 
-def test_a_diverged_trial_is_the_worst(overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "ranges", lambda _: {"recipe.lr": [1e29, 1e30]})
-    found = search.search([*overrides, "method=full", "recipe.warmup_ratio=0"], 1, 0.25, tmp_path / "search")
-    assert found["best"]["score"] == -1.0
+def test_a_diverged_trial_is_the_worst(searching, tmp_path):
+    arguments = ["method=full", "recipe.warmup_ratio=0", "--range", "recipe.lr=1e29:1e30", "--trials", "1"]
+    assert searching(*arguments) == 0
+    assert trials_of(tmp_path, "full")["best"]["score"] == -1.0
 
 
-def test_a_method_without_ranges_is_named(overrides, tmp_path, monkeypatch):
+def test_every_method_gets_the_same_number_of_trials_and_its_best_is_told(searching, no_training, tmp_path, capsys):
+    assert searching("method=lora,fourierft", "--trials", "3") == 0
+    assert [config.method.name for config in no_training] == ["lora"] * 3 + ["fourierft"] * 3
+    assert all(config.train.holdout == 0.25 for config in no_training)
+    printed = capsys.readouterr().out
+    for method in ("lora", "fourierft"):
+        found = trials_of(tmp_path, method)
+        assert found["best"]["recipe.head_lr"] == max(trial["recipe.head_lr"] for trial in found["trials"])
+        told = f"recipe.lr: {found['best']['recipe.lr']}, recipe.head_lr: {found['best']['recipe.head_lr']}"
+        assert f"| {method} | {found['best']['score']:.4f} | {told}, recipe.trials: 3 |" in printed
+
+
+def test_without_a_method_the_default_one_is_searched(searching, no_training, tmp_path):
+    assert searching() == 0
+    assert trials_of(tmp_path, "fourierft")["method"] == "fourierft"
+
+
+def test_a_range_of_the_command_line_replaces_or_adds_and_is_recorded(searching, no_training, tmp_path):
+    given = ["--range", "recipe.lr=1e-7:2e-7", "--range", "method.dropout=0.01:0.1"]
+    assert searching("method=lora", *given) == 0
+    found = trials_of(tmp_path, "lora")
+    in_file = search.read_ranges("lora")
+    assert found["ranges"] == {**in_file, "recipe.lr": [1e-7, 2e-7], "method.dropout": [0.01, 0.1]}
+    for trial, config in zip(found["trials"], no_training, strict=True):
+        assert 1e-7 <= trial["recipe.lr"] <= 2e-7
+        assert (config.recipe.lr, config.method.dropout) == (trial["recipe.lr"], trial["method.dropout"])
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
+def test_the_sequence_is_that_of_the_committed_searches(path):
+    """So that a repeated search finds its records, and a new method meets the same points as the others."""
+    found = json.loads(path.read_text())
+    points = [{key: value for key, value in trial.items() if key != "score"} for trial in found["trials"]]
+    assert search.sequence(found["ranges"], len(points)) == points
+
+
+# --- studies in a file -----------------------------------------------------------------------------------------------
+
+
+def test_a_stored_study_grows_to_the_number_of_trials(searching, no_training, tmp_path):
+    storage = ["--storage", f"sqlite:///{tmp_path}/studies.db"]
+    assert searching("method=lora", *storage) == 0
+    first = trials_of(tmp_path, "lora")
+    assert searching("method=lora", *storage, "--trials", "3") == 0
+    assert len(no_training) == 3, "two trials, and one more"
+    assert trials_of(tmp_path, "lora")["trials"][:2] == first["trials"]
+    (study,) = optuna.get_all_study_summaries(storage[1])
+    assert study.study_name.startswith("glue_sst2/roberta_mini/lora-")
+    assert study.n_trials == 3
+    assert searching("method=lora", "--out", str(tmp_path / "memory"), "--trials", "3") == 0
+    in_memory = json.loads((tmp_path / "memory/glue_sst2/roberta_mini/lora.json").read_text())
+    assert in_memory == trials_of(tmp_path, "lora")
+
+
+def test_processes_that_share_a_study_never_take_the_same_point(searching, no_training, tmp_path):
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    assert searching("method=lora", "--storage", storage, "--trials", "1") == 0
+    (summary,) = optuna.get_all_study_summaries(storage)
+    optuna.load_study(study_name=summary.study_name, storage=storage).ask()  # another process has taken the next
+    assert searching("method=lora", "--storage", storage) == 0
+    points = search.sequence(search.read_ranges("lora"), 3)
+    taken = [{"recipe.lr": config.recipe.lr, "recipe.head_lr": config.recipe.head_lr} for config in no_training]
+    assert taken == [points[0], points[2]]
+
+
+def test_another_configuration_is_another_study(searching, no_training, tmp_path):
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    for index, change in enumerate(["seed=0", "seed=1", "method.r=4", "runs=elsewhere"]):
+        assert searching("method=lora", change, "--storage", storage, "--out", str(tmp_path / str(index))) == 0
+    assert len(optuna.get_all_study_summaries(storage)) == 3, "where runs stand changes no result"
+
+
+# --- what is wrong is said, and nothing is lost ----------------------------------------------------------------------
+
+
+def refused(capsys, code):
+    """The one line of a refused search."""
+    assert code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("search: ") and message.count("\n") == 1, message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--trials", "0"], ["--trials 0", "at least one"]),
+        (["--holdout", "1.5"], ["train.holdout=1.5", "less than 1"]),
+        (["method=lora,lorra"], ["method=lorra", "did you mean lora?"]),
+        (["method=lora,"], ["method=", "choose one of"]),
+        (["train.acumulation=2"], ["train.acumulation", "did you mean train.accumulation?"]),
+        (["--range", "recipe.lrr=1:2"], ["recipe.lrr: no such key", "did you mean recipe.lr?"]),
+        (["--range", "recipe.warmup_ratio=0.5:2"], ["recipe.warmup_ratio=2.0", "less than 1"]),
+        (["--range", "recipe.lr=2:1"], ["--range recipe.lr: [2.0, 1.0]", "low < high"]),
+        (["--range", "recipe.lr=1:1"], ["[1.0, 1.0]", "low < high"]),
+        (["--range", "recipe.lr=0:1"], ["[0.0, 1.0]", "0 < low"]),
+        (["--range", "recipe.lr=1:nan"], ["[1.0, nan]", "low < high"]),
+        (["--range", "recipe.lr"], ["--range recipe.lr", "two numbers"]),
+        (["--range", "recipe.lr=small:large"], ["small:large", "two numbers"]),
+        (["--storage", "rubbish"], ["--storage rubbish", "sqlite:///FILE"]),
+        (["--storage", "sqlite:////no/such/folder/studies.db"], ["--storage sqlite:////no", "unable to open"]),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_runs_nothing(searching, no_training, capsys, arguments, words):
+    message = refused(capsys, searching(*arguments))
+    assert all(word in message for word in words), message
+    assert not no_training
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["no ranges for method lora", "--range"]),
+        ("", ["no ranges", "recipe.lr: ["]),
+        ("recipe.lrr: [0.1, 0.2]", ["search/lora.yaml", "recipe.lrr: no such key"]),
+        ("recipe.lr: [0.2, 0.1]", ["search/lora.yaml: recipe.lr: [0.2, 0.1]", "low < high"]),
+        ("recipe.lr: [0.1]", ["search/lora.yaml: recipe.lr: [0.1]", "two numbers"]),
+        ("recipe.lr: [a, b]", ["search/lora.yaml: recipe.lr: ['a', 'b']", "two numbers"]),
+        ("recipe.lr: [0.1", ["search/lora.yaml", "no YAML"]),
+    ],
+)
+def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
     monkeypatch.setattr(search, "CONFIGS", tmp_path)
-    with pytest.raises(UserError, match=r"search/lora\.yaml: no ranges for method lora"):
-        search.search([*overrides, "method=lora"], trials=1, holdout=0.25, out=tmp_path)
+    if content is not None:
+        (tmp_path / "search").mkdir()
+        (tmp_path / "search/lora.yaml").write_text(content)
+    with pytest.raises(search.UserError) as caught:
+        search.prepare([*QUICK, "method=lora"], 2, 0.25, tmp_path / "out", {}, force=False)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_trial(
+    searching, no_training, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused(capsys, searching("--out", str(tmp_path / "file")))
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert "no space left" in refused(capsys, searching())
+    assert not no_training
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["recipe.epochs=1"], "other overrides"),
+        (["--holdout", "0.5"], "other holdout"),
+        (["--range", "recipe.lr=1e-7:2e-7"], "other ranges"),
+        (["--trials", "1"], "holds 2 trials, more than --trials 1"),
+    ],
+)
+def test_another_search_of_the_same_name_is_refused_and_loses_nothing(
+    searching, no_training, tmp_path, capsys, change, words
+):
+    assert searching("method=lora") == 0
+    before = trials_of(tmp_path, "lora")
+    capsys.readouterr()
+    message = refused(capsys, searching("method=fourierft,lora", *change))
+    assert words in message and "--force" in message and "--out" in message
+    assert trials_of(tmp_path, "lora") == before
+    assert len(no_training) == 2, "the method before it was not begun either"
+    assert searching("method=lora", *change, "--force") == 0
+    assert trials_of(tmp_path, "lora") != before
+
+
+def test_what_no_score_depends_on_makes_no_other_search_and_is_not_written(searching, no_training, tmp_path):
+    assert searching("method=lora") == 0
+    assert searching("method=lora", "assets.root=/some/folder", "tracking=offline", "force=true") == 0
+    assert trials_of(tmp_path, "lora")["overrides"] == [
+        *[part for part in QUICK if part != "tracking=off"],
+        "train.max_steps=2",
+        "method=lora",
+    ]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"overrides": 3}'])
+def test_a_file_that_holds_no_search_is_left_alone(searching, no_training, tmp_path, capsys, content):
+    path = tmp_path / "search/glue_sst2/roberta_mini/lora.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert "holds no search" in refused(capsys, searching("method=lora"))
+    assert path.read_text() == content
+
+
+# --- the committed searches and the recipes that came of them --------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
+def test_a_recipe_holds_the_best_of_its_search(make, path):
+    found = json.loads(path.read_text())
+    assert path.with_suffix("").parts[-3:] == (found["exp"], found["model"], found["method"])
+    assert found["best"] == max(found["trials"], key=lambda trial: trial["score"])
+    config = make(f"+exp={found['exp']}", f"model={found['model']}", f"method={found['method']}")
+    assert config.recipe.trials == len(found["trials"])
+    for key in found["ranges"]:
+        assert functools.reduce(getattr, key.split("."), config) == found["best"][key], key
