@@ -10,7 +10,7 @@ OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(
 GLUE := cola mrpc qnli rte sst2 stsb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint demo bench tables figures clean $(GLUE:%=glue-%)
+.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,7 +36,10 @@ demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases NAME"
 	@$(RUN) -m scripts.bench $(ARGS)
 
-tables: $(READY) ## results/tables and results/README.md from the records and the bench
+parameters: $(READY) ## count every method of the paper on its models at full size, without weights; ARGS="MODEL --force"
+	@$(RUN) -m scripts.parameters $(ARGS)
+
+tables: $(READY) ## results/tables and results/README.md from the records, the counts and the bench
 	@$(RUN) -m scripts.tables
 
 figures: $(READY) ## results/figures from the records

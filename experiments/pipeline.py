@@ -20,7 +20,7 @@ from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.methods.base import count
+from experiments.methods.base import count, stored
 from experiments.record import Record
 from experiments.tasks.base import Prepared
 from experiments.training import Outcome, load_trained, train
@@ -165,6 +165,8 @@ def _train_and_analyse(
     config.method.save(model, folder / "last")
     load_trained(model, outcome.best_checkpoint)
     config.method.save(model, folder / "best")
+    params |= stored(folder / "best")
+    tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
     if deltas := config.method.delta_weights(model):
         fields["rank"] = analysis = rank.summarise(deltas)
         title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
@@ -221,6 +223,7 @@ def report(done: Record, path: Path, folder: Path) -> str:
         f"  {metrics.primary:<12} best {metrics.best:.4f} at epoch {metrics.best_epoch:.0f}, last {metrics.last:.4f}",
         f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
         f"{params.total:,} in all",
+        f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
         f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s, "
         f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward, {cost.peak_memory_bytes / 2**20:.0f} MiB peak",
     ]

@@ -60,12 +60,17 @@ class Dataset(Source):
 
 
 class Params(Part):
-    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each."""
+    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each.
+
+    stored_values, stored_bytes: of the files that were written, head included. Older records of schema 1 have neither.
+    """
 
     adapter: NonNegativeInt
     head: NonNegativeInt
     total: NonNegativeInt
     adapter_bytes: NonNegativeInt
+    stored_values: NonNegativeInt | None = None
+    stored_bytes: NonNegativeInt | None = None
 
 
 class Selections(Part):

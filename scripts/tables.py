@@ -1,7 +1,8 @@
-"""Table 2 (GLUE) as Markdown and LaTeX, one a scale, the bench's table, and results/README.md with the verdicts.
+"""Table 2 (GLUE) as Markdown and LaTeX, one a scale, the bench's table, Table 1 and every count of parameters, and
+results/README.md with the verdicts.
 
-    python -m scripts.tables [--records results/records] [--bench results/bench] [--paper results/paper]
-                             [--out results/tables]
+    python -m scripts.tables [--records results/records] [--bench results/bench] [--parameters results/parameters]
+                             [--paper results/paper] [--out results/tables]
 
 The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
 """
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from experiments.analysis import speed
+from experiments.analysis import sizes, speed
 from experiments.analysis.aggregate import SEEDS, Cell, Row, Selection, rows
-from experiments.analysis.paper import PaperRow, beside, read_rows
-from experiments.analysis.render import DASH, Table, latex, markdown
+from experiments.analysis.paper import PaperRow, beside, read_paper, read_shares
+from experiments.analysis.render import DASH, Table, latex, markdown, page
 from experiments.analysis.verdicts import Claim, claims, signed, title
 from experiments.errors import UserError
 from experiments.record import find, replace_file
@@ -101,13 +102,11 @@ def tables(scale: str, ours: Sequence[Row], paper: Sequence[PaperRow]) -> list[T
 
 def paper_line(row: PaperRow) -> list[str]:
     """A row as the paper prints it."""
-    settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
     scores = []
     for exp in TASKS:
         task = exp.removeprefix("glue_")
         scores.append(f"{row.median[task]:.1f}" + (f" ± {row.std[task]:.1f}" if task in row.std else ""))
-    method = f"{row.method} ({settings})" if settings else row.method
-    return [row.model, method, "paper", row.params, DASH, *scores, f"{row.avg:.1f}", DASH]
+    return [row.model, row.title, "paper", row.params, DASH, *scores, f"{row.avg:.1f}", DASH]
 
 
 def our_line(row: Row, selection: Selection, printed: PaperRow | None = None) -> list[str]:
@@ -171,15 +170,13 @@ def bench_files(benches: Sequence[speed.Bench], out: Path) -> dict[Path, str]:
     if not benches:
         return {}
     blocks, notes = speed.tables(benches), [*speed.NOTES, *speed.descriptions(benches)]
-    text = "".join(f"## {block.title}\n\n{markdown(block)}\n" for block in blocks)
-    legend = "\n".join(f"- {note}" for note in notes)
     return {
-        out / "bench.md": f"# Speed and memory\n\n{text}{legend}\n",
+        out / "bench.md": page("Speed and memory", blocks, notes),
         out / "bench.tex": "\n".join(latex(block, notes) for block in blocks),
     }
 
 
-def readme(present: dict[str, Sequence[Row]], benches: int, verdicts: Sequence[Claim], folder: str) -> str:
+def readme(present: dict[str, Sequence[Row]], benches: int, models: int, verdicts: Sequence[Claim], folder: str) -> str:
     """The index of results/: the tables, and claim by claim what was measured."""
     lines = ["# Results", "", "Generated from the records by `make tables`; not edited by hand.", "", "## Tables", ""]
     for scale, ours in present.items():
@@ -188,6 +185,9 @@ def readme(present: dict[str, Sequence[Row]], benches: int, verdicts: Sequence[C
         counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
         file = f"{folder}/table2_glue_{scale}"
         lines.append(f"- [Table 2, GLUE, {scale} scale]({file}.md) ([LaTeX]({file}.tex)); runs: {counts}")
+    if models:
+        for name, what in sizes.PAGES.items():
+            lines.append(f"- [{what}]({folder}/{name}.md) ([LaTeX]({folder}/{name}.tex)); models: {models}")
     if benches:
         file = f"{folder}/bench"
         lines.append(f"- [Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
@@ -199,16 +199,17 @@ def readme(present: dict[str, Sequence[Row]], benches: int, verdicts: Sequence[C
     return "\n".join(lines).rstrip() + "\n"
 
 
-def build(records: Path, bench: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
+def build(records: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
-    printed = read_rows(paper / "table2_glue.yaml")
-    benches = find(bench, speed.Bench)
+    whole_paper, shares = read_paper(paper), read_shares(paper)
+    printed = whole_paper["table2_glue"]
+    benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
     everything = rows(find(records))
     glue = [row for row in everything if row.cells.keys() & TASKS.keys()]
     scales = sorted({"paper"} | {row.scale for row in glue})
     present = {scale: arranged(scale, [row for row in glue if row.scale == scale], printed) for scale in scales}
 
-    files = bench_files(benches, out)
+    files = bench_files(benches, out) | sizes.files(whole_paper, full, out)
     for scale, ours in present.items():
         blocks = tables(scale, ours, printed)
         notes = [*MARKS, AGAINST_PAPER] if scale == "paper" else MARKS
@@ -217,13 +218,13 @@ def build(records: Path, bench: Path, paper: Path, out: Path, configs: Path) -> 
         text = f"# Table 2, GLUE, {scale} scale\n\n{text}{legend}\n\n{commands(ours, configs)}"
         files[out / f"table2_glue_{scale}.md"] = text.rstrip() + "\n"
         files[out / f"table2_glue_{scale}.tex"] = "\n".join(latex(block, notes) for block in blocks if block.rows)
-    files[out.parent / "README.md"] = readme(
-        present, len(benches), claims(everything, printed, TASKS, benches), out.name
-    )
+    verdicts = claims(everything, printed, TASKS, benches, full, shares)
+    files[out.parent / "README.md"] = readme(present, len(benches), len(full), verdicts, out.name)
 
     for path, text in files.items():
         replace_file(path, text.encode())
-    for stale in {*out.glob("table2_glue_*"), *out.glob("bench.*")} - files.keys():
+    ours = ("table2_glue_*", "bench.*", *(f"{name}.*" for name in sizes.PAGES))
+    for stale in {path for pattern in ours for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
 
@@ -233,12 +234,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records")
     parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
+    parser.add_argument("--parameters", type=Path, default=Path("results/parameters"), help="of make parameters")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
     parser.add_argument("--out", type=Path, default=Path("results/tables"), help="the index goes to its parent folder")
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="whose recipes get a command")
     options = parser.parse_args(arguments)
     try:
-        written = build(options.records, options.bench, options.paper, options.out, options.configs)
+        written = build(**vars(options))
     except UserError as error:
         print(f"tables: {error}", file=sys.stderr)
         return 2

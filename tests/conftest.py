@@ -13,7 +13,9 @@ os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments.analysis.sizes import Sizes
 from experiments.config import Config, parse
+from experiments.record import find
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,3 +52,9 @@ def assets() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("needs FOURIERFT_ASSETS, a folder of real data and models")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, Sizes]:
+    """Model -> what `make parameters` recorded of it, as committed in results/parameters."""
+    return {sizes.model: sizes for sizes in find(ROOT / "results" / "parameters", Sizes)}

@@ -1,50 +1,133 @@
-"""The paper's numbers: the rows of results/paper/*.yaml, checked, and which of them a row of ours stands beside."""
+"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how what is ours stands beside them."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 
 from experiments.analysis.aggregate import Row
 from experiments.errors import UserError
 from experiments.typed import Typed
 
+# The paper's tables, by the files of results/paper.
+TABLES = {
+    "table1_parameters": "Table 1",
+    "table2_glue": "Table 2",
+    "table3_e2e": "Table 3",
+    "table4_instruct": "Table 4",
+    "table5_vit": "Table 5",
+}
+UNITS = {"K": 10**3, "M": 10**6}
+FLOAT = 4  # bytes of a float32
+UNEXPLAINED = "UNEXPLAINED"
+
 
 class PaperRow(Typed):
-    """One printed row. `median` and `std` are in percent, by data set; `settings` are those of this suite's method."""
+    """One printed row of any table. `settings` are those of this suite's method that the row stands for.
+
+    params, bytes: as printed, of what trains outside the head; None where the paper prints none. note, bytes_note: why
+    such a number is not the exact one. median, mean, std: scores by data set or metric, as printed.
+    """
 
     model: str
     method: str
-    params: Annotated[str, Field(pattern=r"^\d+(\.\d+)?M$")]
     settings: dict[str, Any] = Field(default_factory=dict)
-    median: dict[str, float]
+    params: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KM]$")] | None
+    note: str | None = None
+    bytes: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KM]B$")] | None = None
+    bytes_note: str | None = None
+    median: dict[str, float] = Field(default_factory=dict)
+    mean: dict[str, float] = Field(default_factory=dict)
     std: dict[str, float] = Field(default_factory=dict)
-    avg: float
+    avg: float | None = None
 
     @property
-    def count(self) -> float:
-        """The printed number of parameters, head excluded."""
-        return 1e6 * float(self.params[:-1])
+    def count(self) -> Decimal:
+        """The printed number of parameters, head excluded; 0 where none is printed."""
+        return Decimal(self.params[:-1]) * UNITS[self.params[-1]] if self.params else Decimal(0)
+
+    @property
+    def title(self) -> str:
+        """The method with its settings."""
+        return title(self.method, self.settings)
+
+    def params_remark(self, exact: int) -> str:
+        """Why the printed count is not `exact`; empty where that rounds to it."""
+        if self.params is None or self.note:
+            return self.note or ""
+        how = agreement(self.params[:-1], Decimal(exact), UNITS[self.params[-1]])
+        return UNEXPLAINED if how is None else how
+
+    def bytes_remark(self, exact: int) -> str:
+        """Why the printed bytes are not four for each of the `exact` parameters; empty where those round to them."""
+        if self.bytes is None or self.bytes_note:
+            return self.bytes_note or ""
+        digits, unit = self.bytes[:-2], self.bytes[-2:]
+        units = {"KB": {1024: ""}, "MB": {1024**2: "", 1000 * 1024: "MB = 1000 KB"}}[unit]
+        for count, source in ((Decimal(exact), ""), (self.count, f"of the printed {self.params}")):
+            for size, base in units.items():
+                how = agreement(digits, FLOAT * count, size)
+                if how is not None:
+                    return ", ".join(filter(None, (source, base, how)))
+        return UNEXPLAINED
+
+
+class Share(Typed):
+    """FourierFT's parameters in percent of LoRA's on one model, as the paper's text claims."""
+
+    model: str
+    n: PositiveInt
+    r: PositiveInt
+    printed: NonNegativeFloat
+
+
+def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
+    """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
+    where it does not agree."""
+    digits = Decimal(printed)
+    value, last = digits * unit, Decimal(1).scaleb(digits.as_tuple().exponent) * unit
+    if abs(value - exact) <= last / 2:
+        return ""
+    return "cut off" if value < exact < value + last else None
+
+
+def title(method: str, settings: dict[str, Any]) -> str:
+    """A method with the settings that size it."""
+    listed = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return f"{method} ({listed})" if listed else method
 
 
 def read_rows(path: Path) -> list[PaperRow]:
     """The rows of one of the paper's tables. Raises UserError: the file and what is wrong with it."""
+    return _read(path, "rows", PaperRow)
+
+
+def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
+    """The rows of every table in `TABLES`, by its key. Raises UserError."""
+    return {name: read_rows(folder / f"{name}.yaml") for name in TABLES}
+
+
+def read_shares(folder: Path) -> list[Share]:
+    """The shares of LoRA's parameters that the paper claims. Raises UserError."""
+    return _read(folder / "table1_parameters.yaml", "shares", Share)
+
+
+def _read(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
     try:
         table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return TypeAdapter(list[PaperRow]).validate_python(table["rows"])
+        return TypeAdapter(list[kind]).validate_python(table[key])
     except (OSError, yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
 
 
 def beside(row: Row, paper: list[PaperRow]) -> PaperRow | None:
-    """The paper's row of the same model, method and settings, and of the nearest size where several are left."""
-    same = [
-        printed
-        for printed in paper
-        if (printed.model, printed.method) == (row.model, row.method)
-        and all(row.settings.get(key) == value for key, value in printed.settings.items())
-    ]
-    if row.scale != "paper" or not row.runs or not same:
+    """The paper's row of the same model, method and settings, for a row that ran at the paper's scale."""
+    if row.scale != "paper" or not row.runs:
         return None
-    return min(same, key=lambda printed: abs(printed.count - row.runs[0].params.adapter))
+    for printed in paper:
+        same = all(row.settings.get(key) == value for key, value in printed.settings.items())
+        if same and (printed.model, printed.method) == (row.model, row.method):
+            return printed
+    return None

@@ -22,11 +22,12 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text; equal ones in the first column make a group."""
+    """Cells of plain text; equal ones in the first column make a group. `sentences`: the last column holds some."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
+    sentences: bool = False
 
 
 def markdown(table: Table) -> str:
@@ -35,8 +36,17 @@ def markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
+def page(title: str, tables: Iterable[Table], notes: Iterable[str]) -> str:
+    """A Markdown page: each table below its title, and the notes."""
+    text = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in tables)
+    return f"# {title}\n\n{text}" + "".join(f"- {note}\n" for note in notes)
+
+
 def latex(table: Table, notes: Iterable[str]) -> str:
     """A booktabs table, with a rule between groups and the notes below."""
+    columns = "l" * len(table.header)
+    if table.sentences:
+        columns = columns[:-1] + r"p{0.4\linewidth}"
     body = []
     for above, row in zip([table.header, *table.rows], table.rows, strict=False):
         if above[0] != row[0]:
@@ -47,7 +57,7 @@ def latex(table: Table, notes: Iterable[str]) -> str:
             r"\begin{table*}",
             r"\centering\footnotesize",
             rf"\caption{{{escape(table.title)}}}",
-            rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             " & ".join(map(escape, table.header)) + r" \\",
             *body,

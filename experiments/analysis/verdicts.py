@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.analysis.aggregate import Row
-from experiments.analysis.paper import PaperRow, beside
+from experiments.analysis.paper import PaperRow, Share, beside
+from experiments.analysis.sizes import Sizes, products, shares_of_lora
 from experiments.analysis.speed import GIB, LORA, MIB, OURS, Bench
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
@@ -23,11 +24,17 @@ class Claim:
 
 
 def claims(
-    rows: Sequence[Row], paper: Sequence[PaperRow], tasks: dict[str, str], benches: Sequence[Bench] = ()
+    rows: Sequence[Row],
+    paper: Sequence[PaperRow],
+    tasks: dict[str, str],
+    benches: Sequence[Bench] = (),
+    full: Sequence[Sizes] = (),
+    shares: Sequence[Share] = (),
 ) -> list[Claim]:
-    """Every claim. `paper` is Table 2; `tasks` maps its experiments to the names of its columns."""
+    """Every claim. `paper` is Table 2; `tasks` maps its experiments to the names of its columns. `full`: the counts at
+    full size; `shares`: those of LoRA's parameters that the paper claims."""
     return [
-        parameters(rows),
+        parameters(rows, full, shares),
         quality(rows, paper, tasks),
         rank(rows),
         memory(benches),
@@ -38,10 +45,14 @@ def claims(
     ]
 
 
-def parameters(rows: Sequence[Row]) -> Claim:
-    """An adapter counts exactly n times the adapted matrices (section 3.2, Table 1): arithmetic, so at any scale."""
+def parameters(rows: Sequence[Row], full: Sequence[Sizes] = (), shares: Sequence[Share] = ()) -> Claim:
+    """An adapter counts exactly n times the adapted matrices (section 3.2, Table 1): arithmetic, so at any scale.
+
+    The shares of LoRA's parameters are told, not judged: the paper takes them of counts that it prints rounded.
+    """
+    counted = products(full)
     lines: Counter[str] = Counter()
-    holds = []
+    holds = [held for _, held in counted]
     for run in (run for row in rows if row.method == "fourierft" for run in row.runs if run.rank):
         n, matrices, adapter = run.config["method"]["n"], run.rank.summary.count, run.params.adapter
         holds.append(adapter == n * matrices)
@@ -50,7 +61,11 @@ def parameters(rows: Sequence[Row]) -> Claim:
     return Claim(
         "Parameters",
         "An adapter is n numbers a matrix: n × L trainable parameters, the head apart (Table 1).",
-        tuple(f"{line}; runs: {count}" for line, count in sorted(lines.items())),
+        (
+            *(f"{line}; runs: {count}" for line, count in sorted(lines.items())),
+            *(line for line, _ in counted),
+            *shares_of_lora(full, shares),
+        ),
         _verdict(holds),
     )
 

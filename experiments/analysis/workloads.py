@@ -10,12 +10,10 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
-    GPT2Config,
-    LlamaConfig,
     PretrainedConfig,
-    RobertaConfig,
-    ViTConfig,
 )
+
+from experiments import architectures
 
 # The plain model, the forward pass of one, and the gradient to start its backward pass from (None: of a scalar).
 Work = tuple[nn.Module, Callable[[nn.Module], Tensor], Tensor | None]
@@ -89,13 +87,11 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def roberta(width: int, depth: int, batch: int, length: int, vocabulary: int = 50265, **options) -> Model:
-    """RoBERTa with heads of 64, as base and large have them, under a frozen classifier."""
-    config = RobertaConfig(
+    """RoBERTa, without dropout, under a frozen classifier."""
+    config = architectures.roberta(
+        width,
+        depth,
         vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=depth,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
         max_position_embeddings=length + 2,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
@@ -103,24 +99,15 @@ def roberta(width: int, depth: int, batch: int, length: int, vocabulary: int = 5
     return Model(AutoModelForSequenceClassification, config, batch, length, ("query", "value"), **options)
 
 
-def llama(batch: int, length: int, **config) -> Model:
-    """LLaMA-7B, but for what `config` says."""
-    return Model(AutoModelForCausalLM, LlamaConfig(use_cache=False, **config), batch, length, ("q_proj", "v_proj"))
+def llama(batch: int, length: int, *shape: int, **config) -> Model:
+    """LLaMA of a `shape` (width, depth, inner), but for what `config` says."""
+    config = architectures.llama(*shape, use_cache=False, **config)
+    return Model(AutoModelForCausalLM, config, batch, length, ("q_proj", "v_proj"))
 
 
-VIT_LARGE = ViTConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-GPT2_MEDIUM = GPT2Config(
-    n_embd=1024, n_layer=24, n_head=16, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False
-)
-LLAMA_32_3B = {
-    "vocab_size": 128256,
-    "hidden_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 24,
-    "num_key_value_heads": 8,
-    "intermediate_size": 8192,
-    "tie_word_embeddings": True,
-}
+VIT_LARGE = architectures.vit(1024, 24)
+GPT2_MEDIUM = architectures.gpt2(1024, 24, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
+LLAMA_32_3B = {"vocab_size": 128256, "num_key_value_heads": 8, "tie_word_embeddings": True}
 
 SETS: dict[str, dict[str, Layer | Model]] = {
     "small": {
@@ -139,7 +126,7 @@ SETS: dict[str, dict[str, Layer | Model]] = {
         "vit_large": Model(AutoModelForImageClassification, VIT_LARGE, 32, None, ("q_proj", "v_proj")),
         # q and v are parts of one projection here, which PEFT adapts as a whole.
         "gpt2_medium": Model(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
-        "llama_7b": llama(4, 2048),
-        "llama_32_3b": llama(4, 256, **LLAMA_32_3B),
+        "llama_7b": llama(4, 2048, 4096, 32, 11008),
+        "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),
     },
 }

@@ -1,7 +1,9 @@
 """What a fine-tuning method is: it changes the model, says what trains, and reports its delta_W."""
 
+import math
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback
@@ -81,6 +83,20 @@ def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
         "total": sum(p.numel() for p in model.parameters()),
         "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter),
     }
+
+
+def stored(folder: Path) -> dict[str, int]:
+    """What must be kept to use a trained model again, as `Method.save` wrote it into `folder`, head included.
+
+    stored_values: the numbers in all *.safetensors, by their headers. stored_bytes: those files, and PEFT's
+    adapter_config.json where there is one.
+    """
+    values, files = 0, sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            values += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    files += folder.glob("adapter_config.json")
+    return {"stored_values": values, "stored_bytes": sum(path.stat().st_size for path in files)}
 
 
 def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:

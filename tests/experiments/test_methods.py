@@ -12,7 +12,7 @@ import fourierft
 from experiments import pipeline
 from experiments.analysis.memory import saved_for_backward
 from experiments.errors import UserError
-from experiments.methods.base import count
+from experiments.methods.base import count, stored
 from experiments.training import FineTuner, arguments
 from tests.conftest import ROOT
 
@@ -92,6 +92,21 @@ def test_exact_counts(make, model, name, settings, adapter):
     if name == "fourierft":
         theirs = fourierft.count(adapted)
         assert (theirs.adapter, theirs.head, theirs.total) == (found["adapter"], found["head"], found["total"])
+
+
+@pytest.mark.parametrize(
+    "name", ["fourierft", "lora", "dylora", "adapter_houlsby", "full", "bitfit", "head_only", *PEFT_METHODS]
+)
+def test_stored_is_what_was_trained_and_the_files_that_hold_it(make, model, name, tmp_path):
+    adapter = method(make, name)
+    adapted = adapter.adapt(model, ATTENTION, HEAD)
+    adapter.save(adapted, tmp_path)
+    found, trained = stored(tmp_path), count(adapted, HEAD)
+    positions = 2 * trained["adapter"] if name == "shira" else 0  # row and column, which peft stores with each value
+    assert found["stored_values"] == trained["adapter"] + trained["head"] + positions
+    needed = [path for path in tmp_path.iterdir() if path.name != "README.md"]  # peft's card of the model
+    assert {path.suffix for path in needed} <= {".safetensors", ".json"}
+    assert found["stored_bytes"] == sum(path.stat().st_size for path in needed) > 4 * found["stored_values"]
 
 
 @pytest.mark.parametrize("name", ["fourierft", "lora", "dylora", "adalora", "full", *PEFT_METHODS])

@@ -22,7 +22,7 @@ QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "train.log_every
 
 
 @pytest.mark.parametrize("method", ["fourierft", "lora", "full", "bitfit", "head_only"])
-def test_every_method_leaves_a_whole_record(make, method):
+def test_every_method_leaves_a_whole_record(make, method, capsys):
     config = make(*QUICK, f"method={method}")
     done = pipeline.run(config)
     assert done == record.read(config.record_path)
@@ -36,6 +36,9 @@ def test_every_method_leaves_a_whole_record(make, method):
     adapter = {"fourierft": matrices * getattr(config.method, "n", 0), "lora": matrices * 2 * d * 8, "head_only": 0}
     assert done.params.adapter == adapter.get(method, done.params.adapter)
     assert done.params.head == d * d + d + 2 * d + 2
+    assert done.params.stored_values == done.params.adapter + done.params.head
+    assert done.params.stored_bytes > 4 * done.params.stored_values
+    assert f"{done.params.stored_values:,} values in {done.params.stored_bytes:,} bytes" in capsys.readouterr().out
     assert done.cost.steps == 4 and done.cost.saved_bytes > 0 and len(done.metrics.per_epoch) == 2
     assert done.metrics.best == max(epoch["accuracy"] for epoch in done.metrics.per_epoch)
     assert done.metrics.last == done.metrics.per_epoch[-1]["accuracy"]

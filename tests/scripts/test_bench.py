@@ -382,8 +382,8 @@ def build(root, files, names=None):
     """Write the bench's files and run `make tables` on them; returns the text of every file it wrote."""
     for one, name in zip(files, names or range(len(files)), strict=True):
         record.write(one, root / "bench" / f"{name}.json")
-    folders = {name: root / name for name in ("records", "bench", "tables")}
-    options = ["--records", folders["records"], "--bench", folders["bench"], "--out", folders["tables"]]
+    folders = {"records": "records", "bench": "bench", "parameters": "parameters", "out": "tables"}
+    options = [part for option, name in folders.items() for part in (f"--{option}", root / name)]
     assert tables.main(list(map(str, options))) == 0
     return {path.name: path.read_text() for path in root.rglob("*") if path.suffix in (".md", ".tex")}
 

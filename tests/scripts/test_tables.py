@@ -100,6 +100,8 @@ def build(tmp_path):
             root / "records",
             "--bench",
             root / "bench",
+            "--parameters",
+            root / "parameters",
             "--paper",
             PAPER,
             "--out",
@@ -197,8 +199,9 @@ def test_a_row_stands_beside_the_same_settings_only():
     assert printed(n=200) is None
     assert printed(n=1000, scale="small") is None
     assert printed(method="head_only") is None
-    assert printed(method="adapter_drop", adapter=880_000).params == "0.9M"
-    assert printed(method="adapter_drop", adapter=290_000).params == "0.3M"
+    assert printed(method="adapter_drop", r=48, drop=0).params == "0.9M"
+    assert printed(method="adapter_drop", r=48, drop=8).params == "0.3M"
+    assert printed(method="adapter_drop", r=64, drop=0) is None
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -400,6 +403,8 @@ def test_a_corrupt_file_stops_the_tables_by_name(tmp_path, capsys):
     assert tables.main(["--records", str(tmp_path), "--paper", str(PAPER), "--out", str(out)]) == 2
     assert "broken.json" in capsys.readouterr().err
     assert not out.exists()
-    (tmp_path / "table2_glue.yaml").write_text("rows: [{model: a}]")
-    assert tables.main(["--records", str(tmp_path / "none"), "--paper", str(tmp_path), "--out", str(out)]) == 2
+    shutil.copytree(PAPER, tmp_path / "paper")
+    (tmp_path / "paper" / "table2_glue.yaml").write_text("rows: [{model: a}]")
+    options = ["--records", str(tmp_path / "none"), "--paper", str(tmp_path / "paper"), "--out", str(out)]
+    assert tables.main(options) == 2
     assert "table2_glue.yaml" in capsys.readouterr().err
