@@ -18,7 +18,7 @@ import yaml
 
 from experiments.analysis import sizes, speed
 from experiments.analysis.aggregate import SEEDS, Cell, Row, Selection, rows
-from experiments.analysis.paper import PaperRow, beside, read_paper, read_shares
+from experiments.analysis.paper import PaperRow, beside, is_of, listed, read_paper, read_shares
 from experiments.analysis.render import DASH, Table, latex, markdown, page
 from experiments.analysis.verdicts import Claim, claims, signed, title
 from experiments.errors import UserError
@@ -80,12 +80,11 @@ def device(row: Row) -> str:
 def tables(scale: str, ours: Sequence[Row], paper: Sequence[PaperRow]) -> list[Table]:
     """Best epoch (at the paper's scale below the paper's rows), last epoch, and cost."""
     best = []
-    placed = set()
+    left = list(paper) if scale == "paper" else []
     for row in ours:
-        if scale == "paper" and (row.model, row.method) not in placed:
-            best += [paper_line(line) for line in paper if (line.model, line.method) == (row.model, row.method)]
-            placed.add((row.model, row.method))
-        best.append(our_line(row, "best", beside(row, paper)))
+        above = [line for line in left if is_of(line, row)]
+        left = [line for line in left if line not in above]
+        best += [*map(paper_line, above), our_line(row, "best", beside(row, paper))]
     ran = [row for row in ours if row.cells]
     header = ["Model", "Method", "By", "Params", "Head", *TASKS.values(), "Avg", "Trials"]
     costs = [[row.model, title(row), *(cost(row.cells.get(exp)) for exp in TASKS), device(row)] for row in ran]
@@ -122,11 +121,9 @@ def our_line(row: Row, selection: Selection, printed: PaperRow | None = None) ->
 
 def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> list[Row]:
     """Our rows in the paper's order of models and methods; at its scale also an empty one for each that was not run."""
-    listed = list(found)
+    every = list(found)
     if scale == "paper":
-        present = {(row.model, row.method) for row in found}
-        wanted = dict.fromkeys((line.model, line.method) for line in paper)
-        listed += [Row(scale, *pair) for pair in wanted if pair not in present]
+        every += [not_run(line, paper) for line in paper if not any(is_of(line, row) for row in found)]
     models = [line.model for line in paper]
 
     def place(names: list[str], name: str) -> tuple[int, str]:
@@ -136,7 +133,14 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
         methods = [line.method for line in paper if line.model == row.model or row.model not in models]
         return place(models, row.model), place(methods, row.method)
 
-    return sorted(listed, key=order)
+    return sorted(every, key=order)
+
+
+def not_run(line: PaperRow, paper: Sequence[PaperRow]) -> Row:
+    """An empty row for one of the paper's; its settings are overrides where the paper has the method in two sizes."""
+    sizes = [one for one in paper if (one.model, one.method) == (line.model, line.method)]
+    overrides = line.settings if len(sizes) > 1 else {}
+    return Row("paper", line.model, line.method, listed(line.settings), line.settings, overrides)
 
 
 def recipes(file: Path) -> list[str]:

@@ -95,8 +95,12 @@ def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
 
 def title(method: str, settings: dict[str, Any]) -> str:
     """A method with the settings that size it."""
-    listed = ", ".join(f"{key}={value}" for key, value in settings.items())
-    return f"{method} ({listed})" if listed else method
+    return f"{method} ({listed(settings)})" if settings else method
+
+
+def listed(settings: dict[str, Any]) -> str:
+    """Settings in one line."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def read_rows(path: Path) -> list[PaperRow]:
@@ -122,12 +126,13 @@ def _read(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
         raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
 
 
+def is_of(printed: PaperRow, row: Row) -> bool:
+    """Whether the paper's row has the model, the method and the settings of ours."""
+    same = all(row.settings.get(key) == value for key, value in printed.settings.items())
+    return same and (printed.model, printed.method) == (row.model, row.method)
+
+
 def beside(row: Row, paper: list[PaperRow]) -> PaperRow | None:
     """The paper's row of the same model, method and settings, for a row that ran at the paper's scale."""
-    if row.scale != "paper" or not row.runs:
-        return None
-    for printed in paper:
-        same = all(row.settings.get(key) == value for key, value in printed.settings.items())
-        if same and (printed.model, printed.method) == (row.model, row.method):
-            return printed
-    return None
+    ran = row.scale == "paper" and row.runs
+    return next((printed for printed in paper if is_of(printed, row)), None) if ran else None
