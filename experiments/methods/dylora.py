@@ -1,8 +1,8 @@
 """DyLoRA (Valipour et al. 2022, arXiv:2210.07558): one LoRA that is good at every rank up to r.
 
 Each optimiser step draws a rank b from 1..r, the same in all layers, and trains the first b rows of A and columns of B
-at scale alpha / b (their Algorithm 1); evaluation, delta_W and the saved adapter use all r. `frozen` is their variant
-that trains row and column b alone. Frozen else: as LoRA.
+at scale alpha / b, as in the authors' code (huawei-noah/Efficient-NLP, DyLoRA/loralib); evaluation, delta_W and the
+saved adapter use all r. `frozen` is their variant that trains row b and column b alone.
 """
 
 import random
