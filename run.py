@@ -4,7 +4,7 @@ python run.py +exp=glue_rte                              the paper's FourierFT r
 python run.py +exp=glue_rte method=lora seed=11111       another method, another seed
 python run.py -m +exp=glue_rte seed=0,11111,22222        several runs
 python run.py +exp=glue_rte +debug=smoke                 two steps, to see that it runs
-python run.py +exp=glue_rte --cfg job                    what a run would use, without running it
+python run.py +exp=glue_rte --cfg job --resolve          what a run would use, without running it
 
 Experiments: configs/exp/. Every key with its meaning: configs/config.yaml and configs/train/default.yaml.
 """

@@ -13,14 +13,14 @@ from typing import Literal
 import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS
 from peft.tuners.tuners_utils import BaseTunerLayer
-from pydantic import JsonValue, field_validator, model_validator
+from pydantic import JsonValue, ValidationInfo, field_validator
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
 from experiments.methods.base import Method
 
-OURS = ("peft_type", "target_modules", "modules_to_save")  # fields of a configuration that the suite fills itself
+OURS = {"target_modules", "modules_to_save"}  # fields of a configuration that the suite fills itself
 
 
 class ByPeft(Method):
@@ -74,25 +74,23 @@ class AnyTuner(ByPeft):
     @classmethod
     def _is_known(cls, tuner: str) -> str:
         if tuner not in _fields_by_tuner():
-            raise ValueError(
-                f"peft has no such tuner that takes target modules; choose from {', '.join(_fields_by_tuner())}"
-            )
+            raise ValueError(f"peft has no such tuner for target modules; choose from {', '.join(_fields_by_tuner())}")
         return tuner
 
-    @model_validator(mode="after")
-    def _settings_are_known(self) -> "AnyTuner":
-        known = _fields_by_tuner()[self.tuner]
-        if unknown := sorted(self.settings.keys() - known):
-            raise ValueError(
-                f"settings.{unknown[0]}: {self.tuner} has no such setting; it has {', '.join(sorted(known))}"
-            )
-        return self
+    @field_validator("settings")
+    @classmethod
+    def _are_known(cls, settings: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+        known = _fields_by_tuner().get(info.data.get("tuner"), settings.keys())
+        if unknown := sorted(settings.keys() - known):
+            raise ValueError(f"no setting {unknown[0]} in {info.data['tuner']}; it has {', '.join(sorted(known))}")
+        return settings
 
     def configuration(self, **names: list[str]) -> peft.PeftConfig:
         return CONFIGS[self.tuner](**self.settings, **names)
 
 
 def _fields_by_tuner() -> dict[str, set[str]]:
-    """Tuner -> the settings that its configuration takes, for every tuner that adapts target modules beside a head."""
+    """Tuner -> the settings of its own, for every tuner that adapts target modules beside a trained head."""
     fields = {kind.value: {field.name for field in dataclasses.fields(config)} for kind, config in CONFIGS.items()}
-    return {tuner: own - set(OURS) for tuner, own in sorted(fields.items()) if own >= set(OURS)}
+    common = {field.name for field in dataclasses.fields(peft.PeftConfig)}
+    return {tuner: own - common - OURS for tuner, own in sorted(fields.items()) if own >= OURS}

@@ -328,7 +328,7 @@ def test_peft_reads_back_what_is_saved(make, model, name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("vera", ["+method.settings.rank=3"], r"settings\.rank: VERA has no such setting; it has .*\br\b"),
+        ("vera", ["+method.settings.rank=3"], r"method\.settings=.*: no setting rank in VERA; it has .*\br\b"),
         ("vera", ["method.tuner=VERRA"], r"method\.tuner=VERRA: peft has no such tuner .*VERA"),
         ("vera", ["method.tuner=PREFIX_TUNING"], r"method\.tuner=PREFIX_TUNING: peft has no such tuner"),
         ("adalora", ["method.final=1.5"], r"method\.final=1\.5: .*less than 1"),
