@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 from transformers import TrainerCallback
 
+from experiments.errors import UserError
 from experiments.methods.base import Stateful
 from experiments.methods.by_peft import ByPeft
 
@@ -74,7 +75,10 @@ class Allocate(Stateful):
         config.tinit = int(self.warmup * state.max_steps)
         config.tfinal = int(self.final * state.max_steps)
         if state.global_step:  # the run goes on from a checkpoint
-            saved = torch.load(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, weights_only=True)
+            path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
+            if not path.is_file():
+                raise UserError(f"{path}: not there, and no rank can be allocated without it; use train.resume=false")
+            saved = torch.load(path, weights_only=True)
             config.rank_pattern = saved.pop("rank_pattern")
             for name, moments in saved.items():
                 setattr(self.allocator, name, moments)

@@ -295,7 +295,7 @@ GOLDEN = """\
 
 - a ± s ×k: the median and the sample standard deviation (n-1) over k seeds, in percent. —: not run.
 - † not all of the paper's five seeds. ‡ code not at a clean commit. OOM, failed, cancelled: seeds that ended so.
-- Params are trained without the head. Trials: hyper-parameter trials behind our recipe.
+- Params are trained without the head (AdaLoRA's: at its start). Trials: hyper-parameter trials behind our recipe.
 """
 
 
