@@ -14,7 +14,8 @@ from typing import Any, Literal
 from experiments.record import Record, config_hash
 
 SEEDS = (0, 11111, 22222, 33333, 44444)  # the paper's
-SIZES = ("n", "r")  # settings that always name a row: FourierFT's and LoRA's size
+# Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
+SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
 CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
 
 Selection = Literal["best", "last"]
@@ -111,7 +112,9 @@ def _rows_of(family: tuple[str, str, str], groups: dict[tuple[str, str], list[Re
         if settings[one].get(key) != settings[other].get(key)
     }
     names = {
-        group: ", ".join(f"{key}={value}" for key, value in own.items() if key in varying or key in SIZES)
+        group: ", ".join(
+            f"{key.removeprefix('settings.')}={value}" for key, value in own.items() if key in varying or key in SIZES
+        )
         for group, own in settings.items()
     }
     taken = Counter((exp, names[exp, digest]) for exp, digest in groups)

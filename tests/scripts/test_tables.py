@@ -165,6 +165,19 @@ def test_settings_make_rows_and_scales_are_never_mixed():
     assert (first.label, second.label) == ("entry_seed=1, n=200", "entry_seed=2, n=200")
 
 
+def test_a_tuner_of_peft_s_is_named_by_its_size_and_set_by_its_keys():
+    def vera(r, d):
+        return run(method="vera", adapter=r, tuner="VERA", settings={"r": r, "d_initial": d})
+
+    (alone,) = rows([vera(4, 0.1)])
+    assert (alone.label, alone.overrides) == ("r=4", {})
+    assert [(row.label, row.overrides) for row in rows([vera(4, 0.1), vera(8, 0.1)])] == [
+        ("r=4", {"settings.r": 4}),
+        ("r=8", {"settings.r": 8}),
+    ]
+    assert {row.label for row in rows([vera(4, 0.1), vera(4, 0.2)])} == {"d_initial=0.1, r=4", "d_initial=0.2, r=4"}
+
+
 @pytest.mark.parametrize(
     "change", [{"train": {"max_steps": None, "precision": "bf16"}}, {"weights": "b"}, {"data": "b"}]
 )
