@@ -229,8 +229,9 @@ def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float
         text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="white")])
     xs, ys = zip(*spots.values(), strict=True)
     leader = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
+    forces = {"expand": (1.2, 1.6), "force_static": (0.4, 0.6), "force_text": (0.3, 0.5)}  # off points and each other
     # A limit of iterations, not of time: the same records are to give the same bytes.
-    adjust_text(texts, xs, ys, ax=axes, expand=(1.2, 1.6), arrowprops=leader, iter_lim=500)
+    adjust_text(texts, xs, ys, ax=axes, arrowprops=leader, iter_lim=500, **forces)
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:

@@ -189,6 +189,8 @@ def test_sixteen_methods_are_told_apart_and_their_names_do_not_overlap(seed):
         boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
         for one, other in itertools.combinations(boxes, 2):
             assert not one.padded(-1).overlaps(other.padded(-1))
+        points = [axes.transData.transform(bar.lines[0].get_xydata()[0]) for bar in axes.containers]
+        assert len(points) == 16 and not any(box.contains(*point) for box in boxes for point in points)
         frame = axes.get_window_extent(renderer).padded(3)
         assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 for box in boxes)
     assert figure.legends[0].get_window_extent(renderer).y1 < min(a.get_tightbbox(renderer).y0 for a in figure.axes)
