@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForS
 import fourierft
 from experiments import pipeline
 from experiments.analysis.memory import saved_for_backward
+from experiments.analysis.rank import analyse
 from experiments.errors import UserError
 from experiments.methods.base import count, stored
 from experiments.training import FineTuner, arguments
@@ -311,6 +312,27 @@ def test_adalora_moves_its_budget_and_saves_what_is_left(make):
     assert stored == 2 * len(kept) * (2 * 128 + 1)
     ids = torch.randint(3, 50, (2, 9))
     assert torch.allclose(loaded(ids).logits, tuned(ids).logits, atol=1e-5)
+
+
+def test_adalora_saves_what_is_left_in_the_model_at_hand(make, model, tmp_path):
+    """The best epoch may lie before the last masking, whose pattern peft would otherwise apply to it."""
+    plain = copy.deepcopy(model)
+    chosen = method(make, "adalora", "method.init_r=4")
+    tuned = chosen.adapt(model, ATTENTION, HEAD)
+    disturb(tuned)
+    names = [name for name, _ in tuned.base_model.model.named_parameters() if "lora_E" in name]
+    tuned.peft_config["default"].rank_pattern = {name: [True, False, False, False] for name in names}
+    chosen.save(tuned, tmp_path)
+    ids = torch.randint(3, 50, (2, 9))
+    loaded = peft.PeftModel.from_pretrained(plain, tmp_path).eval()
+    assert torch.allclose(loaded(ids).logits, tuned.eval()(ids).logits, atol=1e-5)
+
+
+def test_delta_w_of_a_peft_method_has_its_rank_and_no_noise(make, model):
+    chosen = method(make, "lora", "method.r=3")
+    tuned = chosen.adapt(model, ATTENTION, HEAD)
+    disturb(tuned)
+    assert {analyse(path, delta).numerical_rank for path, delta in chosen.delta_weights(tuned).items()} == {3}
 
 
 @pytest.mark.parametrize("name", ["lora", "adalora", *PEFT_METHODS])
