@@ -149,9 +149,7 @@ def kept_for_backward(function, parameters):
     def tensors():
         gc.collect()
         alive = [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
-        return [
-            tensor for tensor in alive if tensor.layout is torch.strided
-        ]  # another test's sparse ones have no place
+        return [tensor for tensor in alive if tensor.layout is torch.strided]  # others' sparse ones have no address
 
     saved = []
 
