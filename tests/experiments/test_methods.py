@@ -82,14 +82,19 @@ def disturb(model):
     ],
 )
 def test_exact_counts(make, model, name, settings, adapter):
+    whole = sum(p.numel() for p in model.parameters())
     adapted = method(make, name, *settings).adapt(model, ATTENTION, HEAD)
     found = count(adapted, HEAD)
     head = D * D + D + 2 * D + 2
-    assert (found["adapter"], found["head"], found["adapter_bytes"]) == (adapter, head, 4 * adapter)
-    if name in ("fourierft", "full", "bitfit", "head_only", "dylora") or name.startswith("adapter"):
-        # peft keeps the untrained head beside the trained one
-        plain = sum(p.numel() for p in model.parameters()) - (0 if name in ("full", "bitfit") else adapter)
-        assert found["total"] == plain + (0 if name in ("full", "bitfit") else adapter)
+    added = 0 if name in ("full", "bitfit", "head_only") else adapter
+    counters = MATRICES if name == "adalora" else 0  # peft's frozen ranks, one a matrix
+    copy_of_head = head if isinstance(adapted, peft.PeftModel) else 0  # peft keeps the untrained head beside the trained
+    assert found == {
+        "adapter": adapter,
+        "head": head,
+        "total": whole + added + counters + copy_of_head,
+        "adapter_bytes": 4 * adapter,
+    }
     if name == "fourierft":
         theirs = fourierft.count(adapted)
         assert (theirs.adapter, theirs.head, theirs.total) == (found["adapter"], found["head"], found["total"])
