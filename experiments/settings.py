@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from experiments.errors import UserError
-from experiments.typed import Typed
+from experiments.typed import Fraction, Typed
 
 
 class Recipe(Typed):
@@ -21,7 +21,7 @@ class Recipe(Typed):
     head_lr: PositiveFloat
     max_length: PositiveInt | None
     weight_decay: NonNegativeFloat
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    warmup_ratio: Fraction
     schedule: Literal["linear", "cosine", "constant_with_warmup"]
     max_grad_norm: NonNegativeFloat
 

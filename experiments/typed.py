@@ -1,6 +1,10 @@
 """What every node of the configuration is: typed, range-checked, closed to unknown keys, and unchanging."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Typed(BaseModel):

@@ -22,8 +22,6 @@ from experiments.analysis.sizes import wanted
 from experiments.architectures import ARCHITECTURES
 from experiments.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
 
 def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:
     """Count and write the named models, or all. Raises UserError."""
@@ -57,5 +55,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(record.ROOT / "configs"), version_base="1.3"):
         sys.exit(main())

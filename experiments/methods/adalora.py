@@ -17,9 +17,9 @@ from transformers import TrainerCallback
 from experiments.errors import UserError
 from experiments.methods.base import Stateful
 from experiments.methods.by_peft import ByPeft
+from experiments.typed import Fraction
 
 STATE = "rank_allocator.pt"
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdaLora(ByPeft):
@@ -29,9 +29,9 @@ class AdaLora(ByPeft):
     r: PositiveInt
     init_r: PositiveInt
     alpha: PositiveFloat
-    dropout: Share
-    warmup: Share
-    final: Share
+    dropout: Fraction
+    warmup: Fraction
+    final: Fraction
     interval: PositiveInt
     beta1: Annotated[float, Field(gt=0, lt=1)]
     beta2: Annotated[float, Field(gt=0, lt=1)]

@@ -6,14 +6,15 @@ saved adapter use all r. `frozen` is their variant that trains row b and column 
 """
 
 import random
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from experiments.methods import low_rank
 from experiments.methods.base import Method
+from experiments.typed import Fraction
 
 
 class DyLora(Method):
@@ -22,7 +23,7 @@ class DyLora(Method):
     name: Literal["dylora"]
     r: PositiveInt
     alpha: PositiveFloat
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Fraction
     frozen: bool
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:

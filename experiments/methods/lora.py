@@ -5,15 +5,16 @@ Three names for one method: `lora` and `lora_qv` adapt the model's attention mat
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import peft
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from experiments.methods import low_rank
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
+from experiments.typed import Fraction
 
 
 class Lora(ByPeft):
@@ -22,7 +23,7 @@ class Lora(ByPeft):
     name: Literal["lora", "lora_qv", "lora_all"]
     r: PositiveInt
     alpha: PositiveFloat
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Fraction
 
     def configuration(self, **names: list[str]) -> peft.LoraConfig:
         if self.name == "lora_all":

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from experiments.errors import UserError
 from experiments.methods.base import matched
 from fourierft.config import PARTS
-from fourierft.layer import check_parts
+from fourierft.layer import check_parts, matrix_shape
 from fourierft.linear import layer_shape
 
 
@@ -30,7 +30,7 @@ class LowRank(nn.Module):
         self.base, self.alpha, self.frozen = base, alpha, frozen
         self.r = self.rank = r
         self.dropout = nn.Dropout(dropout)
-        each = out // len(PARTS) if parts else out
+        each, _ = matrix_shape((out, width), parts)
         self.rows = {part: slice(i * each, (i + 1) * each) for i, part in enumerate(PARTS) if part in parts}
         self.rows = self.rows or {"": slice(0, out)}
         like = {"device": base.weight.device, "dtype": torch.float32}

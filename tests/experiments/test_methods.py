@@ -88,7 +88,7 @@ def test_exact_counts(make, model, name, settings, adapter):
     head = D * D + D + 2 * D + 2
     added = 0 if name in ("full", "bitfit", "head_only") else adapter
     counters = MATRICES if name == "adalora" else 0  # peft's frozen ranks, one a matrix
-    copy_of_head = head if isinstance(adapted, peft.PeftModel) else 0  # peft keeps the untrained head beside the trained
+    copy_of_head = head if isinstance(adapted, peft.PeftModel) else 0  # the untrained one, kept beside the trained
     assert found == {
         "adapter": adapter,
         "head": head,
