@@ -1,0 +1,84 @@
+"""A vision transformer, pre-trained to tell the classes of a set of images; its head is then thrown away."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torchvision.transforms import v2
+from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
+
+from experiments.images import Images, View
+from experiments.training import last_checkpoint
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images, each bytes of a file or an array, with a label below `classes`; and how far they may be changed."""
+
+    train: tuple[list[Any], list[int]]
+    held_out: tuple[list[Any], list[int]]
+    classes: int
+    smallest_crop: float
+    flip: bool
+    mix: bool  # mix pairs of images and of labels: for sets of few images
+
+
+class Mixing(Trainer):
+    """A Trainer that mixes two thirds of the batches: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019)."""
+
+    def __init__(self, *args, classes: int | None, **kwargs):
+        super().__init__(*args, **kwargs)
+        kinds = [v2.MixUp(num_classes=classes, alpha=0.8), v2.CutMix(num_classes=classes), v2.Identity()]
+        self.mix = v2.RandomChoice(kinds) if classes else v2.Identity()
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        pixels, labels = inputs["pixel_values"], inputs["labels"]
+        if model.training:
+            pixels, labels = self.mix(pixels, labels)
+        logits = model(pixel_values=pixels).logits
+        loss = cross_entropy(logits, labels)
+        return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
+
+
+def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[str, Any], bf16: bool) -> float:
+    """Train a model of `config` and save its encoder, in fp16, to `out`; returns its accuracy on the held-out images.
+
+    Goes on from a checkpoint in `out` if there is one. `settings` are the Trainer's.
+    Raises what Pillow does for an image that is none.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(out),
+        weight_decay=0.05,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,  # of all steps
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=100,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to="none",
+        **settings,
+    )
+    set_seed(arguments.seed)
+    processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
+    processor.save_pretrained(out)
+    view = View.of(out)
+    trainer = Mixing(
+        model=ViTForImageClassification(config),
+        args=arguments,
+        train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), arguments.seed),
+        eval_dataset=Images(*pictures.held_out, view.evaluation()),
+        data_collator=view.collate,
+        compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
+        classes=pictures.classes if pictures.mix else None,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    accuracy = trainer.evaluate()["eval_accuracy"]
+    trainer.model.vit.half().save_pretrained(out)
+    for checkpoint in out.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return accuracy
