@@ -57,6 +57,7 @@ class Dataset(Source):
     """Where the data came from, and the number of rows of each split that was used."""
 
     rows: dict[str, NonNegativeInt]
+    skipped: dict[str, NonNegativeInt] | None = None
 
 
 class Params(Part):
@@ -90,6 +91,7 @@ class Metrics(Part):
     last: Score
     per_epoch: list[dict[str, float]]
     all: Selections
+    test: Selections | None = None
 
 
 class Cost(Part):
@@ -101,6 +103,8 @@ class Cost(Part):
     samples_per_s: NonNegativeFloat
     peak_memory_bytes: NonNegativeInt | None = None
     saved_bytes: NonNegativeInt | None = None
+    eval_samples_per_s: NonNegativeFloat | None = None
+    loader_samples_per_s: NonNegativeFloat | None = None
 
 
 class MatrixRank(Part):
@@ -274,6 +278,11 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hardware() -> dict[str, Any]:
     """The fields of `Hardware` for this machine; `device` is the one torch would use."""
     import torch  # here, so that tables read records without it
@@ -283,7 +292,7 @@ def hardware() -> dict[str, Any]:
     machine = {
         "device": "cpu",
         "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
     if not torch.cuda.is_available():

@@ -60,7 +60,9 @@ def _through(points: np.ndarray) -> np.ndarray:
     closed = len(points) > 3
     if closed:
         points[-1] = points[0]
-    spline = make_interp_spline(range(len(points)), points, k=3 if closed else 2, bc_type="periodic" if closed else None)
+    spline = make_interp_spline(
+        range(len(points)), points, k=3 if closed else 2, bc_type="periodic" if closed else None
+    )
     return spline(np.linspace(0, len(points) - 1, 24))
 
 
