@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
@@ -83,7 +85,7 @@ class ImageTask(Typed):
             split: Images(rows["image"], rows["label"][:], transforms[split], seed) for split, rows in splits.items()
         }
         return Prepared(
-            model=self._model(model, folder, names, train),
+            model=classifier(folder, names, train.attention_kernel(), model.dropout),
             train=images["train"],
             validation=images["validation"],
             test=images.get("test"),
@@ -117,21 +119,29 @@ class ImageTask(Typed):
             image_sets.check_labels(rows, self.classes, f"{where}, {split}")
         return {split: image_sets.named(rows, names) for split, rows in splits.items()}
 
-    def _model(self, model: Model, folder: Path, names: list[str], train: Train) -> torch.nn.Module:
-        options: dict[str, Any] = {}
-        if AutoConfig.from_pretrained(folder, local_files_only=True).model_type != "timm_wrapper":  # timm picks its own
-            options["attn_implementation"] = train.attention_kernel()
-        if model.dropout is not None:
-            options |= {"hidden_dropout_prob": model.dropout, "attention_probs_dropout_prob": model.dropout}
-        return AutoModelForImageClassification.from_pretrained(
-            folder,
-            id2label=dict(enumerate(names)),
-            label2id={name: label for label, name in enumerate(names)},
-            ignore_mismatched_sizes=True,  # the head of another set
-            dtype=torch.float32,
-            local_files_only=True,
-            **options,
-        )
+
+def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
+    """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
+
+    attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
+    """
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
+    if config.model_type == "timm_wrapper":
+        options = {}
+        (config.model_args or {}).pop("num_classes", None)  # timm's export holds it, and transformers gives it again
+    else:
+        options = {"attn_implementation": attention}
+    if dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    return AutoModelForImageClassification.from_pretrained(
+        folder,
+        config=config,
+        ignore_mismatched_sizes=True,  # the head of another set
+        dtype=torch.float32,
+        local_files_only=True,
+        **options,
+    )
 
 
 def _embedded(split: str) -> Dataset:
