@@ -8,13 +8,15 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(SEED),seed=$(SEED)) $(ARGS)
 GLUE := cola mrpc qnli rte sst2 stsb
+VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%)
+.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@printf '  make %-14s %s\n' 'glue-<set>' 'one GLUE run; <set> is one of: $(GLUE)'
+	@printf '  make %-14s %s\n' 'vit-<set>' 'one image run; <set> is one of: $(VIT)'
 	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
 	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
@@ -29,6 +31,9 @@ $(READY): pyproject.toml constraints.txt
 
 $(GLUE:%=glue-%): glue-%: $(READY)
 	@$(RUN) run.py +exp=glue_$* $(OPTIONS)
+
+$(VIT:%=vit-%): vit-%: $(READY)
+	@$(RUN) run.py +exp=vit_$* $(OPTIONS)
 
 demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 	@$(RUN) run.py +exp=glue_rte +debug=smoke scale=mini $(OPTIONS)

@@ -1,0 +1,98 @@
+"""An image run from end to end on the miniature: test scores, pictures, interruption, bad input."""
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from experiments import pipeline, record, training
+from experiments.errors import UserError
+from experiments.images import Images
+
+QUICK = ("+exp=vit_cifar", "model=vit_mini", "train.rows=96", "recipe.epochs=2", "train.workers=0")
+
+
+@pytest.mark.parametrize("method", ["fourierft", "lora", "full", "head_only"])
+def test_a_run_is_scored_on_test_by_its_best_and_its_last_weights(make, method, capsys):
+    config = make(*QUICK, f"method={method}", "tracking=offline")
+    done = pipeline.run(config)
+    assert done == record.read(config.record_path)
+    assert (done.status, done.scale, done.seed, done.dataset.name) == ("ok", "mini", 7, "mini/digits")
+    assert done.dataset.rows == {"train": 96, "validation": 96, "test": 96}
+    assert done.dataset.skipped == {"train": 0, "validation": 0, "test": 0}
+    test = done.metrics.test
+    assert set(test.best) == set(test.last) == {"accuracy", "loss"}
+    if done.metrics.best_epoch == 2:
+        assert test.best == test.last
+    assert done.cost.samples_per_s > 0 and done.cost.eval_samples_per_s > 0 and done.cost.loader_samples_per_s > 0
+    assert f"on test      {test.best['accuracy']:.4f} by the best epoch's weights" in capsys.readouterr().out
+    folder = config.runs / config.name
+    assert (folder / "images.png").exists() and (folder / "mistakes.png").exists()
+    [run] = (folder / "wandb").glob("offline-run-*")
+    tables = {path.name.split("_")[0] for path in (run / "files" / "media" / "table").iterdir() if path.is_file()}
+    assert tables == {"mistakes"} | ({"rank"} if done.rank else set())
+
+
+def test_the_recorded_score_is_that_of_the_saved_weights_on_the_test_set(make):
+    config = make(*QUICK, "method=head_only", "recipe.head_lr=3e-2", "recipe.epochs=3")
+    done = pipeline.run(config)
+    weights, data = pipeline.find(config)
+    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed)
+    scores = {}
+    for which in ("best", "last"):
+        [file] = (config.runs / config.name / which).glob("*.safetensors")
+        prepared.model.load_state_dict(training.load_file(file), strict=False)
+        batch = prepared.collate([prepared.test[i] for i in range(96)])
+        with torch.no_grad():
+            right = prepared.model.eval()(**batch).logits.argmax(-1) == batch["labels"]
+        scores[which] = right.float().mean().item()
+    assert scores["best"] == pytest.approx(done.metrics.test.best["accuracy"])
+    assert scores["last"] == pytest.approx(done.metrics.test.last["accuracy"])
+
+
+class Stop(TrainerCallback):
+    """Ends a run after its first epoch's checkpoint."""
+
+    def on_save(self, args, state, control, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_sees_the_same_crops_and_ends_the_same(make, tmp_path, monkeypatch):
+    """With loader processes in one and none in the other, which a result must not depend on either."""
+    whole = pipeline.run(make(*QUICK, f"runs={tmp_path}/whole", f"record.dir={tmp_path}/whole"))
+    config = make(*QUICK[:-1], "train.workers=2")
+    stopping = [*config.method.callbacks(), Stop()]
+    with monkeypatch.context() as patched:
+        patched.setattr(type(config.method), "callbacks", lambda self: stopping)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(config)
+    assert record.read(config.record_path.with_suffix(".failed.json")).status == "cancelled"
+    resumed = pipeline.run(config)
+    assert resumed.config_hash == whole.config_hash and resumed.metrics == whole.metrics
+
+
+def test_a_trial_does_not_see_the_test_set(make):
+    done = pipeline.run(make(*QUICK, "method=head_only", "recipe.epochs=1", "train.holdout=0.25"))
+    assert done.dataset.rows == {"train": 72, "validation": 24} and done.metrics.test is None
+
+
+def test_the_loader_is_timed_without_the_model(make, monkeypatch):
+    """Its rate is that of reading images alone, however slow the model."""
+    seen = []
+    monkeypatch.setattr(Images, "__getitem__", lambda self, row: seen.append(row) or {"pixel_values": torch.zeros(3, 8, 8, dtype=torch.uint8), "labels": 0})  # fmt: skip
+    images = Images([None] * 64, [0] * 64, None)
+    loader = torch.utils.data.DataLoader(images, batch_size=16, collate_fn=lambda rows: {"labels": rows})
+    clock = iter(range(100))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock) / 4)
+    assert training.loader_rate(loader) == pytest.approx(48 / 1.0) and len(seen) == 64
+
+
+def test_a_head_of_another_name_is_an_error_that_tells_it(make):
+    with pytest.raises(UserError, match=r"model\.head=head: ViTForImageClassification .* model\.head=\[classifier\]"):
+        pipeline.run(make(*QUICK, "model.head=[head]"))
+
+
+def test_labels_are_those_of_the_set_not_of_the_pretraining(make):
+    config = make(*QUICK)
+    weights, data = pipeline.find(config)
+    model = config.task.prepare(config.model, weights, data, config.train, config.recipe, 0).model
+    assert model.config.id2label == {i: str(i) for i in range(10)} and model.classifier.out_features == 10
