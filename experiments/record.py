@@ -5,7 +5,6 @@ Tables, figures and verdicts read records and nothing else. Reading them needs n
 
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -113,7 +112,8 @@ class Metrics(Part):
     @model_validator(mode="after")
     def _test_is_scored(self) -> "Metrics":
         for name, found in self.test or ():
-            if not -1 <= (value := found.get(self.primary, math.nan)) <= 1:
+            value = found.get(self.primary)
+            if value is None or not -1 <= value <= 1:
                 raise ValueError(f"test.{name} needs {self.primary} as a fraction, got {value}")
         return self
 
