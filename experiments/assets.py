@@ -4,12 +4,16 @@ import functools
 import hashlib
 import threading
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import huggingface_hub
-from huggingface_hub.errors import EntryNotFoundError
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from pydantic import Field, NonNegativeFloat, field_validator
 
 from experiments.errors import UserError
@@ -23,15 +27,21 @@ MODEL_FILES = (
     "tokenizer_config.json",
     "vocab.json",
     "merges.txt",
+    "preprocessor_config.json",
 )
 REQUIRED_MODEL_FILES = MODEL_FILES[:2]
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 EMBEDDED = Path(__file__).parent / "mini"
 
 
 class Assets(Typed):
-    """The folder looked in first (models/<name>, datasets/<name>/<split>.parquet), and whether to ask the hub."""
+    """The folder looked in first (models/<name>, datasets/<name>/...), and whether to ask the hub.
+
+    made: where the models lie that scripts/pretrain_mini.py made here; looked in before the hub.
+    """
 
     root: Path | None
+    made: Path
     hub: bool
 
     @field_validator("root", mode="before")
@@ -75,8 +85,9 @@ def find_model(model: Model, assets: Assets) -> Source | None:
 
     Raises UserError for a folder that is there but incomplete.
     """
-    folder = EMBEDDED / model.local if model.scale == "mini" else assets.root and assets.root / "models" / model.local
-    if folder and folder.is_dir():
+    places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
+    folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
+    if folder:
         files = {name: folder / name for name in MODEL_FILES if (folder / name).is_file()}
         missing = sorted(set(REQUIRED_MODEL_FILES) - set(files))
         if missing:
@@ -103,6 +114,70 @@ def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) ->
     return _from_hub(name, hub, "dataset", splits, tuple(splits), assets)
 
 
+def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) -> Source | None:
+    """The files of a set of images, or None: parquet files, or images in a folder a class.
+
+    Locally <root>/datasets/<name>/ holds <split>.parquet (or <split>-*.parquet), or <split>/<class>/<image>, or
+    <class>/<image> alone, which counts as train. `repositories` maps a split to its repository on the hub.
+    """
+    folder = assets.root and assets.root / "datasets" / name
+    if folder and folder.is_dir():
+        files = sorted(folder.rglob("*.parquet")) or sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS
+        )
+        if not files:
+            raise UserError(
+                f"{folder}: holds neither <split>.parquet nor images in <split>/<class>/ ({', '.join(IMAGE_ENDINGS)}); "
+                "fill it, or remove it to use the hub"
+            )
+        return Source(name, "local", name, {path.relative_to(folder).as_posix(): path for path in files})
+    if repositories is None:
+        return None
+    files, revisions = {}, {}
+    for split, repo in repositories.items():
+        shards = _shards(repo, split, assets)
+        if not shards:
+            return None
+        files |= {path.name: path for path in shards}
+        revisions[repo] = _revision(shards[0])
+    return Source(name, "hub", ", ".join(revisions), files, ", ".join(revisions.values()))
+
+
+def _shards(repo: str, split: str, assets: Assets) -> list[Path]:
+    """The parquet files of a split, all of them: from the hub's cache, else from the hub; none where neither has."""
+    download = functools.partial(
+        huggingface_hub.snapshot_download, repo, repo_type="dataset", allow_patterns=f"*{split}-*.parquet"
+    )
+    for offline in (True, False):
+        if not offline and not (assets.hub and hub_answers()):
+            return []
+        try:
+            folder = Path(download(local_files_only=offline))
+        except LocalEntryNotFoundError:
+            continue
+        shards = sorted(folder.rglob(f"{split}-*-of-*.parquet"))
+        if shards and len(shards) == int(shards[0].stem.partition("-of-")[2].split("-")[0]):
+            return shards
+    raise UserError(f"{repo} on the hub has no whole split {split}; put the files under assets.root")
+
+
+def read_parquet(file: Path, needed: Iterable[str]) -> Dataset:
+    """The rows of a file. Raises UserError where it cannot be read or lacks one of the columns."""
+    try:
+        rows = Dataset(pyarrow.parquet.read_table(file))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not a readable parquet file ({error}); it may be cut short: fetch it anew") from error
+    missing = sorted(set(needed) - set(rows.column_names))
+    if missing:
+        raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+    return rows
+
+
+def _revision(path: Path) -> str:
+    """Of a file in the hub's cache."""
+    return path.parts[path.parts.index("snapshots") + 1]
+
+
 def _from_hub(
     name: str, repo: str, repo_type: str, wanted: dict[str, str], required: tuple[str, ...], assets: Assets
 ) -> Source | None:
@@ -120,8 +195,7 @@ def _from_hub(
             except EntryNotFoundError as error:
                 if key in required:
                     raise UserError(f"{repo} on the hub has no {path}; put the files under assets.root") from error
-    revision = files[required[0]].parts[files[required[0]].parts.index("snapshots") + 1]
-    return Source(name, "hub", repo, files, revision)
+    return Source(name, "hub", repo, files, _revision(files[required[0]]))
 
 
 @functools.cache

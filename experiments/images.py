@@ -53,14 +53,15 @@ class View:
         return BatchFeature({"pixel_values": (pixels - mean) / std, "labels": labels})
 
 
-def decode(image: bytes | Path | np.ndarray) -> Image.Image:
-    """An image in RGB from a file's bytes, a file, or an array (height, width[, 3]) uint8.
+def decode(image: dict[str, Any] | bytes | np.ndarray) -> Image.Image:
+    """An image in RGB: of a file's bytes, of a row {"bytes", "path"}, or of an array (height, width[, 3]) uint8.
 
     Raises OSError, ValueError or SyntaxError, as Pillow does, where it is none.
     """
     if isinstance(image, np.ndarray):
         return Image.fromarray(image).convert("RGB")
-    with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+    content = image["bytes"] or Path(image["path"]).read_bytes() if isinstance(image, dict) else image
+    with Image.open(io.BytesIO(content)) as opened:
         return opened.convert("RGB")
 
 

@@ -20,10 +20,10 @@ from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.methods.base import count, stored
-from experiments.record import Record
+from experiments.methods.base import check_head, count, stored
+from experiments.record import Metrics, Record
 from experiments.tasks.base import Prepared
-from experiments.training import Outcome, load_trained, train
+from experiments.training import Outcome, load_trained, measured, train
 
 
 class MissingAssets(UserError):
@@ -81,7 +81,8 @@ def find(config: Config) -> tuple[Source, Source]:
     data = config.task.find(config.assets, mini=config.model.scale == "mini")
     missing = []
     if weights is None:
-        missing.append(f"model {config.model.hub} (locally: models/{config.model.local}/)")
+        there = config.model.hub or f"{config.model.name}, made by python -m scripts.pretrain_mini"
+        missing.append(f"model {there} (locally: models/{config.model.local}/)")
     if data is None:
         missing.append(f"data {config.task.name} (locally: datasets/{config.task.local}/)")
     if missing:
@@ -147,8 +148,11 @@ def _train_and_analyse(
 ) -> None:
     logging.set_verbosity_error()  # that a new head is new is no news
     set_seed(config.seed)
-    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe.max_length)
-    fields["dataset"]["rows"] = {"train": len(prepared.train), "validation": len(prepared.validation)}
+    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed)
+    splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    fields["dataset"]["rows"] = {split: len(rows) for split, rows in splits.items() if rows is not None}
+    fields["dataset"]["skipped"] = prepared.skipped
+    check_head(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
     fields["params"] = params = count(model, config.model.head)
     tracker.summary({f"params/{name}": value for name, value in params.items()})
@@ -163,8 +167,15 @@ def _train_and_analyse(
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
     config.method.save(model, folder / "last")
+    last = outcome.predict(prepared.test) if prepared.test else None
     load_trained(model, outcome.best_checkpoint)
     config.method.save(model, folder / "best")
+    if last:
+        best = outcome.predict(prepared.test)
+        fields["metrics"]["test"] = {"best": measured(best), "last": measured(last)}
+        tracker.summary({f"test/{name}": value for name, value in measured(best).items()})
+        if prepared.show:
+            prepared.show(best, folder, tracker)
     params |= stored(folder / "best")
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
     if deltas := config.method.delta_weights(model):
@@ -210,6 +221,8 @@ def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
         "eval_s": outcome.eval_s,
         "steps": outcome.steps,
         "samples_per_s": outcome.samples_per_s,
+        "eval_samples_per_s": outcome.eval_samples_per_s,
+        "loader_samples_per_s": outcome.loader_samples_per_s,
         "peak_memory_bytes": memory.peak(),
         "saved_bytes": saved,
     }
@@ -221,10 +234,12 @@ def report(done: Record, path: Path, folder: Path) -> str:
     lines = [
         f"{done.exp}  {done.method} on {done.model.name}  (scale {done.scale}, seed {done.seed})",
         f"  {metrics.primary:<12} best {metrics.best:.4f} at epoch {metrics.best_epoch:.0f}, last {metrics.last:.4f}",
+        *_test_line(metrics),
         f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
         f"{params.total:,} in all",
         f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
-        f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s, "
+        f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s "
+        f"(evaluation {cost.eval_samples_per_s:.0f}, the loader alone {cost.loader_samples_per_s:.0f}), "
         f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward, {cost.peak_memory_bytes / 2**20:.0f} MiB peak",
     ]
     if done.rank:
@@ -234,3 +249,10 @@ def report(done: Record, path: Path, folder: Path) -> str:
             f"(medians of {ranks.count} matrices): {folder / 'rank.png'}"
         )
     return "\n".join([*lines, f"  record       {path}"])
+
+
+def _test_line(metrics: Metrics) -> list[str]:
+    if metrics.test is None:
+        return []
+    best, last = metrics.test.best[metrics.primary], metrics.test.last[metrics.primary]
+    return [f"  on test      {best:.4f} by the best epoch's weights, {last:.4f} by the last's"]

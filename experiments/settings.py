@@ -7,7 +7,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from experiments.errors import UserError
+from experiments.record import usable_cores
 from experiments.typed import Fraction, Typed
+
+HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
 
 
 class Recipe(Typed):
@@ -36,7 +39,7 @@ class Train(Typed):
     eval_batch_size: PositiveInt
     checkpointing: bool
     group_by_length: bool
-    workers: NonNegativeInt
+    workers: NonNegativeInt | None
     log_every: PositiveInt
     resume: bool
     keep_checkpoints: bool
@@ -50,6 +53,16 @@ class Train(Typed):
         if self.device == "cuda" and not gpu:
             raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
         return "cuda" if gpu and self.device != "cpu" else "cpu"
+
+    def attention_kernel(self) -> str:
+        """The implementation that transformers is asked for; `auto` avoids SDPA on CPUs, where its backward is slow."""
+        if self.attention != "auto":
+            return self.attention
+        return "sdpa" if self.torch_device() == "cuda" else "eager"
+
+    def loader_processes(self) -> int:
+        """Processes that load data: `workers`, or one for each core that this process may use, at most 16."""
+        return min(usable_cores(), 16) if self.workers is None else self.workers
 
     @property
     def is_trial(self) -> bool:

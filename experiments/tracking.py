@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from transformers import TrainerCallback
 
 from experiments.settings import Tracking
@@ -21,7 +22,7 @@ class Off:
         """Values of the run as a whole."""
 
     def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """A table of the run."""
+        """A table of the run; its cells may be pictures (PIL)."""
 
     def image(self, name: str, path: Path) -> None:
         """A picture of the run."""
@@ -54,7 +55,8 @@ class WandB(Off):
         self.run.summary.update(values)
 
     def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        self.run.log({name: self.wandb.Table(columns=columns, data=rows)})
+        cells = [[self.wandb.Image(cell) if isinstance(cell, Image.Image) else cell for cell in row] for row in rows]
+        self.run.log({name: self.wandb.Table(columns=columns, data=cells)})
 
     def image(self, name: str, path: Path) -> None:
         self.run.log({name: self.wandb.Image(str(path))})

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
 from experiments.tasks.base import Prepared
+
+LOADER_PATIENCE = 2.0  # seconds of timing the loader alone
+TIMING = ("runtime", "samples_per_second", "steps_per_second", "primary")  # the Trainer's own beside the metrics
 
 
 class Diverged(UserError):
@@ -26,7 +32,11 @@ class Diverged(UserError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training gives: the metrics of every epoch, which was best, what it cost, and where the best weights are."""
+    """What training gives: the metrics of every epoch, which was best, what it cost, and where the best weights are.
+
+    predict: on other rows, by the model as it is then, with the metrics of `measured`.
+    loader_samples_per_s: of the training loader alone, without the model.
+    """
 
     per_epoch: list[dict[str, float]]
     best: dict[str, float]
@@ -36,6 +46,9 @@ class Outcome:
     eval_s: float
     steps: int
     samples_per_s: float
+    eval_samples_per_s: float
+    loader_samples_per_s: float
+    predict: Callable[[Dataset], PredictionOutput]
 
 
 class Clock(TrainerCallback):
@@ -163,7 +176,7 @@ def arguments(config: Config, direction: str, folder: Path) -> TrainingArguments
         fp16=train.precision == "fp16",
         use_cpu=train.torch_device() == "cpu",
         train_sampling_strategy="group_by_length" if train.group_by_length else "random",
-        dataloader_num_workers=train.workers,
+        dataloader_num_workers=train.loader_processes(),
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,  # the newest, and the best, which the Trainer never rotates away
@@ -228,9 +241,33 @@ def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
         eval_s=eval_s,
         steps=steps,
         samples_per_s=len(prepared.train) * trainer.state.epoch / train_s,
+        eval_samples_per_s=len(prepared.validation) * len(history) / eval_s,
+        loader_samples_per_s=loader_rate(trainer.get_train_dataloader()),
+        predict=trainer.predict,
     )
 
 
+def measured(predicted: PredictionOutput) -> dict[str, float]:
+    """The metrics of a prediction under their own names, without the Trainer's timing."""
+    metrics = {key.removeprefix("test_"): value for key, value in predicted.metrics.items()}
+    return {key: value for key, value in metrics.items() if key not in TIMING}
+
+
+def loader_rate(loader: DataLoader) -> float:
+    """Examples a second of a loader alone: one pass, or LOADER_PATIENCE seconds after the first batch if that is less.
+
+    The first batch is not counted: processes start before it.
+    """
+    batches = iter(loader)
+    count = len(next(batches)["labels"])
+    first, started, now = count, time.perf_counter(), time.perf_counter()
+    for batch in batches:
+        count += len(batch["labels"])
+        now = time.perf_counter()
+        if now - started > LOADER_PATIENCE:
+            break
+    return (count - first) / (now - started) if count > first else 0.0
+
+
 def _metric_names(history: list[dict[str, float]]) -> list[str]:
-    timing = ("runtime", "samples_per_second", "steps_per_second", "primary")
-    return [key[5:] for key in history[0] if key.startswith("eval_") and key[5:] not in timing]
+    return [key[5:] for key in history[0] if key.startswith("eval_") and key[5:] not in TIMING]

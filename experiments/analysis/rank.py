@@ -116,6 +116,11 @@ def plot(rank: Rank, path: Path, title: str) -> None:
         axes.set_axisbelow(True)
         axes.legend(fontsize=8, frameon=False)
 
+    save_png(figure, path)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write it at once or not at all; the same figure gives the same bytes."""
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
     replace_file(path, png.getvalue())

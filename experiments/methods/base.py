@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
 
+from experiments.errors import UserError
 from experiments.typed import Typed
 from fourierft.config import PARTS, split_target
 from fourierft.targets import means
@@ -17,6 +18,19 @@ from fourierft.targets import means
 def is_head(name: str, head: tuple[str, ...]) -> bool:
     """Whether the parameter or module called `name` lies in the head: one of its path's parts is in `head`."""
     return not set(head).isdisjoint(name.split("."))
+
+
+def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
+    """Raises UserError where a name of the head is that of no module: it would be frozen, and nobody would know."""
+    paths = [path for path, _ in model.named_modules()]
+    for name in head:
+        if not any(is_head(path, (name,)) for path in paths):
+            linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+            last = linear[-1].rpartition(".")[2] if linear else "none"
+            raise UserError(
+                f"model.head={name}: {type(model).__name__} has no module of that name; its last linear layer is "
+                f"called {last}: if that is the classifier, model.head=[{last}]"
+            )
 
 
 class Method(Typed):

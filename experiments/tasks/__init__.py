@@ -1,5 +1,10 @@
 """The tasks, one family a file. The configuration's `task.family` picks one."""
 
-from experiments.tasks.glue import GlueTask
+from typing import Annotated
 
-AnyTask = GlueTask
+from pydantic import Field
+
+from experiments.tasks.glue import GlueTask
+from experiments.tasks.images import ImageTask
+
+AnyTask = Annotated[GlueTask | ImageTask, Field(discriminator="family")]

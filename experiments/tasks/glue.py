@@ -7,23 +7,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import torch
 from datasets import Dataset
 from pydantic import Field, PositiveInt
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, EvalPrediction
 
-from experiments.assets import Assets, Model, Source, find_dataset
+from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
-from experiments.settings import Train
+from experiments.settings import HOLDOUT_SEED, Recipe, Train
 from experiments.tasks.base import Prepared
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"
-HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
 
 
 class GlueTask(Typed):
@@ -53,7 +50,7 @@ class GlueTask(Typed):
         """Whether the source holds as many rows as the set of the paper."""
         return all(len(self._read(source, split)) == rows for split, rows in self.rows.items())
 
-    def prepare(self, model: Model, weights: Source, data: Source, train: Train, max_length: int) -> Prepared:
+    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Load model and data.
 
         Raises UserError for a file that cannot be read, a column or
@@ -69,6 +66,7 @@ class GlueTask(Typed):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder = self._model(model, folder, train)
         longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        max_length = recipe.max_length
         if max_length > longest:
             raise UserError(
                 f"recipe.max_length={max_length}: {model.name} reads at most {longest} tokens; choose fewer"
@@ -97,15 +95,12 @@ class GlueTask(Typed):
                 "attention_probs_dropout_prob": model.dropout,
             }
         )
-        attention = train.attention
-        if attention == "auto":  # SDPA's backward is slow on CPUs
-            attention = "sdpa" if train.torch_device() == "cuda" else "eager"
         return AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=max(1, len(self.classes)),
             problem_type=None if self.classes else "regression",
             dtype=torch.float32,
-            attn_implementation=attention,
+            attn_implementation=train.attention_kernel(),
             local_files_only=True,
             **dropout,
         )
@@ -130,15 +125,7 @@ class GlueTask(Typed):
         if data.source == "embedded":
             return generate(self.set, split)
         file = data.files[split]
-        try:
-            rows = Dataset(pyarrow.parquet.read_table(file))
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(
-                f"{file}: not a readable parquet file ({error}); it may be cut short: fetch it anew"
-            ) from error
-        missing = sorted({*self.inputs, "label"} - set(rows.column_names))
-        if missing:
-            raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+        rows = read_parquet(file, (*self.inputs, "label"))
         self._check_labels(rows, file)
         return rows
 

@@ -119,12 +119,21 @@ def test_the_hub_is_given_up_in_time(monkeypatch, make):
 
 def test_identity_follows_the_files(folder, make):
     model = make("+exp=glue_rte", "model=roberta_base").model
-    place = Assets(root=folder, hub=False)
+    place = Assets(root=folder, made=folder / "made", hub=False)
     first = find_model(model, place).identity()
     assert first["source"] == "local" and first == find_model(model, place).identity()
     with open(folder / "models" / "roberta-base" / "config.json", "a") as file:
         file.write("\n")
     assert find_model(model, place).identity()["sha256"] != first["sha256"]
+
+
+def test_a_model_made_here_is_found_after_the_folder_s(folder, make):
+    model = make("+exp=glue_rte", "model=roberta_base").model
+    own, made = Assets(root=folder, made=folder / "made", hub=False), Assets(root=None, made=folder / "made", hub=False)
+    assert find_model(model, made) is None
+    shutil.copytree(EMBEDDED / "roberta", folder / "made" / "roberta-base")
+    places = [find_model(model, place).files["config.json"].parents[1] for place in (made, own)]
+    assert places == [folder / "made", folder / "models"]
 
 
 def test_a_run_is_repeated_where_its_data_changed(local, folder, capsys):

@@ -311,7 +311,7 @@ def test_adalora_moves_its_budget_and_saves_what_is_left(make):
 
     folder = config.runs / config.name
     weights, data = pipeline.find(config)
-    plain = config.task.prepare(config.model, weights, data, config.train, config.recipe.max_length).model
+    plain = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed).model
     loaded = peft.PeftModel.from_pretrained(plain, folder / "last").eval()
     stored = sum(p.numel() for name, p in loaded.named_parameters() if "lora_" in name)
     assert stored == 2 * len(kept) * (2 * 128 + 1)

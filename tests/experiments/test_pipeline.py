@@ -58,7 +58,7 @@ def test_the_frozen_weights_do_not_change_and_the_saved_adapter_gives_the_record
     config = make(*QUICK)
     done = pipeline.run(config)
     weights, data = pipeline.find(config)
-    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe.max_length)
+    prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed)
     frozen = {name: p.clone() for name, p in prepared.model.named_parameters() if "classifier" not in name}
     model = fourierft.load(prepared.model, config.runs / config.name / "best").eval()
     assert all(torch.equal(p, dict(model.named_parameters())[name]) for name, p in frozen.items())

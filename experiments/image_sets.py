@@ -1,0 +1,141 @@
+"""Sets of images: which files hold a split, its rows and classes, the splits that a set lacks, images that are none."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
+from PIL import Image as Pillow
+from tqdm import tqdm
+
+from experiments.assets import Source, read_parquet
+from experiments.errors import UserError
+from experiments.images import decode
+from experiments.record import usable_cores
+
+SPLITS = ("train", "validation", "test")
+UNDECODED = Image(decode=False)
+
+
+def read(source: Source, image: str, label: str) -> dict[str, Dataset]:
+    """The splits that the source has: rows of an `image`, undecoded, and a `label`, a class where names are known.
+
+    `image`, `label`: the columns of parquet files. Images in folders take their class from the folder.
+    Raises UserError for a file that cannot be read, a column that is missing, or a split of other classes.
+    """
+    files = {name: path for name, path in source.files.items() if path.suffix == ".parquet"}
+    if not files:
+        return _from_folders(source)
+    splits = {}
+    for split in SPLITS:
+        shards = [read_parquet(path, (image, label)) for name, path in files.items() if _split_of(name) == split]
+        if shards:
+            rows = concatenate_datasets([shard.select_columns([image, label]) for shard in shards])
+            rows = rows.rename_columns({image: "image", label: "label"} if image != "image" else {label: "label"})
+            splits[split] = rows.cast_column("image", UNDECODED)
+    return splits
+
+
+def _split_of(name: str) -> str:
+    """train of train.parquet, of train-00000-of-00002.parquet and of data/train-00000-of-00002-0a1b.parquet."""
+    return PurePosixPath(name).stem.partition("-")[0]
+
+
+def _from_folders(source: Source) -> dict[str, Dataset]:
+    """Images in <split>/<class>/, or in <class>/ alone: all of them train."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    for name, path in source.files.items():
+        above = PurePosixPath(name).parent.parts
+        if len(above) not in (1, 2) or (len(above) == 2 and above[0] not in SPLITS):
+            raise UserError(f"{path}: want images in <class>/ or in <split>/<class>/, split one of {', '.join(SPLITS)}")
+        split, kind = above if len(above) == 2 else ("train", above[0])
+        found.setdefault(split, {}).setdefault(kind, []).append(path)
+    names = sorted(found.get("train", {}))
+    splits = {}
+    for split, kinds in found.items():
+        if unknown := sorted(set(kinds) - set(names)):
+            raise UserError(f"{source.id}/{split}: {', '.join(unknown)} is no class of train, which has {names}")
+        rows = [(str(path), kind) for kind in names for path in sorted(kinds.get(kind, []))]
+        splits[split] = Dataset.from_dict(
+            {"image": [{"bytes": None, "path": path} for path, _ in rows], "label": [kind for _, kind in rows]},
+            features=Features({"image": UNDECODED, "label": ClassLabel(names=names)}),
+        )
+    return splits
+
+
+def complete(
+    splits: dict[str, Dataset], validation: float | None, test: float | None, seed: int, where: str
+) -> dict[str, Dataset]:
+    """All three splits. One that is missing is a share of train, drawn with `seed`; None: the set has one of its own.
+
+    The share of test is of all rows of train, that of validation of what test leaves.
+    Raises UserError where a split is missing that should be there.
+    """
+    splits = dict(splits)
+    for name, share in (("test", test), ("validation", validation)):
+        if name in splits:
+            continue
+        if share is None or "train" not in splits:
+            there = ", ".join(splits) or "none"
+            lacking = name if "train" in splits else "train"
+            raise UserError(f"{where}: no split {lacking}; the set has one of its own, here there are: {there}. Add it")
+        halves = splits["train"].train_test_split(test_size=share, seed=seed)
+        splits |= {"train": halves["train"], name: halves["test"]}
+    return {name: splits[name] for name in SPLITS}
+
+
+def class_names(rows: Dataset, classes: int, where: str) -> tuple[str, ...]:
+    """The names of the classes, or their numbers where the file has none. Raises UserError: not so many, no rows."""
+    kind = rows.features["label"]
+    names = tuple(kind.names) if isinstance(kind, ClassLabel) else tuple(map(str, range(classes)))
+    if len(names) != classes:
+        raise UserError(
+            f"{where}: {len(names)} classes where the set has {classes}; task.classes={len(names)} if meant"
+        )
+    return names
+
+
+def named(rows: Dataset, names: tuple[str, ...]) -> Dataset:
+    """The rows, their labels known as classes of these names."""
+    kind = ClassLabel(names=list(names))
+    return rows if rows.features["label"] == kind else rows.cast_column("label", kind)
+
+
+def check_labels(rows: Dataset, classes: int, where: str) -> None:
+    """Raises UserError where a label is outside 0..classes-1, or where there is no row."""
+    labels = np.asarray(rows["label"][:])
+    if not len(labels):
+        raise UserError(f"{where}: it has no rows; use a labelled split")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{where}: labels are {labels.dtype}, want whole numbers; name their column, task.label=...")
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise UserError(f"{where}: label {wrong[0]} is outside 0..{classes - 1}; use a labelled split of this set")
+
+
+def readable(rows: Dataset, skip: bool, where: str) -> Dataset:
+    """The rows whose image decodes, in their order; decodes every one, so that a run does not end at a bad one.
+
+    Raises UserError, naming the first file and how many, where one does not and `skip` is false, or where none does.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow decodes without the interpreter's lock
+        faults = list(
+            tqdm(pool.map(lambda i: _fault(rows[i]["image"]), range(len(rows))), f"checking {where}", len(rows))
+        )
+    bad = [i for i, fault in enumerate(faults) if fault]
+    if not bad:
+        return rows
+    first = rows[bad[0]]["image"]["path"] or f"row {bad[0]}"
+    told = f"{where}: {first} is not a readable image ({faults[bad[0]]}); {len(bad)} of {len(rows)} rows are like that"
+    if not skip or len(bad) == len(rows):
+        raise UserError(f"{told}. Fetch them anew, or leave them out with task.unreadable=skip")
+    print(f"{told}: left out")
+    return rows.select([i for i, fault in enumerate(faults) if not fault])
+
+
+def _fault(image: dict) -> str | None:
+    try:
+        decode(image)
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:  # what Pillow raises
+        return str(error).partition("\n")[0] or type(error).__name__
+    return None

@@ -1,0 +1,166 @@
+"""Image classification: eight sets, one path. The facts of a set stand in configs/task/vit_<set>.yaml."""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from datasets import ClassLabel, Dataset, Features, Image
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
+from transformers.trainer_utils import PredictionOutput
+
+from experiments import image_sets
+from experiments.analysis import mistakes
+from experiments.assets import Assets, Model, Source, find_images
+from experiments.images import Images, View
+from experiments.metrics.accuracy import Accuracy
+from experiments.mini import digits
+from experiments.settings import HOLDOUT_SEED, Recipe, Train
+from experiments.tasks.base import Prepared
+from experiments.tracking import Off
+from experiments.typed import Typed
+
+Split = Literal["train", "validation", "test"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ImageTask(Typed):
+    """One set of images. Splits that it lacks are drawn from train: a share, or None where it has one of its own."""
+
+    family: Literal["images"]
+    name: str
+    local: str
+    hub: dict[Split, str] | None
+    image: str
+    label: str
+    classes: PositiveInt
+    rows: dict[Split, PositiveInt]
+    validation_share: Share | None
+    test_share: Share | None
+    split_seed: NonNegativeInt
+    smallest_crop: Annotated[float, Field(gt=0, le=1)]
+    flip: bool
+    unreadable: Literal["error", "skip"]
+
+    def find(self, assets: Assets, mini: bool) -> Source | None:
+        """Where the data are; handwritten digits at scale mini."""
+        if mini:
+            return Source("mini/digits", "embedded", "experiments.mini.digits", {})
+        return find_images(self.local, self.hub, assets)
+
+    def is_whole(self, source: Source) -> bool:
+        """Whether the source holds as many rows as the set of the paper."""
+        return {split: len(rows) for split, rows in self._splits(source).items()} == self.rows
+
+    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """Load model and data. Raises UserError for a file, a split, a label or an image that is not as it should be.
+
+        With `train.holdout` the test set stays out of sight.
+        """
+        splits = self._splits(data)
+        names = splits["train"].features["label"].names
+        if train.rows:  # files are often sorted by class
+            splits = {
+                split: rows.shuffle(seed=self.split_seed).select(range(min(train.rows, len(rows))))
+                for split, rows in splits.items()
+            }
+        if train.holdout:
+            halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
+            splits = {"train": halves["train"], "validation": halves["test"]}
+        before = {split: len(rows) for split, rows in splits.items()}
+        skip = self.unreadable == "skip"
+        splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in splits.items()}
+
+        folder = weights.files["config.json"].parent
+        view = View.of(folder)
+        embedded = data.source == "embedded"
+        crop, flip = (digits.SMALLEST_CROP, digits.FLIP) if embedded else (self.smallest_crop, self.flip)
+        transforms = {"train": view.training(crop, flip), "validation": view.evaluation(), "test": view.evaluation()}
+        images = {
+            split: Images(rows["image"], rows["label"][:], transforms[split], seed) for split, rows in splits.items()
+        }
+        return Prepared(
+            model=classifier(folder, names, train.attention_kernel(), model.dropout),
+            train=images["train"],
+            validation=images["validation"],
+            test=images.get("test"),
+            skipped={split: before[split] - len(rows) for split, rows in splits.items()},
+            collate=view.collate,
+            metrics=functools.partial(_score, Accuracy()),
+            primary="accuracy",
+            direction="max",
+            show=functools.partial(_show, images, names),
+        )
+
+    def identity(self, data: Source) -> dict[str, Any]:
+        """What a record says of the data; of the embedded set, the sha256 of its images and labels."""
+        if data.source != "embedded":
+            return data.identity()
+        digest = hashlib.sha256()
+        for rows in self._splits(data).values():
+            for row in rows.cast_column("image", image_sets.UNDECODED):
+                digest.update(row["image"]["bytes"] + bytes([row["label"]]))
+        return {**data.identity(), "sha256": digest.hexdigest()}
+
+    def _splits(self, data: Source) -> dict[str, Dataset]:
+        """All three splits, labels checked and named."""
+        if data.source == "embedded":
+            return {split: _embedded(split) for split in image_sets.SPLITS}
+        found = image_sets.read(data, self.image, self.label)
+        where = f"{self.name} from {data.id}"
+        splits = image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
+        names = image_sets.class_names(splits["train"], self.classes, where)
+        for split, rows in splits.items():
+            image_sets.check_labels(rows, self.classes, f"{where}, {split}")
+        return {split: image_sets.named(rows, names) for split, rows in splits.items()}
+
+
+def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
+    """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
+
+    attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
+    """
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
+    if config.model_type == "timm_wrapper":
+        options = {}
+        (config.model_args or {}).pop("num_classes", None)  # timm's export holds it, and transformers gives it again
+    else:
+        options = {"attn_implementation": attention}
+    if dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    return AutoModelForImageClassification.from_pretrained(
+        folder,
+        config=config,
+        ignore_mismatched_sizes=True,  # the head of another set
+        dtype=torch.float32,
+        local_files_only=True,
+        **options,
+    )
+
+
+def _embedded(split: str) -> Dataset:
+    images, labels = digits.generate(split)
+    features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
+    return Dataset.from_dict({"image": images, "label": labels}, features=features).cast_column(
+        "image", image_sets.UNDECODED
+    )
+
+
+def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
+    return metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
+
+
+def _show(images: dict[str, Images], names: list[str], predicted: PredictionOutput, folder: Path, tracker: Off) -> None:
+    """images.png: training images as the model sees them; mistakes.png: the worst of the test set; both tracked."""
+    mistakes.draw_inputs(images["train"], names, folder / "images.png")
+    tracker.image("images", folder / "images.png")
+    worst = mistakes.worst(predicted.predictions, predicted.label_ids)
+    mistakes.draw(worst, images["test"], names, folder / "mistakes.png")
+    tracker.image("mistakes_plot", folder / "mistakes.png")
+    tracker.table("mistakes", *mistakes.rows(worst, images["test"], names))
