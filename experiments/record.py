@@ -54,7 +54,10 @@ class Source(Part):
 
 
 class Dataset(Source):
-    """Where the data came from, and the number of rows of each split that was used."""
+    """Where the data came from, and the number of rows of each split that was used.
+
+    skipped: rows of each split that were left out because they could not be read.
+    """
 
     rows: dict[str, NonNegativeInt]
     skipped: dict[str, NonNegativeInt] | None = None
@@ -74,6 +77,9 @@ class Params(Part):
     stored_bytes: NonNegativeInt | None = None
 
 
+Selection = Literal["best", "last"]
+
+
 class Selections(Part):
     """Every metric under both selections: the best epoch on validation (the paper's protocol) and the last epoch."""
 
@@ -82,7 +88,10 @@ class Selections(Part):
 
 
 class Metrics(Part):
-    """Scores as fractions. `per_epoch` holds one dict an epoch: "epoch" and whatever was measured."""
+    """Scores as fractions. `per_epoch` holds one dict an epoch: "epoch" and whatever was measured.
+
+    All are of the validation set, which chooses the epoch, but `test`: of the test set, where the task has one.
+    """
 
     primary: str
     direction: Literal["max", "min"]
@@ -93,9 +102,28 @@ class Metrics(Part):
     all: Selections
     test: Selections | None = None
 
+    def score(self, selection: Selection, metric: str | None = None) -> float:
+        """The metric (the primary one by default) on the test set, or on validation where the task has no test set.
+
+        Raises KeyError: the metric was not measured.
+        """
+        return getattr(self.test or self.all, selection)[metric or self.primary]
+
+    @model_validator(mode="after")
+    def _test_is_scored(self) -> "Metrics":
+        for name, found in self.test or ():
+            value = found.get(self.primary)
+            if value is None or not -1 <= value <= 1:
+                raise ValueError(f"test.{name} needs {self.primary} as a fraction, got {value}")
+        return self
+
 
 class Cost(Part):
-    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass."""
+    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass.
+
+    samples_per_s, eval_samples_per_s, loader_samples_per_s: examples a second of training, of evaluation, and of the
+    data loader alone, without the model.
+    """
 
     train_s: NonNegativeFloat
     eval_s: NonNegativeFloat

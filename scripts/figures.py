@@ -12,11 +12,10 @@ cannot be read or the filters leave none.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from experiments.analysis import pareto, rank
-from experiments.analysis.aggregate import Row, rows
+from experiments.analysis.aggregate import Row, rows, within
 from experiments.errors import UserError
 from experiments.record import find
 
@@ -26,13 +25,10 @@ def build(
 ) -> list[Path]:
     """Draw every figure of the records that pass; returns their paths. Raises UserError."""
     everything = rows(find(records))
-    chosen = [
-        replace(row, cells={name: cell for name, cell in row.cells.items() if exp in (None, name)})
-        for row in everything
-        if model in (None, row.model) and scale in (None, row.scale)
-    ]
+    chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
+    chosen = within(chosen, [exp]) if exp else chosen
     filtered = (exp, model, scale) != (None, None, None)
-    if filtered and not any(row.cells for row in chosen):
+    if filtered and not chosen:
         there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
         asked = ", ".join(f"--{k} {v}" for k, v in (("exp", exp), ("model", model), ("scale", scale)) if v)
         raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")

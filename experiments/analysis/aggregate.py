@@ -1,4 +1,4 @@
-"""From records to the rows of a table: which runs belong together, their median and spread, and what marks them.
+"""From records to the rows of a table: which runs belong together, their centre and spread, and what marks them.
 
 Runs are one cell where they share everything that determines the result but the seed; a row holds the cells of one
 method with the same settings, over the experiments. Scales are never mixed; runs cut short for a test or a search are
@@ -7,18 +7,17 @@ left out.
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from experiments.record import Record, config_hash
+from experiments.analysis.score_tables import Column, Protocol, protocol_of
+from experiments.errors import UserError
+from experiments.record import Record, Selection, config_hash
 
-SEEDS = (0, 11111, 22222, 33333, 44444)  # the paper's
 # Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
 SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
 CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
-
-Selection = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -27,28 +26,37 @@ class Cell:
 
     runs: tuple[Record, ...]  # status ok, one a seed, in the order of the seeds
     failures: tuple[Record, ...]  # one a seed that has no run with status ok
+    protocol: Protocol
 
-    def scores(self, selection: Selection) -> list[float]:
-        """The primary metric of each seed, in percent."""
-        return [100 * getattr(run.metrics, selection) for run in self.runs]
+    def scores(self, selection: Selection = "best", column: Column | None = None) -> list[float]:
+        """What the column shows of each seed: by default the primary metric, in percent. Raises UserError."""
+        metric, factor = (column.metric, column.factor) if column else (None, 100.0)
+        try:
+            return [factor * run.metrics.score(selection, metric) for run in self.runs]
+        except KeyError as error:
+            run = self.runs[0]
+            where = f"{run.exp}, {run.model.name}, {run.method}"
+            raise UserError(f"{where}: a record has no metric {error}; run it again, force=true") from error
 
-    def median(self, selection: Selection = "best") -> float | None:
-        """The paper's statistic, in percent; None where no run ended well."""
-        return statistics.median(self.scores(selection)) if self.runs else None
+    def centre(self, selection: Selection = "best", column: Column | None = None) -> float | None:
+        """The paper's statistic of the scores; None where no run ended well."""
+        return self.protocol.centre(self.scores(selection, column)) if self.runs else None
 
-    def std(self, selection: Selection = "best") -> float | None:
-        """The sample standard deviation (n-1), in percent; None with fewer than two seeds."""
-        return statistics.stdev(self.scores(selection)) if len(self.runs) > 1 else None
+    def spread(self, selection: Selection = "best", column: Column | None = None) -> float | None:
+        """Their standard deviation, as the paper takes it; None with fewer than two seeds."""
+        return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
 
     @property
     def complete(self) -> bool:
         """Whether every seed of the paper is there."""
-        return {run.seed for run in self.runs} >= set(SEEDS)
+        return {run.seed for run in self.runs} >= set(self.protocol.seeds)
 
     @property
-    def dirty(self) -> bool:
-        """Whether a run's code was not that of a known commit."""
-        return any(run.dirty is not False for run in self.runs)
+    def marks(self) -> str:
+        """What keeps the scores from being evidence as the paper's are; `Protocol.signs` explains the signs."""
+        dirty = any(run.dirty is not False for run in self.runs)  # or the commit is not known
+        untested = self.protocol.on_test and any(run.metrics.test is None for run in self.runs)
+        return "†" * (not self.complete) + "‡" * dirty + "§" * untested
 
     @property
     def failed(self) -> dict[str, int]:
@@ -73,10 +81,17 @@ class Row:
         """Every run that ended well."""
         return [run for cell in self.cells.values() for run in cell.runs]
 
-    def average(self, experiments: Iterable[str], selection: Selection = "best") -> float | None:
-        """The mean of the medians over `experiments`; None unless all are there."""
-        medians = [self.cells[exp].median(selection) if exp in self.cells else None for exp in experiments]
-        return None if None in medians else statistics.mean(medians)
+    @property
+    def title(self) -> str:
+        """The method, with the settings that name the row."""
+        return f"{self.method} ({self.label})" if self.label else self.method
+
+    def average(self, columns: Iterable[Column], selection: Selection = "best") -> float | None:
+        """The mean of the columns' centres; None unless all are there."""
+        found = [
+            self.cells[column.exp].centre(selection, column) if column.exp in self.cells else None for column in columns
+        ]
+        return None if None in found else statistics.mean(found)
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
@@ -86,6 +101,12 @@ def rows(records: Iterable[Record]) -> list[Row]:
         if not is_trial(record):
             families[record.scale, record.model.name, record.method][record.exp, _identity(record)].append(record)
     return [row for family in sorted(families) for row in _rows_of(family, families[family])]
+
+
+def within(rows: Iterable[Row], experiments: Collection[str]) -> list[Row]:
+    """The rows with their cells of these experiments alone; those that have none go."""
+    kept = [replace(row, cells={exp: row.cells[exp] for exp in row.cells if exp in experiments}) for row in rows]
+    return [row for row in kept if row.cells]
 
 
 def is_trial(record: Record) -> bool:
@@ -158,4 +179,5 @@ def _cell(records: list[Record]) -> Cell:
     return Cell(
         runs=tuple(record for record in latest if record.status == "ok"),
         failures=tuple(record for record in latest if record.status != "ok"),
+        protocol=protocol_of(latest[0].exp),
     )

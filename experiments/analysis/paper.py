@@ -1,5 +1,6 @@
 """The paper's numbers: the rows of results/paper/*.yaml, checked, and how what is ours stands beside them."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,11 @@ class PaperRow(Typed):
     mean: dict[str, float] = Field(default_factory=dict)
     std: dict[str, float] = Field(default_factory=dict)
     avg: float | None = None
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The printed centre of each column, whichever it is."""
+        return self.median or self.mean
 
     @property
     def count(self) -> Decimal:
@@ -132,7 +138,7 @@ def is_of(printed: PaperRow, row: Row) -> bool:
     return same and (printed.model, printed.method) == (row.model, row.method)
 
 
-def beside(row: Row, paper: list[PaperRow]) -> PaperRow | None:
+def beside(row: Row, paper: Sequence[PaperRow]) -> PaperRow | None:
     """The paper's row of the same model, method and settings, for a row that ran at the paper's scale."""
     ran = row.scale == "paper" and row.runs
     return next((printed for printed in paper if is_of(printed, row)), None) if ran else None

@@ -25,7 +25,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from experiments.analysis.aggregate import Cell, Row
 from experiments.analysis.rank import COLOURS, MARKERS
-from experiments.analysis.verdicts import title
 from experiments.record import Record, replace_file
 
 LEAST = 3  # methods that make a figure
@@ -43,16 +42,12 @@ class Point:
 
     name: str  # beside the point
     label: str  # in the legend
+    score: float  # the paper's statistic over the seeds
     scores: tuple[float, ...]
     trained: float  # parameters
     saved: float | None  # bytes
     peak: float | None  # bytes
     better: int = 1  # -1 where a lower score is better
-
-    @property
-    def score(self) -> float:
-        """The median over the seeds."""
-        return statistics.median(self.scores)
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
@@ -73,7 +68,7 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
     several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
     made = []
     for row, cell in cells:
-        label = title(row)
+        label = row.title
         if several_sizes and _examples(cell.runs[0]):
             label += f", {_examples(cell.runs[0])} a step"
         if several_counts:
@@ -81,8 +76,9 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
         made.append(
             Point(
                 name=row.method if methods[row.method] == 1 else row.label or row.method,
-                label=label + ("" if cell.complete else "†") + ("‡" if cell.dirty else ""),
-                scores=tuple(cell.scores("best")),
+                label=label + cell.marks,
+                score=cell.centre(),
+                scores=tuple(cell.scores()),
                 trained=statistics.median(run.params.adapter for run in cell.runs),
                 saved=_median(run.cost.saved_bytes for run in cell.runs),
                 peak=_median(run.cost.peak_memory_bytes for run in cell.runs if run.hardware.device == "cuda"),
@@ -115,7 +111,8 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
     metric = runs[0].metrics
     lower = ", lower is better" if metric.direction == "min" else ""
-    panels[0].set_ylabel(f"{metric.primary} × 100, best epoch{lower}", fontsize=8)
+    test = " on the test set" if all(run.metrics.test for run in runs) else ""
+    panels[0].set_ylabel(f"{metric.primary} × 100{test}, best epoch{lower}", fontsize=8)
     counts = sorted({len(point.scores) for point in found})
     seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
@@ -164,12 +161,11 @@ def _median(values: Iterable[int | None]) -> float | None:
 def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
     """What the signs mean, as far as they are there."""
     parts = ["filled and joined: the Pareto front (no other method is at least as good for at most the cost)"]
+    protocol = cells[0].protocol
     if any(len(point.scores) > 1 for point in found):
-        parts.append("median over seeds, bar from the lowest to the highest")
-    if not all(cell.complete for cell in cells):
-        parts.append("† not all of the paper's five seeds")
-    if any(cell.dirty for cell in cells):
-        parts.append("‡ code not at a clean commit")
+        parts.append(f"{protocol.centre_name} over seeds, bar from the lowest to the highest")
+    there = {sign for cell in cells for sign in cell.marks}
+    parts += [f"{sign} {meaning}" for sign, meaning in protocol.signs.items() if sign in there]
     if unknown := [point.name for point in found if point.saved is None]:
         parts.append(f"memory not measured: {', '.join(unknown)}")
     lines = [parts[0]]

@@ -73,3 +73,13 @@ def latex(table: Table, notes: Iterable[str]) -> str:
 def escape(text: str) -> str:
     """Plain text as LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """So many decimals, or a dash."""
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """So many decimals with the sign; never -0.0."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from experiments.analysis import pareto
 from experiments.analysis.aggregate import rows
-from tests.scripts.test_tables import five, run
+from tests.handmade import five, five_images, run
 
 METHODS = ["fourierft", "lora", "full", "bitfit", "head_only", "adalora", "dylora", "adapter_houlsby"]
 METHODS += ["adapter_pfeiffer", "adapter_drop", "vera", "loca", "dora", "circulant", "prefix_tuning", "ia3"]
@@ -159,6 +159,21 @@ def test_several_seeds_are_their_median_with_a_bar_over_all():
     marker, _, (bar,) = axes.containers[0].lines
     assert list(marker.get_ydata()) == pytest.approx([65])
     assert bar.get_segments()[0][:, 1].tolist() == pytest.approx([50, 90])
+
+
+def test_images_are_their_mean_on_the_test_set_and_it_says_so():
+    scores = (0.5, 0.9, 0.6, 0.65, 0.75)
+    found = [one for name in METHODS[:3] for one in five_images(scores, method=name)]
+    figure = figure_of(found)
+    marker, _, (bar,) = figure.axes[0].containers[0].lines
+    assert list(marker.get_ydata()) == pytest.approx([68]), "the median is 65, on validation they are all 99"
+    assert bar.get_segments()[0][:, 1].tolist() == pytest.approx([50, 90])
+    assert figure.axes[0].get_ylabel() == "accuracy × 100 on the test set, best epoch"
+    caption = figure.legends[0].get_title().get_text()
+    assert "mean over seeds" in caption and "†" not in caption and "§" not in caption
+    figure = figure_of([*found[:-1], found[-1].model_copy(update={"metrics": run(0.7).metrics})])
+    assert figure.axes[0].get_ylabel() == "accuracy × 100, best epoch"
+    assert "§ scored on validation" in figure.legends[0].get_title().get_text() and "full§" in legend_of(figure)
 
 
 def test_where_lower_is_better_the_front_is_the_lower_one():

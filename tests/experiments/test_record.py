@@ -59,6 +59,11 @@ def fields(**changes):
     }
 
 
+def on_test(best):
+    """Metrics on the test set, those of the last epoch being right."""
+    return {"best": best, "last": {"accuracy": 0.7}}
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "glue_rte" / "roberta_base" / "run.json"
@@ -91,6 +96,11 @@ def test_strings_that_look_like_lists_survive(path):
         ({"started": "2025-01-01T00:00:00+02:00"}, "started"),
         ({"metrics": {**fields()["metrics"], "best": 79.1}}, "best"),
         ({"metrics": {**fields()["metrics"], "last": float("nan")}}, "last"),
+        ({"metrics": {**fields()["metrics"], "test": on_test({"loss": 0.1})}}, "test.best needs accuracy"),
+        ({"metrics": {**fields()["metrics"], "test": on_test({"accuracy": 79.1})}}, "test.best needs accuracy.*79.1"),
+        ({"metrics": {**fields()["metrics"], "test": on_test({"accuracy": float("nan")})}}, "test.best.accuracy"),
+        ({"dataset": {**fields()["dataset"], "skipped": {"train": -1}}}, "skipped"),
+        ({"cost": {**fields()["cost"], "loader_samples_per_s": -1.0}}, "loader_samples_per_s"),
         ({"metrics": None}, "metrics"),
         ({"cost": None}, "cost"),
         ({"params": None}, "params"),
@@ -102,6 +112,21 @@ def test_strings_that_look_like_lists_survive(path):
 def test_an_untrue_record_is_refused(changes, said):
     with pytest.raises(ValidationError, match=said):
         Record(**fields(**changes))
+
+
+def test_the_score_is_the_test_sets_where_there_is_one(path):
+    metrics = {**fields()["metrics"], "test": on_test({"accuracy": 0.74, "loss": 2.5})}
+    cost = {**fields()["cost"], "eval_samples_per_s": 90.5, "loader_samples_per_s": 200.0}
+    dataset = {**fields()["dataset"], "skipped": {"train": 2}}
+    record = Record(**fields(metrics=metrics, cost=cost, dataset=dataset))
+    records.write(record, path)
+    assert records.read(path) == record
+    found = record.metrics
+    assert (found.score("best"), found.score("last"), found.score("best", "loss")) == (0.74, 0.7, 2.5)
+    found = Record(**fields()).metrics
+    assert (found.score("best"), found.score("last")) == (0.79, 0.75), "of validation: this task has no test set"
+    with pytest.raises(KeyError, match="loss"):
+        found.score("best", "loss")
 
 
 def test_a_failed_run_needs_no_results():

@@ -13,6 +13,7 @@ from torch import nn
 
 from experiments import record
 from experiments.analysis import render
+from experiments.analysis.score_tables import TABLES
 from experiments.analysis.speed import TARGETS, Bench, Entry, Target
 from experiments.analysis.timing import Quartiles, interleave, quartiles, ratios
 from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
@@ -416,7 +417,7 @@ def test_the_same_files_give_the_same_bytes_whatever_they_are_called(tmp_path):
 
 def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_alone_judges_them():
     def verdicts(*benches):
-        found = claims([], [], {}, benches)
+        found = claims([], {table.key: [] for table in TABLES}, benches)
         return {claim.name: (len(claim.measured), claim.verdict) for claim in found if claim.measured}
 
     def case(name, ours, lora):

@@ -8,7 +8,7 @@ import torch
 from experiments import record as records
 from experiments.analysis.rank import summarise
 from scripts import figures
-from tests.scripts.test_tables import run
+from tests.handmade import run
 
 
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):

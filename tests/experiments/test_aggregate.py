@@ -1,0 +1,135 @@
+"""From hand-made records to rows: statistics, marks, and what is never mixed."""
+
+import statistics
+
+import pytest
+
+from experiments.analysis.aggregate import rows
+from experiments.analysis.score_tables import TABLES, Column
+from experiments.analysis.scores import score
+from experiments.errors import UserError
+from experiments.record import Selections
+from tests.handmade import IMAGE_SEEDS, SEEDS, five, five_images, image, run
+
+COLUMNS = {column.exp: column for table in TABLES for column in table.columns}
+RTE, CIFAR10 = COLUMNS["glue_rte"], COLUMNS["vit_cifar"]
+
+
+def cell_of(found, exp="glue_rte"):
+    (row,) = rows(found)
+    return row.cells[exp]
+
+
+def test_a_cell_is_the_median_and_the_sample_deviation_over_seeds():
+    cell = cell_of(five())
+    assert cell.centre() == pytest.approx(79)
+    assert cell.spread() == pytest.approx(statistics.stdev([78, 79, 80, 79, 77]))
+    assert cell.centre("last") == pytest.approx(40)
+    assert score(cell, RTE, printed=79.1) == "79.0 ± 1.1 ×5 (−0.1)"
+
+
+def test_fewer_seeds_and_dirty_code_are_marked():
+    assert score(cell_of(five()[:4]), RTE) == "79.0 ± 0.8 ×4†"
+    assert score(cell_of([run(0.7)]), RTE) == "70.0 ×1†"
+    assert score(cell_of([run(0.7, dirty=True)]), RTE) == "70.0 ×1†‡"
+    assert score(cell_of([run(0.7, dirty=None)]), RTE) == "70.0 ×1†‡"
+    other_seeds = [run(0.7, seed=seed) for seed in range(5)]
+    assert score(cell_of(other_seeds), RTE) == "70.0 ± 0.0 ×5†", "five seeds, but not the paper's"
+
+
+def test_failures_are_counted_and_never_averaged():
+    failures = [run(status=status, seed=seed) for status, seed in (("oom", 33333), ("oom", 44444), ("failed", 22222))]
+    assert score(cell_of(failures), RTE, printed=79.1) == "1 failed, 2 OOM"
+    assert score(cell_of([run(0.7), *failures]), RTE) == "70.0 ×1†, 1 failed, 2 OOM"
+    assert rows(failures)[0].average([RTE]) is None
+
+
+def test_a_run_that_ended_well_supersedes_its_failure_and_the_latest_counts():
+    late = "2025-02-01T00:00:00Z"
+    assert score(cell_of([run(0.7), run(status="oom", ended=late)]), RTE) == "70.0 ×1†"
+    assert score(cell_of([run(0.8, ended=late), run(0.7)]), RTE) == "80.0 ×1†"
+
+
+def test_no_score_is_negative_zero():
+    assert score(cell_of([run(0.7909)]), RTE, printed=79.1).endswith("(+0.0)")
+    assert score(cell_of([run(0.7906)]), RTE, printed=79.1).endswith("(+0.0)")
+    assert score(cell_of([run(-0.012)]), RTE) == "−1.2 ×1†"
+
+
+def test_settings_make_rows_and_scales_are_never_mixed():
+    found = [run(0.7, n=1000, adapter=24000), run(0.6, n=200, adapter=4800), run(0.5, n=200, scale="small")]
+    assert [(row.scale, row.label) for row in rows(found)] == [
+        ("paper", "n=200"),
+        ("paper", "n=1000"),
+        ("small", "n=200"),
+    ]
+    (first, second) = rows([run(0.7, n=200, entry_seed=1), run(0.6, n=200, entry_seed=2)])
+    assert (first.label, second.label) == ("entry_seed=1, n=200", "entry_seed=2, n=200")
+
+
+def test_a_tuner_of_peft_s_is_named_by_its_size_and_set_by_its_keys():
+    def vera(r, d):
+        return run(method="vera", adapter=r, tuner="VERA", settings={"r": r, "d_initial": d})
+
+    (alone,) = rows([vera(4, 0.1)])
+    assert (alone.label, alone.overrides) == ("r=4", {})
+    assert [(row.label, row.overrides) for row in rows([vera(4, 0.1), vera(8, 0.1)])] == [
+        ("r=4", {"settings.r": 4}),
+        ("r=8", {"settings.r": 8}),
+    ]
+    assert {row.label for row in rows([vera(4, 0.1), vera(4, 0.2)])} == {"d_initial=0.1, r=4", "d_initial=0.2, r=4"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"train": {"max_steps": None, "precision": "bf16"}}, {"weights": "b"}, {"data": "b"}]
+)
+def test_what_no_setting_tells_apart_is_told_apart_by_its_hash(change):
+    found = rows([run(0.7), run(0.6, **change), run(0.5, exp="glue_mrpc")])
+    assert [len(row.cells) for row in found] == [1, 1, 1]
+    assert [row.cells["glue_rte"].centre() for row in found if "#" in row.label] in ([70, 60], [60, 70])
+
+
+@pytest.mark.parametrize("key", ["max_steps", "rows", "holdout"])
+def test_a_run_cut_short_is_no_result(key):
+    assert rows([run(train={key: 1})]) == []
+
+
+# --- images: another statistic, other seeds, the test set's score ----------------------------------------------------
+
+
+def test_images_are_the_mean_and_the_population_deviation_of_the_test_scores():
+    scores = [0.78, 0.79, 0.80, 0.79, 0.71]
+    cell = cell_of(five_images(scores, last=0.4), "vit_cifar")
+    assert cell.centre() == pytest.approx(77.4), "the mean; the median is 79"
+    assert cell.spread() == pytest.approx(3.2619, abs=1e-4), "over n: 3.2619; over n-1 it is 3.6469"
+    assert cell.centre("last") == pytest.approx(40)
+    assert score(cell, CIFAR10, printed=77.75) == "77.40 ± 3.26 ×5 (−0.35)"
+    assert score(cell_of([image(0.7)], "vit_cifar"), CIFAR10) == "70.00 ×1†", "one seed has no spread"
+
+
+def test_each_table_has_its_own_seeds():
+    theirs = [image(0.7, seed=seed) for seed in SEEDS]
+    assert score(cell_of(theirs, "vit_cifar"), CIFAR10) == "70.00 ± 0.00 ×5†"
+    glue = [run(0.7, seed=seed) for seed in IMAGE_SEEDS]
+    assert score(cell_of(glue), RTE) == "70.0 ± 0.0 ×5†"
+    part = five_images(exp="vit_dtd_10", scale="small")
+    assert cell_of(part, "vit_dtd_10").complete, "a part of a set goes by the seeds of its table"
+
+
+def test_images_without_a_test_score_are_marked():
+    assert score(cell_of([image(test=None, best=0.8)], "vit_cifar"), CIFAR10) == "80.00 ×1†§"
+    assert cell_of(five()).marks == "", "GLUE is scored on validation"
+
+
+def test_a_column_may_be_one_metric_of_several_and_no_percentage():
+    """As in Table 3, where one experiment fills five columns."""
+    found = []
+    for seed, nist in ((0, 8.6), (11111, 9.6)):
+        one, metrics = run(seed=seed), {"accuracy": 0.682, "nist": nist}
+        test = Selections(best=metrics, last=metrics)
+        found.append(one.model_copy(update={"metrics": one.metrics.model_copy(update={"test": test})}))
+    cell, column = cell_of(found), Column("glue_rte", "nist", "NIST", digits=2, metric="nist", factor=1)
+    assert score(cell, column, printed=8.82) == "9.10 ± 0.71 ×2† (+0.28)"
+    assert score(cell, RTE) == "68.2 ± 0.0 ×2†"
+    with pytest.raises(UserError, match=r"glue_rte, roberta_base, fourierft.*no metric 'nist'.*force=true"):
+        cell_of([run()]).centre("best", column)

@@ -1,0 +1,183 @@
+"""A table of scores from hand-made records: what stands where, beside which numbers, and with which command."""
+
+import statistics
+
+import pytest
+import yaml
+
+from experiments.analysis import render
+from experiments.analysis.aggregate import rows
+from experiments.analysis.paper import beside
+from experiments.analysis.score_tables import TABLE2, TABLE5
+from experiments.analysis.scores import texts
+from tests.handmade import PAPER, PRINTED, five_images, image, run
+
+IMAGES = [column.exp for column in TABLE5.columns]
+SEEDS = "seed=7,77,777,7777,77777"
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """Recipes of two methods on ViT-base; n=3000 is FourierFT's usual size, LoRA's are for two sets."""
+    folder = tmp_path / "recipe" / "vit_base"
+    folder.mkdir(parents=True)
+    (folder / "fourierft.yaml").write_text("method: { n: 3000 }\nrecipe: { lr: 1.0 }")
+    (folder / "lora.yaml").write_text("cells: { vit_dtd_10: { lr: 1.0 }, vit_cifar: { lr: 1.0 } }")
+    return tmp_path
+
+
+@pytest.fixture
+def page(configs):
+    """page(records, scale) -> the lines of Table 5's Markdown."""
+
+    def page(found, scale="paper"):
+        return texts(TABLE5, scale, rows(found), PRINTED[TABLE5.key], configs)[".md"].splitlines()
+
+    return page
+
+
+def commands_of(lines):
+    return [line for line in lines if line.startswith("python run.py")]
+
+
+# --- what is printed -------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_averages_agree_with_its_scores():
+    assert len(PRINTED[TABLE2.key]) == 15
+    for row in PRINTED[TABLE2.key]:
+        assert list(row.median) == [column.key for column in TABLE2.columns]
+        # Printed to one decimal: both the scores and their mean are off by half a tenth at most.
+        assert abs(statistics.mean(row.median.values()) - row.avg) <= 0.0501
+        assert not row.std or row.std.keys() == row.median.keys()
+    assert len(PRINTED[TABLE5.key]) == 10
+    for row in PRINTED[TABLE5.key]:
+        assert list(row.mean) == [column.key for column in TABLE5.columns] == list(row.std)
+
+
+def test_headings_are_the_papers():
+    for table in (TABLE2, TABLE5):
+        metrics = yaml.safe_load((PAPER / f"{table.key}.yaml").read_text())["metrics"]
+        assert list(metrics) == [column.key for column in table.columns]
+    assert list(metrics.values()) == [column.heading for column in TABLE5.columns]
+
+
+def test_a_row_stands_beside_the_same_settings_only():
+    def printed(**changes):
+        return beside(rows([run(**changes)])[0], PRINTED[TABLE2.key])
+
+    assert printed(n=1000).params == "0.024M"
+    assert printed(n=200) is None
+    assert printed(n=1000, scale="small") is None
+    assert printed(method="head_only") is None
+    assert printed(method="adapter_drop", r=48, drop=0).params == "0.9M"
+    assert printed(method="adapter_drop", r=48, drop=8).params == "0.3M"
+    assert printed(method="adapter_drop", r=64, drop=0) is None
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_records_the_papers_images_stand_with_dashes_and_commands(page):
+    lines = page([])
+    assert sum("| paper |" in line for line in lines) == 10
+    ours = [line for line in lines if "| ours |" in line]
+    assert len(ours) == 10 and all(line.endswith("| ours " + "| — " * 12 + "|") for line in ours)
+    assert "| vit_base | head_only | paper | — | — | 90.28 ± 0.43 |" in "\n".join(lines)
+    start = "python run.py -m +exp="
+    assert commands_of(lines) == [
+        f"{start}vit_cifar scale=paper model=vit_base method=lora {SEEDS}",
+        f"{start}{','.join(IMAGES)} scale=paper model=vit_base method=fourierft method.n=3000 {SEEDS}",
+        f"{start}{','.join(IMAGES)} scale=paper model=vit_base method=fourierft method.n=10000 {SEEDS}",
+    ], "both sizes; a part of a set is none of the paper's"
+
+
+def test_our_images_stand_below_the_papers_with_the_difference_and_each_size_on_its_own(page):
+    found = [one for exp in IMAGES for one in five_images([0.9] * 5, exp=exp, n=10000, adapter=240_000)]
+    lines = page(found)
+    smaller = lines.index(next(line for line in lines if "vit_base | fourierft (n=3000) | ours" in line))
+    assert lines[smaller].endswith("| ours " + "| — " * 12 + "|")
+    assert "fourierft (n=10000) | paper | 239K" in lines[smaller + 1], "the paper's order of sizes"
+    start = "| vit_base | fourierft (n=10000) | ours | 240,000 | 592,130 | 90.00 ± 0.00 ×5 (−3.05) |"
+    assert lines[smaller + 2].startswith(start) and lines[smaller + 2].endswith("| 90.00 (+9.71) | — |")
+    assert any(line.endswith(f"method.n=10000 {SEEDS}") for line in commands_of(lines))
+    assert "# vit_base, fourierft (n=10000): 40 of 40 runs recorded" in lines
+
+
+def test_the_legend_tells_statistic_and_seeds(page):
+    text = "\n".join(page([image()]))
+    assert "the mean and the population standard deviation (n) over k seeds, in percent" in text
+    assert "† not all of the paper's five seeds." in text and "7, 77, 777, 7777 and 77777" in text
+    glue = texts(TABLE2, "paper", [], PRINTED[TABLE2.key], PAPER)[".md"]
+    assert "the median and the sample standard deviation (n-1)" in glue and "test set" not in glue and "§" not in glue
+
+
+SMALL = """\
+# Table 5, ViT on image sets, small scale
+
+## test accuracy of the epoch that is best on validation (the paper's protocol)
+
+| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 70.00 ×1† | — |
+| vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 79.00 ± 1.00 ×2† | 4 |
+
+## test accuracy of the last epoch
+
+| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 45.00 ×1† | — |
+| vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 45.00 ± 0.00 ×2† | 4 |
+
+## training time of a run, images a second (of the loader alone), and best epoch (medians over seeds)
+
+| Model | Method | EuroSAT | DTD, 10 classes | Device |
+| --- | --- | --- | --- | --- |
+| vit_base | lora (r=16) | — | 1.5 min, 3/s, epoch 3 | A CPU |
+| vit_base | fourierft (n=10000) | — | 1.5 min, 3/s (212), epoch 3 | A CPU |
+"""
+
+
+def test_at_other_scales_stand_the_columns_that_have_a_record(page):
+    part = {"exp": "vit_dtd_10", "scale": "small", "n": 10000, "trials": 4}
+    fast = [image(0.78, **part), image(0.80, seed=77, **part)]
+    fast = [
+        one.model_copy(update={"cost": one.cost.model_copy(update={"loader_samples_per_s": rate})})
+        for one, rate in zip(fast, (210.0, 214.0), strict=True)
+    ]
+    lora = {"method": "lora", "scale": "small"}
+    lines = page([*fast, image(0.7, exp="vit_dtd_10", **lora), image(status="oom", exp="vit_eurosat", **lora)], "small")
+    assert "\n".join(lines).startswith(SMALL)
+    found = commands_of(lines)
+    assert found[0].startswith("python run.py -m +exp=vit_cifar,vit_dtd_10 scale=small model=vit_base method=lora seed")
+    assert "method.n=10000" in found[1], "not the recipe's usual size"
+
+
+def test_a_latex_table_names_its_scale_and_its_block(configs):
+    tex = texts(TABLE5, "paper", [], PRINTED[TABLE5.key], configs)[".tex"]
+    assert r"\caption{Table 5, ViT on image sets, paper scale: test accuracy of the epoch" in tex
+    assert r"90.28 $\pm$ 0.43" in tex
+
+
+# --- LaTeX -----------------------------------------------------------------------------------------------------------
+
+
+def test_latex_escapes_what_latex_reads():
+    assert render.escape("a_b 5% #1 & ± ×5† −1 ≥2") == r"a\_b 5\% \#1 \& $\pm$ $\times$5\dag{} $-$1 $\geq$2"
+    table = render.Table("T_1", ["Model", "%"], [["a_1", "1 ± 2"], ["b", "—"]])
+    assert render.latex(table, ["100 %"]).splitlines() == [
+        r"\begin{table*}",
+        r"\centering\footnotesize",
+        r"\caption{T\_1}",
+        r"\begin{tabular}{ll}",
+        r"\toprule",
+        r"Model & \% \\",
+        r"\midrule",
+        r"a\_1 & 1 $\pm$ 2 \\",
+        r"\midrule",
+        r"b & --- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par 100 \%",
+        r"\end{table*}",
+    ]

@@ -1,0 +1,167 @@
+"""Verdicts from hand-made records: what is judged, on which evidence, and what is told without judging."""
+
+import pytest
+
+from experiments.analysis.aggregate import rows
+from experiments.analysis.score_tables import TABLE2, TABLE5
+from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
+from tests.handmade import PRINTED, five, five_images, image, run
+
+GLUE = [column.exp for column in TABLE2.columns]
+IMAGES = [column.exp for column in TABLE5.columns]
+ON_IMAGES = "Quality on images"
+
+
+def verdict(found, name):
+    return next(claim for claim in claims(rows(found), PRINTED) if claim.name == name)
+
+
+def both_models(gap, **changes):
+    """FourierFT `gap` points above LoRA in every column of Table 2, on both models."""
+    return [
+        one
+        for model in ("roberta_base", "roberta_large")
+        for exp in GLUE
+        for method, score in (("lora", 0.8), ("fourierft", 0.8 + gap / 100))
+        for one in five([score] * 5, exp=exp, model=model, method=method, **changes)
+    ]
+
+
+def test_nothing_is_judged_without_records():
+    assert {claim.verdict for claim in claims([], PRINTED)} == {NOT_MEASURED}
+
+
+def test_parameters_are_judged_exactly():
+    assert verdict([run(rank=(24, 700))], "Parameters").verdict == REPRODUCED
+    assert verdict([run(rank=(24, 700)), run(adapter=24001, rank=(24, 700))], "Parameters").verdict == NOT_REPRODUCED
+    assert verdict([run()], "Parameters").verdict == NOT_MEASURED
+
+
+def test_quality_may_fall_below_lora_by_the_papers_spread():
+    assert verdict(both_models(0.0), "Quality").verdict == REPRODUCED
+    # The mean of the printed deviations: 0.583 for RoBERTa-base, 0.8 for RoBERTa-large.
+    assert verdict(both_models(-0.55), "Quality").verdict == REPRODUCED
+    assert verdict(both_models(-0.62), "Quality").verdict == NOT_REPRODUCED
+
+
+def test_quality_is_judged_on_whole_clean_evidence_alone():
+    complete = both_models(0.0)
+    assert verdict(complete[1:], "Quality").verdict == NOT_MEASURED, "a seed is missing"
+    one_model = [one for one in complete if one.model.name == "roberta_base"]
+    assert verdict(one_model, "Quality").verdict == NOT_MEASURED
+    for change in ({"dirty": True}, {"scale": "small"}):
+        claim = verdict(both_models(0.0, **change), "Quality")
+        assert claim.verdict == NOT_MEASURED
+        assert "SST-2 +0.0" in claim.measured[0], "measured all the same"
+
+
+def test_quality_compares_the_columns_that_both_have():
+    found = [run(0.7), run(0.72, method="lora"), run(0.6, method="head_only"), run(0.9, exp="glue_mrpc")]
+    measured = verdict(found, "Quality").measured
+    assert measured == (
+        "paper, roberta_base, fourierft (n=1000) minus head_only: RTE +10.0; seeds: 1 or more",
+        "paper, roberta_base, fourierft (n=1000) minus lora (r=8): RTE −2.0; seeds: 1 or more",
+    )
+
+
+def test_rank_is_judged_against_lora():
+    found = [run(rank=(24, 660)), run(method="lora", rank=(24, 8))]
+    assert verdict(found, "Rank").verdict == REPRODUCED
+    assert verdict(found, "Rank").measured == ("paper, roberta_base, glue_rte: fourierft (n=1000) 660, lora (r=8) 8",)
+    assert verdict([run(rank=(24, 8)), run(method="lora", rank=(24, 8))], "Rank").verdict == NOT_REPRODUCED
+    assert verdict([run(rank=(24, 660))], "Rank").verdict == NOT_MEASURED
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def on_images(match, above, **changes):
+    """FourierFT `match` points (n=3000) and `above` points (n=10000) above LoRA on all eight sets, on both models."""
+    sizes = {"lora": {"r": 16}, "fourierft": {"n": 3000}, "larger": {"n": 10000}}
+    return [
+        one
+        for model in ("vit_base", "vit_large")
+        for exp in IMAGES
+        for name, gap in (("lora", 0), ("fourierft", match), ("larger", above))
+        for one in five_images(
+            [0.8 + gap / 100] * 5,
+            exp=exp,
+            model=model,
+            method=name.replace("larger", "fourierft"),
+            adapter=sum(sizes[name].values()),
+            **sizes[name],
+            **changes,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("match", "above", "expected"),
+    [
+        (0.0, 0.1, REPRODUCED),
+        # The mean of the printed deviations: 0.2406 for ViT-base, 0.2737 for ViT-large.
+        (-0.23, 0.1, REPRODUCED),
+        (-0.26, 0.1, NOT_REPRODUCED),
+        (0.0, 0.0, NOT_REPRODUCED),
+    ],
+)
+def test_on_images_the_smaller_may_fall_below_lora_by_the_spread_and_the_larger_must_be_above(match, above, expected):
+    assert verdict(on_images(match, above), ON_IMAGES).verdict == expected
+
+
+def test_on_images_too_whole_clean_evidence_alone_is_judged():
+    complete = on_images(0.0, 1.0)
+    incomplete = {
+        "a seed": complete[1:],
+        "a model": [one for one in complete if one.model.name == "vit_base"],
+        "a size": [one for one in complete if one.config["method"].get("n") != 10000],
+        "a column": [one for one in complete if one.exp != "vit_fgvc"],
+    }
+    for missing, found in incomplete.items():
+        assert verdict(found, ON_IMAGES).verdict == NOT_MEASURED, missing
+    for change in ({"dirty": True}, {"scale": "small"}, {"test": None}):
+        claim = verdict(on_images(0.0, 1.0, **change), ON_IMAGES)
+        assert claim.verdict == NOT_MEASURED
+        assert "OxfordPets +0.00" in claim.measured[0], "measured all the same"
+
+
+def test_the_head_alone_is_told_and_never_judged():
+    heads = [
+        one
+        for model in ("vit_base", "vit_large")
+        for exp in IMAGES
+        for one in five_images([0.95] * 5, exp=exp, model=model, method="head_only")
+    ]
+    claim = verdict([*on_images(0.0, 1.0), *heads], ON_IMAGES)
+    assert claim.verdict == REPRODUCED
+    assert any("head_only: OxfordPets −15.00" in line and "average −15.00; seeds: 5" in line for line in claim.measured)
+
+
+def test_parts_of_a_set_are_told_of_small_models():
+    small = {"scale": "small", "model": "vit_tiny", "exp": "vit_dtd_10"}
+    found = [image(0.7, **small), image(0.72, method="lora", **small), image(0.5, method="head_only", **small)]
+    assert verdict(found, ON_IMAGES).measured == (
+        "small, vit_tiny, fourierft (n=3000) minus head_only: DTD, 10 classes +20.00; seeds: 1 or more",
+        "small, vit_tiny, fourierft (n=3000) minus lora (r=16): DTD, 10 classes −2.00; seeds: 1 or more",
+    )
+
+
+def test_each_claim_reads_its_own_table():
+    glue, images = both_models(0.0), on_images(0.0, 1.0)
+    assert not verdict(glue, ON_IMAGES).measured and not verdict(images, "Quality").measured
+    one_model = {"model": "roberta_base"}
+    mixed = [run(0.7, exp=exp, method=name, **one_model) for exp in GLUE[:1] for name in ("fourierft", "lora")]
+    mixed += [image(0.7, method=name, n=1000, **one_model) for name in ("fourierft", "lora")]
+    for name, column in (("Quality", "SST-2"), (ON_IMAGES, "CIFAR10")):
+        (line,) = verdict(mixed, name).measured
+        assert f": {column} +0.0" in line and line.count("+0.0") == 1, "one model, and two tables even so"
+
+
+def test_rank_and_parameters_hold_of_image_runs():
+    found = [image(rank=(24, 700), adapter=72_000), image(method="lora", rank=(24, 16))]
+    assert verdict(found, "Rank").verdict == REPRODUCED
+    assert verdict(found, "Rank").measured == ("paper, vit_base, vit_cifar: fourierft (n=3000) 700, lora (r=16) 16",)
+    assert verdict(found, "Parameters").verdict == REPRODUCED
+    assert "paper, vit_base: 72,000 = 3,000 × 24 matrices; runs: 1" in verdict(found, "Parameters").measured
+    wrong = [image(rank=(24, 16), adapter=72_001), image(method="lora", rank=(24, 16))]
+    assert {verdict(wrong, name).verdict for name in ("Rank", "Parameters")} == {NOT_REPRODUCED}

@@ -1,0 +1,97 @@
+"""Records made by hand, for the tests of all that reads records."""
+
+from pathlib import Path
+
+from experiments.analysis.paper import read_paper
+from experiments.record import Record, config_hash
+
+PAPER = Path(__file__).parents[1] / "results" / "paper"
+PRINTED = read_paper(PAPER)
+SEEDS = (0, 11111, 22222, 33333, 44444)  # the paper's, of Table 2
+IMAGE_SEEDS = (7, 77, 777, 7777, 77777)  # of Table 5
+MACHINE = {"device": "cpu", "cpu": "A CPU", "cores": 2, "memory_bytes": 2**34}
+
+
+def selections(best, last):
+    """The accuracy alone, under both selections."""
+    return {"best": {"accuracy": best}, "last": {"accuracy": last}}
+
+
+def run(
+    best=0.5,
+    *,
+    exp="glue_rte",
+    model="roberta_base",
+    method="fourierft",
+    seed=0,
+    scale="paper",
+    status="ok",
+    last=0.4,
+    adapter=24000,
+    rank=None,
+    train=None,
+    test=None,
+    weights="a",
+    data="a",
+    ended="2025-01-01T00:00:00Z",
+    dirty=False,
+    trials=None,
+    **settings,
+):
+    """A record by hand. `settings` are the method's; `rank` is (matrices, median numerical rank).
+
+    `test`: the test set's scores of the best and the last epoch.
+    """
+    settings = settings or {"fourierft": {"n": 1000}, "lora": {"r": 8}}.get(method, {})
+    config = {"seed": seed, "method": {"name": method, **settings}, "train": train or {"max_steps": None}}
+    source = {"name": model, "source": "local", "id": model, "sha256": weights}
+    result = {}
+    if status == "ok":
+        scores = {"best": best, "best_epoch": 3, "last": last, "per_epoch": [], "all": selections(best, last)}
+        result["metrics"] = {"primary": "accuracy", "direction": "max", **scores}
+        result["metrics"]["test"] = test and selections(*test)
+        result["params"] = {"adapter": adapter, "head": 592130, "total": 10**8, "adapter_bytes": 4 * adapter}
+        result["cost"] = {"train_s": 90.0, "eval_s": 1.0, "steps": 10, "samples_per_s": 3.0}
+    if rank:
+        spread = {"min": 1, "median": rank[1], "max": 768}
+        summary = {"count": rank[0], "numerical_rank": spread, "effective_rank": spread}
+        result["rank"] = {"tolerance": "t", "matrices": [], "summary": summary}
+    return Record(
+        exp=exp,
+        task=exp,
+        method=method,
+        model=source,
+        dataset={**source, "sha256": data, "rows": {}},
+        seed=seed,
+        scale=scale,
+        status=status,
+        error=None if status == "ok" else "it broke",
+        config=config,
+        config_hash=config_hash(config),
+        hardware=MACHINE,
+        versions={},
+        commit="c" * 40,
+        dirty=dirty,
+        trials=trials,
+        started="2025-01-01T00:00:00Z",
+        ended=ended,
+        **result,
+    )
+
+
+def five(scores=(0.78, 0.79, 0.80, 0.79, 0.77), **changes):
+    """One run for each of the paper's seeds."""
+    return [run(score, seed=seed, **changes) for score, seed in zip(scores, SEEDS, strict=True)]
+
+
+def image(score=0.5, *, exp="vit_cifar", model="vit_base", method="fourierft", seed=7, last=0.45, **changes):
+    """A run on images with this score on the test set; validation's are far off."""
+    if method in ("fourierft", "lora") and not changes.keys() & {"n", "r"}:
+        changes |= {"n": 3000} if method == "fourierft" else {"r": 16}
+    given = {"best": 0.99, "last": 0.98, "test": (score, last), **changes}
+    return run(exp=exp, model=model, method=method, seed=seed, **given)
+
+
+def five_images(scores=(0.78, 0.79, 0.80, 0.79, 0.77), **changes):
+    """One run on images for each of the paper's seeds."""
+    return [image(score, seed=seed, **changes) for score, seed in zip(scores, IMAGE_SEEDS, strict=True)]
