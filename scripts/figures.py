@@ -16,6 +16,7 @@ from pathlib import Path
 
 from experiments.analysis import pareto, rank
 from experiments.analysis.aggregate import Row, rows, within
+from experiments.analysis.drawing import save
 from experiments.errors import UserError
 from experiments.record import find
 
@@ -61,7 +62,8 @@ def costs(chosen: Sequence[Row], out: Path) -> list[Path]:
     """Score against parameters and memory, one figure for each experiment, model and scale."""
     written = []
     for (exp, model, scale), own in pareto.groups(chosen).items():
-        written += pareto.save(pareto.draw(own, exp), out / f"pareto_{exp}_{model}_{scale}")
+        figure = pareto.draw(own, exp)
+        written += [save(figure, out / f"pareto_{exp}_{model}_{scale}.{kind}") for kind in ("pdf", "png")]
     return written
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 
-from experiments.analysis.rank import save_png
+from experiments.analysis.drawing import save
 from experiments.images import Images, decode
 
 COUNT, COLUMNS = 24, 8  # pictures of a figure
@@ -74,4 +74,4 @@ def _grid(title: str, pictures: Sequence[Any], captions: Sequence[str], path: Pa
     for axes, picture, caption in zip(figure.axes, pictures, captions, strict=False):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(caption, fontsize=7.5, pad=3)
-    save_png(figure, path)
+    save(figure, path)

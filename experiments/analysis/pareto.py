@@ -5,16 +5,13 @@ has its own front, as its costs are its own: parameters without the head, bytes 
 backward pass (exact), and the peak of the GPU where one was used.
 """
 
-import io
 import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 from adjustText import adjust_text
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -25,7 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from experiments.analysis.aggregate import Cell, Row
 from experiments.analysis.rank import COLOURS, MARKERS
-from experiments.record import Record, replace_file
+from experiments.record import Record
 
 LEAST = 3  # methods that make a figure
 WIDTH = 7.0  # inches: the text of a page
@@ -130,20 +127,6 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     for axes, (spots, best) in zip(panels, drawn, strict=True):
         _name_front(axes, found, spots, best)
     return figure
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.png and <stem>.pdf; returns both. The same figure gives the same bytes."""
-    written = []
-    nothing = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
-    for kind, metadata in nothing.items():
-        file = io.BytesIO()
-        with matplotlib.rc_context({"pdf.fonttype": 42}):  # text stays text, in any journal's checker
-            figure.savefig(file, format=kind, metadata=metadata)
-        path = stem.with_name(f"{stem.name}.{kind}")
-        replace_file(path, file.getvalue())
-        written.append(path)
-    return written
 
 
 def _examples(run: Record) -> int | None:

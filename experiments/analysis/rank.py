@@ -5,7 +5,6 @@ most r. The numerical rank counts the singular values above max(out, in) * eps(f
 is exp(entropy of sigma / sum(sigma)) (Roy and Vetterli 2007): d for an orthogonal matrix, 1 for a rank-one matrix.
 """
 
-import io
 import math
 import re
 import statistics
@@ -14,11 +13,11 @@ from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.record import MatrixRank, Rank, RankSummary, Spread, replace_file
+from experiments.analysis.drawing import save
+from experiments.record import MatrixRank, Rank, RankSummary, Spread
 
 EPS = torch.finfo(torch.float32).eps
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
@@ -116,14 +115,7 @@ def plot(rank: Rank, path: Path, title: str) -> None:
         axes.set_axisbelow(True)
         axes.legend(fontsize=8, frameon=False)
 
-    save_png(figure, path)
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write it at once or not at all; the same figure gives the same bytes."""
-    png = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    replace_file(path, png.getvalue())
+    save(figure, path)
 
 
 def _draw_spectra(axes: Axes, kind: str, matrices: list[tuple[int, MatrixRank]], colour: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from experiments.analysis import pareto
 from experiments.analysis.aggregate import rows
+from experiments.analysis.drawing import save
 from tests.handmade import five, five_images, run
 
 METHODS = ["fourierft", "lora", "full", "bitfit", "head_only", "adalora", "dylora", "adapter_houlsby"]
@@ -213,8 +214,8 @@ def test_sixteen_methods_are_told_apart_and_their_names_do_not_overlap(seed):
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
     found = small_set()
-    first = [path.read_bytes() for path in pareto.save(figure_of(found), tmp_path / "a.b")]
-    again = pareto.save(figure_of(found[::-1]), tmp_path / "again")
+    first = [save(figure_of(found), tmp_path / f"a.b.{kind}").read_bytes() for kind in ("pdf", "png")]
+    again = [save(figure_of(found[::-1]), tmp_path / f"again.{kind}") for kind in ("pdf", "png")]
     assert [path.read_bytes() for path in again] == first
     assert [path.name for path in again] == ["again.pdf", "again.png"]
     assert not re.search(rb"CreationDate|Producer|Creator|Software", b"".join(first))
