@@ -153,6 +153,10 @@ def test_every_recipe_says_where_it_comes_from(file):
         (["+exp=glue_rte", "method.scale=inf"], ["method.scale=inf", "finite"]),
         (["+exp=glue_rte", "scale=papr"], ["scale=papr", "'paper'"]),
         (["+exp=glue_rte", "task.family=gluee"], ["task.family=gluee", "'glue', 'images'"]),
+        (["+exp=vit_cifar", "task.unreadable=maybe"], ["task.unreadable=maybe", "'skip'"]),
+        (["+exp=vit_cifar", "+task.flipp=true"], ["task.flipp", "did you mean task.flip?", "split_seed"]),
+        (["+exp=vit_cifar", "task.test_share=1.5"], ["task.test_share=1.5", "less than 1"]),
+        (["+exp=vit_cifar", "method=dora"], ["configs/recipe/vit_base/dora.yaml"]),
         (["+exp=glue_rte", "recipe.epochs='???'"], ["recipe.epochs has no value"]),
     ],
 )
