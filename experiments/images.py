@@ -77,7 +77,7 @@ class Images(torch.utils.data.Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the loader as an epoch begins."""
+        """Called as an epoch begins, before the loader's processes start."""
         self.epoch = epoch
 
     def __len__(self) -> int:

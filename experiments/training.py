@@ -62,6 +62,14 @@ class Clock(TrainerCallback):
         return time.perf_counter() - self.zero
 
 
+class Epochs(TrainerCallback):
+    """Tells the dataset which epoch begins, since accelerate does not where processes share the batches."""
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        if hasattr(train_dataloader.dataset, "set_epoch"):
+            train_dataloader.dataset.set_epoch(round(state.epoch))
+
+
 class Progress(ProgressCallback):
     """The Trainer's progress bar, with one line an epoch instead of one a logging step."""
 
@@ -86,6 +94,7 @@ class FineTuner(Trainer):
         super().__init__(*args, **kwargs)
         self.head, self.rates, self.clock = head, {"adapter": lr, "head": head_lr}, Clock()
         self.add_callback(self.clock)
+        self.add_callback(Epochs())
         self.pop_callback(ProgressCallback)
         self.add_callback(Progress)
 
@@ -154,9 +163,10 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def arguments(config: Config, direction: str, folder: Path) -> TrainingArguments:
+def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArguments:
     """The configuration in the Trainer's terms."""
     recipe, train = config.recipe, config.train
+    grouped = train.group_by_length and prepared.lengths
     if recipe.batch_size % train.accumulation:
         raise UserError(f"train.accumulation={train.accumulation}: must divide recipe.batch_size={recipe.batch_size}")
     return TrainingArguments(
@@ -175,13 +185,13 @@ def arguments(config: Config, direction: str, folder: Path) -> TrainingArguments
         bf16=train.precision == "bf16",
         fp16=train.precision == "fp16",
         use_cpu=train.torch_device() == "cpu",
-        train_sampling_strategy="group_by_length" if train.group_by_length else "random",
+        train_sampling_strategy="group_by_length" if grouped else "random",
         dataloader_num_workers=train.loader_processes(),
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,  # the newest, and the best, which the Trainer never rotates away
         metric_for_best_model="primary",
-        greater_is_better=direction == "max",
+        greater_is_better=prepared.direction == "max",
         logging_steps=train.log_every,
         logging_nan_inf_filter=False,  # a lost loss must show
         remove_unused_columns=False,
@@ -202,7 +212,7 @@ def train(
         model.gradient_checkpointing_enable()
     trainer = FineTuner(
         model=model,
-        args=arguments(config, prepared.direction, folder),
+        args=arguments(config, prepared, folder),
         train_dataset=prepared.train,
         eval_dataset=prepared.validation,
         data_collator=prepared.collate,

@@ -29,6 +29,7 @@ class Prepared:
     metrics: Callable[[EvalPrediction], dict[str, float]]
     primary: str
     direction: str  # max | min: where the primary metric is better
+    lengths: bool = True  # whether rows differ in length
     test: Dataset | None = None
     show: Callable[[PredictionOutput, Path, Off], None] | None = None
     skipped: dict[str, int] | None = None

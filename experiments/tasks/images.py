@@ -94,6 +94,7 @@ class ImageTask(Typed):
             metrics=functools.partial(_score, Accuracy()),
             primary="accuracy",
             direction="max",
+            lengths=False,
             show=functools.partial(_show, images, names),
         )
 

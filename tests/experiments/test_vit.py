@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from experiments import pipeline, record, training
 from experiments.errors import UserError
@@ -72,6 +72,20 @@ def test_an_interrupted_run_sees_the_same_crops_and_ends_the_same(make, tmp_path
     assert record.read(config.record_path.with_suffix(".failed.json")).status == "cancelled"
     resumed = pipeline.run(config)
     assert resumed.config_hash == whole.config_hash and resumed.metrics == whole.metrics
+
+
+def test_crops_are_new_in_every_epoch_whoever_loads_the_data():
+    """Accelerate tells a dataset of the epoch only where one process has all batches."""
+    images = Images([], [], None)
+    loader = torch.utils.data.DataLoader(images)
+    for epoch in (0.0, 1.0, 2.0):
+        training.Epochs().on_epoch_begin(None, TrainerState(epoch=epoch), None, train_dataloader=loader)
+        assert images.epoch == epoch
+
+
+def test_images_have_no_length_to_group_by(make):
+    config = make(*QUICK, "method=head_only", "recipe.epochs=1", "train.group_by_length=true")
+    assert config.train.group_by_length and pipeline.run(config).status == "ok"
 
 
 def test_a_trial_does_not_see_the_test_set(make):
