@@ -17,6 +17,7 @@ from transformers.trainer_utils import PredictionOutput
 from experiments import image_sets
 from experiments.analysis import mistakes
 from experiments.assets import Assets, Model, Source, find_images
+from experiments.errors import UserError
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
@@ -27,6 +28,10 @@ from experiments.typed import Typed
 
 Split = Literal["train", "validation", "test"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+DROPOUTS = {  # the settings that switch it on, by the type of the model's configuration
+    "vit": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "timm_wrapper": ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"),
+}
 
 
 class ImageTask(Typed):
@@ -55,27 +60,17 @@ class ImageTask(Typed):
 
     def is_whole(self, source: Source) -> bool:
         """Whether the source holds as many rows as the set of the paper."""
-        return {split: len(rows) for split, rows in self._splits(source).items()} == self.rows
+        return {split: len(rows) for split, rows in self.splits(source).items()} == self.rows
 
     def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Load model and data. Raises UserError for a file, a split, a label or an image that is not as it should be.
 
         With `train.holdout` the test set stays out of sight.
         """
-        splits = self._splits(data)
-        names = splits["train"].features["label"].names
-        if train.rows:  # files are often sorted by class
-            splits = {
-                split: rows.shuffle(seed=self.split_seed).select(range(min(train.rows, len(rows))))
-                for split, rows in splits.items()
-            }
-        if train.holdout:
-            halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
-            splits = {"train": halves["train"], "validation": halves["test"]}
-        before = {split: len(rows) for split, rows in splits.items()}
+        found = self._cut(self.splits(data), train)
         skip = self.unreadable == "skip"
-        splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in splits.items()}
-
+        splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in found.items()}
+        names = splits["train"].features["label"].names
         folder = weights.files["config.json"].parent
         view = View.of(folder)
         embedded = data.source == "embedded"
@@ -89,7 +84,7 @@ class ImageTask(Typed):
             train=images["train"],
             validation=images["validation"],
             test=images.get("test"),
-            skipped={split: before[split] - len(rows) for split, rows in splits.items()},
+            skipped={split: len(found[split]) - len(rows) for split, rows in splits.items()},
             collate=view.collate,
             metrics=functools.partial(_score, Accuracy()),
             primary="accuracy",
@@ -98,18 +93,8 @@ class ImageTask(Typed):
             show=functools.partial(_show, images, names),
         )
 
-    def identity(self, data: Source) -> dict[str, Any]:
-        """What a record says of the data; of the embedded set, the sha256 of its images and labels."""
-        if data.source != "embedded":
-            return data.identity()
-        digest = hashlib.sha256()
-        for rows in self._splits(data).values():
-            for row in rows.cast_column("image", image_sets.UNDECODED):
-                digest.update(row["image"]["bytes"] + bytes([row["label"]]))
-        return {**data.identity(), "sha256": digest.hexdigest()}
-
-    def _splits(self, data: Source) -> dict[str, Dataset]:
-        """All three splits, labels checked and named."""
+    def splits(self, data: Source) -> dict[str, Dataset]:
+        """All three splits, of images undecoded and labels that are checked and named. Raises UserError."""
         if data.source == "embedded":
             return {split: _embedded(split) for split in image_sets.SPLITS}
         found = image_sets.read(data, self.image, self.label)
@@ -120,21 +105,46 @@ class ImageTask(Typed):
             image_sets.check_labels(rows, self.classes, f"{where}, {split}")
         return {split: image_sets.named(rows, names) for split, rows in splits.items()}
 
+    def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
+        """What a test or a trial uses of them; rows are shuffled first, since files are often sorted by class."""
+        if train.rows:
+            splits = {
+                split: rows.shuffle(seed=self.split_seed).select(range(min(train.rows, len(rows))))
+                for split, rows in splits.items()
+            }
+        if not train.holdout:
+            return splits
+        halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
+        return {"train": halves["train"], "validation": halves["test"]}
+
+    def identity(self, data: Source) -> dict[str, Any]:
+        """What a record says of the data; of the embedded set, the sha256 of its images and labels."""
+        if data.source != "embedded":
+            return data.identity()
+        digest = hashlib.sha256()
+        for rows in self.splits(data).values():
+            for row in rows:
+                digest.update(row["image"]["bytes"] + bytes([row["label"]]))
+        return {**data.identity(), "sha256": digest.hexdigest()}
+
 
 def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 
     attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
+    Raises UserError where another is asked of a kind of model not known here.
     """
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
+    if dropout is not None and config.model_type not in DROPOUTS:
+        raise UserError(f"model.dropout={dropout}: of no known meaning for {config.model_type}; use model.dropout=null")
+    drops = {} if dropout is None else dict.fromkeys(DROPOUTS[config.model_type], dropout)
     if config.model_type == "timm_wrapper":
-        options = {}
-        (config.model_args or {}).pop("num_classes", None)  # timm's export holds it, and transformers gives it again
+        own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given again
+        config.model_args, options = {**own, **drops}, {}
     else:
+        config.update(drops)
         options = {"attn_implementation": attention}
-    if dropout is not None:
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
     return AutoModelForImageClassification.from_pretrained(
         folder,
         config=config,

@@ -77,6 +77,15 @@ def test_the_same_weights_give_the_same_logits(folders):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_dropout_is_the_model_s_own_unless_it_is_given(folders):
+    pixels = batches(1)[0][0]
+    for form in ("transformers", "timm"):
+        for dropout, differ in ((None, False), (0.5, True)):
+            model = classifier(folders / form, "abcde", "eager", dropout).train()
+            one, other = (model(pixel_values=pixels).logits for _ in range(2))
+            assert bool((one - other).abs().max() > 1e-3) == differ, (form, dropout)
+
+
 @pytest.mark.parametrize("kind", ["fourierft", "lora"])
 def test_the_same_training_gives_the_same_adapter(folders, kind):
     """The matrices are thirds of one in timm: delta_W of each must come out as that of the layer of its own."""
