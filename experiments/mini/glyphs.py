@@ -57,13 +57,11 @@ def _through(points: np.ndarray) -> np.ndarray:
     """A smooth curve (m, 2) through a few points (k, 2)."""
     if len(points) < 3:
         return points
-    closed = len(points) > 3
-    if closed:
-        points[-1] = points[0]
-    spline = make_interp_spline(
-        range(len(points)), points, k=3 if closed else 2, bc_type="periodic" if closed else None
-    )
-    return spline(np.linspace(0, len(points) - 1, 24))
+    if len(points) == 3:
+        curve = make_interp_spline(range(3), points, k=2)
+    else:
+        curve = make_interp_spline(range(len(points)), [*points[:-1], points[0]], k=3, bc_type="periodic")
+    return curve(np.linspace(0, len(points) - 1, 24))
 
 
 def generate(classes: int, each: int, seed: int) -> tuple[list[np.ndarray], list[int]]:

@@ -64,6 +64,7 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
         **settings,
     )
     set_seed(arguments.seed)
+    config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
     processor.save_pretrained(out)
     view = View.of(out)
@@ -78,7 +79,9 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(out))
     accuracy = trainer.evaluate()["eval_accuracy"]
-    trainer.model.vit.half().save_pretrained(out)
+    encoder = trainer.model.vit.half()
+    encoder.config.num_labels = ViTConfig().num_labels  # the classes went with the head
+    encoder.save_pretrained(out)
     for checkpoint in out.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return accuracy

@@ -1,0 +1,121 @@
+"""The small models that stand in for the paper's: of each the data, the architecture and the training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from transformers import ViTConfig
+
+from experiments.assets import EMBEDDED
+from experiments.errors import UserError
+from experiments.mini import glyphs
+from experiments.pretraining import pictures, words
+
+Rows = tuple[list[bytes], list[int]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to pre-train: the folder for it, the seed, the precision, fewer steps for a trial, a folder of real data."""
+
+    out: Path
+    seed: int = 0
+    bf16: bool = False
+    steps: int | None = None
+    assets: Path | None = None
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """A model's default folder, and what pre-trains it: it returns what it measured on held-out data."""
+
+    out: Path
+    train: Callable[[Order], dict[str, float]]
+
+
+def roberta(order: Order) -> dict[str, float]:
+    metrics = words.pretrain("roberta", order.out, order.steps or 5000, order.seed, order.bf16)
+    names = {"loss": "eval_loss", "masked accuracy": "eval_accuracy", "most frequent word": "eval_majority"}
+    return {name: metrics[key] for name, key in names.items()}
+
+
+def vit(order: Order, classes: int = 20, each: int = 250) -> dict[str, float]:
+    """0.55 M parameters, on invented characters of 32x32 pixels; new drawings of each are held out.
+
+    So few classes make features that are of use for other characters, but not enough: methods have room to differ.
+    """
+    drawn = pictures.Pictures(
+        train=glyphs.generate(classes, each, 10 * order.seed + 1),
+        held_out=glyphs.generate(classes, each // 5, 10 * order.seed + 2),
+        classes=classes,
+        smallest_crop=0.8,
+        flip=False,
+        mix=False,
+    )
+    config = _transformer(image_size=32, hidden_size=128, layers=4, heads=4, intermediate_size=256)
+    return _vit(order, drawn, config, epochs=14, batch_size=64, lr=2e-3, workers=0)
+
+
+def vit_tiny(order: Order) -> dict[str, float]:
+    """2.7 M parameters, on CIFAR-100 at 48x48 pixels. Raises UserError."""
+    photos = pictures.Pictures(
+        train=_cifar100(order.assets, "train"),
+        held_out=_cifar100(order.assets, "test"),
+        classes=100,
+        smallest_crop=0.4,
+        flip=True,
+        mix=True,
+    )
+    config = _transformer(image_size=48, hidden_size=192, layers=6, heads=3, intermediate_size=768)
+    return _vit(order, photos, config, epochs=40, batch_size=128, lr=1e-3, workers=1)
+
+
+MODELS = {
+    "roberta": Miniature(EMBEDDED / "roberta", roberta),
+    "vit": Miniature(EMBEDDED / "vit", vit),
+    "vit_tiny": Miniature(Path("runs/models/vit_tiny"), vit_tiny),
+}
+
+
+def _transformer(layers: int, heads: int, **sizes: int) -> ViTConfig:
+    return ViTConfig(
+        patch_size=8,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        attn_implementation="eager",
+        **sizes,
+    )
+
+
+def _vit(
+    order: Order, data: pictures.Pictures, config: ViTConfig, epochs: int, batch_size: int, lr: float, workers: int
+) -> dict[str, float]:
+    settings = {
+        "num_train_epochs": epochs,
+        "max_steps": order.steps or -1,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": 256,
+        "learning_rate": lr,
+        "seed": order.seed,
+        "dataloader_num_workers": workers,
+    }
+    return {"accuracy": pictures.pretrain(data, config, order.out, settings, order.bf16)}
+
+
+def _cifar100(assets: Path | None, split: str) -> Rows:
+    """Encoded images and fine labels. Raises UserError where they are not to be had."""
+    if assets is None:
+        raise UserError("vit_tiny needs CIFAR-100; name the folder that has it with --assets or FOURIERFT_ASSETS")
+    file = assets / "datasets" / "cifar100" / f"{split}.parquet"
+    try:
+        rows = pyarrow.parquet.read_table(file, columns=["img", "fine_label"])
+        return rows["img"].combine_chunks().field("bytes").to_pylist(), rows["fine_label"].to_pylist()
+    except (pyarrow.ArrowException, OSError, KeyError) as error:
+        raise UserError(
+            f"{file}: no CIFAR-100 to read ({error}); put the file of the hub's uoft-cs/cifar100 there, with its "
+            "columns img {bytes, path} and fine_label, or name another folder with --assets"
+        ) from error

@@ -1,0 +1,153 @@
+"""A model of masked words, pre-trained on the miniature language: RoBERTa, small, with a tokenizer of whole words.
+
+The same seed, library versions and number of threads give the same weights.
+"""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from experiments.mini.pretraining import documents
+
+LENGTH = 128  # words of a document at most, special tokens included
+DOCUMENTS = {"train": 200_000, "held out": 1_000}
+SEEDS = {"train": 1, "held out": 2}  # added to 10 * --seed
+
+
+def word_tokenizer(texts) -> PreTrainedTokenizerFast:
+    """A lower-case word-level tokenizer with RoBERTa's special tokens, their ids and its template of a pair."""
+    special = {
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    words = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.train_from_iterator(
+        texts, trainers.WordLevelTrainer(special_tokens=list(special.values()), show_progress=False)
+    )
+    words.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, cls_token="<s>", sep_token="</s>", model_max_length=LENGTH, **special
+    )
+
+
+class Denoising(DataCollatorForLanguageModeling):
+    """RoBERTa's masking, with more of it, and with wrong words that are hard to tell.
+
+    Of the 25 % of words to predict, half are masked, 40 % are a word of the same text, a tenth are left as they are.
+    A model this small is not given the time to learn from masks alone to doubt a word that it reads.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+        super().__init__(tokenizer, mlm_probability=0.25, mask_replace_prob=0.5, random_replace_prob=0.0)
+
+    def torch_mask_tokens(self, inputs, special_tokens_mask=None, offset_mapping=None):
+        texts = inputs.clone()
+        special = torch.isin(texts, torch.tensor(self.tokenizer.all_special_ids))
+        inputs, labels = super().torch_mask_tokens(inputs, special, offset_mapping)
+        elsewhere = torch.argsort(torch.rand(texts.shape), dim=1)  # a random column of the same row
+        wrong = (labels == texts) & (inputs == texts) & ~special.gather(1, elsewhere) & (torch.rand(texts.shape) < 0.8)
+        return torch.where(wrong, texts.gather(1, elsewhere), inputs), labels
+
+
+def roberta(tokenizer: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, DataCollatorForLanguageModeling]:
+    """A masked language model of 0.6 M parameters. Positions start after the padding index, hence the 2 more."""
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=256,
+        max_position_embeddings=LENGTH + 2,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        attn_implementation="eager",
+    )
+    return RobertaForMaskedLM(config), Denoising(tokenizer)
+
+
+FAMILIES = {"roberta": roberta}
+
+
+def corpus(split: str, seed: int) -> list[tuple[str, ...]]:
+    return list(islice(documents(10 * seed + SEEDS[split]), DOCUMENTS[split]))
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, texts: list[tuple[str, ...]]) -> Dataset:
+    """Single texts and pairs side by side, which only the backend of a tokenizer takes in one batch."""
+    batch = tokenizer.backend_tokenizer.encode_batch([pair if len(pair) == 2 else pair[0] for pair in texts])
+    return Dataset.from_dict({"input_ids": [encoding.ids for encoding in batch]})
+
+
+def accuracy(prediction) -> dict[str, float]:
+    """The share of masked words that are predicted, and that the most frequent of them would get."""
+    asked = prediction.label_ids != -100
+    words = prediction.label_ids[asked]
+    return {
+        "accuracy": float(np.mean(prediction.predictions[asked] == words)),
+        "majority": float(np.bincount(words).max() / words.size),
+    }
+
+
+def pretrain(
+    family: str, out: Path, steps: int, seed: int, bf16: bool = False, batch_size: int = 64, lr: float = 1e-3
+) -> dict[str, float]:
+    """Train a model of `family` for `steps` steps and save it, in fp16, to `out`; returns its held-out metrics."""
+    set_seed(seed)
+    texts = {split: corpus(split, seed) for split in DOCUMENTS}
+    tokenizer = word_tokenizer(text for pair in texts["train"][:20_000] for text in pair)
+    model, collator = FAMILIES[family](tokenizer)
+    tokens = {split: encode(tokenizer, pairs) for split, pairs in texts.items()}
+    arguments = TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
+        learning_rate=lr,
+        weight_decay=0.01,
+        adam_beta2=0.98,
+        lr_scheduler_type="linear",
+        warmup_steps=min(500, steps // 10),
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length",
+        logging_steps=250,
+        eval_strategy="steps",
+        eval_steps=2000,
+        save_strategy="no",
+        report_to="none",
+        seed=seed,
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        data_collator=collator,
+        train_dataset=tokens["train"],
+        eval_dataset=tokens["held out"],
+        compute_metrics=accuracy,
+        preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
+    )
+    trainer.train()
+    metrics = trainer.evaluate()
+    tokenizer.save_pretrained(out)
+    model.half().save_pretrained(out)
+    return metrics
