@@ -1,19 +1,16 @@
 """The small models that stand in for the paper's: of each the data, the architecture and the training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 from transformers import ViTConfig
 
-from experiments.assets import EMBEDDED
+from experiments.assets import EMBEDDED, read_parquet
 from experiments.errors import UserError
+from experiments.image_sets import UNDECODED
 from experiments.mini import glyphs
 from experiments.pretraining import pictures, words
-
-Rows = tuple[list[bytes], list[int]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def vit_tiny(order: Order) -> dict[str, float]:
         mix=True,
     )
     config = _transformer(image_size=48, hidden_size=192, layers=6, heads=3, intermediate_size=768)
-    return _vit(order, photos, config, epochs=40, batch_size=128, lr=1e-3, workers=1)
+    return _vit(order, photos, config, epochs=24, batch_size=128, lr=1e-3, workers=1)
 
 
 MODELS = {
@@ -106,16 +103,9 @@ def _vit(
     return {"accuracy": pictures.pretrain(data, config, order.out, settings, order.bf16)}
 
 
-def _cifar100(assets: Path | None, split: str) -> Rows:
+def _cifar100(assets: Path | None, split: str) -> tuple[Sequence[dict], list[int]]:
     """Encoded images and fine labels. Raises UserError where they are not to be had."""
     if assets is None:
         raise UserError("vit_tiny needs CIFAR-100; name the folder that has it with --assets or FOURIERFT_ASSETS")
-    file = assets / "datasets" / "cifar100" / f"{split}.parquet"
-    try:
-        rows = pyarrow.parquet.read_table(file, columns=["img", "fine_label"])
-        return rows["img"].combine_chunks().field("bytes").to_pylist(), rows["fine_label"].to_pylist()
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
-        raise UserError(
-            f"{file}: no CIFAR-100 to read ({error}); put the file of the hub's uoft-cs/cifar100 there, with its "
-            "columns img {bytes, path} and fine_label, or name another folder with --assets"
-        ) from error
+    rows = read_parquet(assets / "datasets" / "cifar100" / f"{split}.parquet", ("img", "fine_label"))
+    return rows.cast_column("img", UNDECODED)["img"], rows["fine_label"][:]

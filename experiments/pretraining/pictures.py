@@ -1,14 +1,17 @@
 """A vision transformer, pre-trained to tell the classes of a set of images; its head is then thrown away."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.images import Images, View
 from experiments.training import last_checkpoint
@@ -16,10 +19,10 @@ from experiments.training import last_checkpoint
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images, each bytes of a file or an array, with a label below `classes`; and how far they may be changed."""
+    """Images as `experiments.images.decode` takes them, with labels below `classes`; how far they may be changed."""
 
-    train: tuple[list[Any], list[int]]
-    held_out: tuple[list[Any], list[int]]
+    train: tuple[Sequence[Any], Sequence[int]]
+    held_out: tuple[Sequence[Any], Sequence[int]]
     classes: int
     smallest_crop: float
     flip: bool
@@ -41,6 +44,11 @@ class Mixing(Trainer):
         logits = model(pixel_values=pixels).logits
         loss = cross_entropy(logits, labels)
         return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
+
+    def _save(self, output_dir=None, state_dict=None):
+        """A checkpoint under the model's own names: the Trainer would save older ones, and not know them again."""
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_file(self.model.state_dict(), Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
 
 
 def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[str, Any], bf16: bool) -> float:

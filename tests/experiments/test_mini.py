@@ -9,10 +9,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from experiments.assets import EMBEDDED
 from experiments.mini import glue
-from scripts import pretrain_mini
+from experiments.pretraining import words
 
-CHECKPOINT = pretrain_mini.HOME / "roberta"
+CHECKPOINT = EMBEDDED / "roberta"
 LABELS = {  # GLUE on the hub: text columns and names of the labels
     "cola": (["sentence"], ["unacceptable", "acceptable"]),
     "mrpc": (["sentence1", "sentence2"], ["not_equivalent", "equivalent"]),
@@ -106,9 +107,9 @@ def test_the_checkpoint_gives_a_classifier_its_whole_encoder():
 def test_the_checkpoint_predicts_masked_words_of_text_it_was_not_trained_on():
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
     model = AutoModelForMaskedLM.from_pretrained(CHECKPOINT).eval()
-    rows = pretrain_mini.encode(tokenizer, pretrain_mini.corpus("held out", seed=0)[:256])
+    rows = words.encode(tokenizer, words.corpus("held out", seed=0)[:256])
     torch.manual_seed(0)
-    _, collator = pretrain_mini.roberta(tokenizer)
+    _, collator = words.roberta(tokenizer)
     batch = collator(list(rows))
     with torch.no_grad():
         guesses = model(**batch.data).logits.argmax(-1)
@@ -119,9 +120,9 @@ def test_the_checkpoint_predicts_masked_words_of_text_it_was_not_trained_on():
 
 
 def test_pretraining_is_repeatable_and_writes_a_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain_mini, "DOCUMENTS", {"train": 200, "held out": 20})
+    monkeypatch.setattr(words, "DOCUMENTS", {"train": 200, "held out": 20})
     for name in ("a", "b"):
-        metrics = pretrain_mini.pretrain("roberta", tmp_path / name, steps=3, seed=0, batch_size=8)
+        metrics = words.pretrain("roberta", tmp_path / name, steps=3, seed=0, batch_size=8)
         assert metrics["eval_loss"] > 0
     first, second = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("a", "b"))
     assert first.keys() == second.keys()
