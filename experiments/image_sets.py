@@ -85,7 +85,7 @@ def complete(
 
 
 def class_names(rows: Dataset, classes: int, where: str) -> tuple[str, ...]:
-    """The names of the classes, or their numbers where the file has none. Raises UserError: not so many, no rows."""
+    """The names of the classes, or their numbers where the file has none. Raises UserError where there are others."""
     kind = rows.features["label"]
     names = tuple(kind.names) if isinstance(kind, ClassLabel) else tuple(map(str, range(classes)))
     if len(names) != classes:
@@ -95,10 +95,14 @@ def class_names(rows: Dataset, classes: int, where: str) -> tuple[str, ...]:
     return names
 
 
-def named(rows: Dataset, names: tuple[str, ...]) -> Dataset:
-    """The rows, their labels known as classes of these names."""
-    kind = ClassLabel(names=list(names))
-    return rows if rows.features["label"] == kind else rows.cast_column("label", kind)
+def named(rows: Dataset, names: tuple[str, ...], where: str) -> Dataset:
+    """The rows, their labels known as classes of these names. Raises UserError where they go by other names."""
+    kind, own = ClassLabel(names=list(names)), rows.features["label"]
+    if own == kind:
+        return rows
+    if isinstance(own, ClassLabel):
+        raise UserError(f"{where}: its classes are {own.names}, not train's {list(names)}; they have to be the same")
+    return rows.cast_column("label", kind)
 
 
 def check_labels(rows: Dataset, classes: int, where: str) -> None:

@@ -25,7 +25,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Miniature:
+class SmallModel:
     """A model's default folder, and what pre-trains it: it returns what it measured on held-out data."""
 
     out: Path
@@ -33,7 +33,7 @@ class Miniature:
 
 
 def roberta(order: Order) -> dict[str, float]:
-    metrics = words.pretrain("roberta", order.out, order.steps or 5000, order.seed, order.bf16)
+    metrics = words.pretrain(order.out, order.steps or 5000, order.seed, order.bf16)
     names = {"loss": "eval_loss", "masked accuracy": "eval_accuracy", "most frequent word": "eval_majority"}
     return {name: metrics[key] for name, key in names.items()}
 
@@ -70,9 +70,9 @@ def vit_tiny(order: Order) -> dict[str, float]:
 
 
 MODELS = {
-    "roberta": Miniature(EMBEDDED / "roberta", roberta),
-    "vit": Miniature(EMBEDDED / "vit", vit),
-    "vit_tiny": Miniature(Path("runs/models/vit_tiny"), vit_tiny),
+    "roberta": SmallModel(EMBEDDED / "roberta", roberta),
+    "vit": SmallModel(EMBEDDED / "vit", vit),
+    "vit_tiny": SmallModel(Path("runs/models/vit_tiny"), vit_tiny),
 }
 
 

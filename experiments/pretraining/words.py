@@ -85,9 +85,6 @@ def roberta(tokenizer: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, DataCo
     return RobertaForMaskedLM(config), Denoising(tokenizer)
 
 
-FAMILIES = {"roberta": roberta}
-
-
 def corpus(split: str, seed: int) -> list[tuple[str, ...]]:
     return list(islice(documents(10 * seed + SEEDS[split]), DOCUMENTS[split]))
 
@@ -109,13 +106,13 @@ def accuracy(prediction) -> dict[str, float]:
 
 
 def pretrain(
-    family: str, out: Path, steps: int, seed: int, bf16: bool = False, batch_size: int = 64, lr: float = 1e-3
+    out: Path, steps: int, seed: int, bf16: bool = False, batch_size: int = 64, lr: float = 1e-3
 ) -> dict[str, float]:
-    """Train a model of `family` for `steps` steps and save it, in fp16, to `out`; returns its held-out metrics."""
+    """Train a model for `steps` steps and save it, in fp16, to `out`; returns its held-out metrics."""
     set_seed(seed)
     texts = {split: corpus(split, seed) for split in DOCUMENTS}
     tokenizer = word_tokenizer(text for pair in texts["train"][:20_000] for text in pair)
-    model, collator = FAMILIES[family](tokenizer)
+    model, collator = roberta(tokenizer)
     tokens = {split: encode(tokenizer, pairs) for split, pairs in texts.items()}
     arguments = TrainingArguments(
         output_dir=str(out),

@@ -103,7 +103,7 @@ class ImageTask(Typed):
         names = image_sets.class_names(splits["train"], self.classes, where)
         for split, rows in splits.items():
             image_sets.check_labels(rows, self.classes, f"{where}, {split}")
-        return {split: image_sets.named(rows, names) for split, rows in splits.items()}
+        return {split: image_sets.named(rows, names, f"{where}, {split}") for split, rows in splits.items()}
 
     def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
         """What a test or a trial uses of them; rows are shuffled first, since files are often sorted by class."""

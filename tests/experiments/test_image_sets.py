@@ -123,6 +123,7 @@ def test_the_hub_s_cache_is_read_shard_by_shard_and_only_whole(task, tmp_path, m
         ({}, {"labels": [0, 7] * 10}, r"test: label 7 is outside 0\.\.1; use a labelled split"),
         ({"names": None}, {"names": None, "labels": [-1] * 20}, r"test: label -1 is outside 0\.\.1"),
         ({}, {"count": 0, "labels": []}, r"test: it has no rows"),
+        ({}, {"names": ["dog", "cat"]}, r"test: its classes are \['dog', 'cat'\], not train's \['cat', 'dog'\]"),
         ({"names": ["a", "b", "c"]}, {}, r"3 classes where the set has 2; .*task\.classes=3"),
         ({"column": "picture"}, {}, r"train\.parquet: lacks the column image; it has picture, label"),
         ({}, None, r"no split test; the set has one of its own, here there are: train"),

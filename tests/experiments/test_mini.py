@@ -122,7 +122,7 @@ def test_the_checkpoint_predicts_masked_words_of_text_it_was_not_trained_on():
 def test_pretraining_is_repeatable_and_writes_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(words, "DOCUMENTS", {"train": 200, "held out": 20})
     for name in ("a", "b"):
-        metrics = words.pretrain("roberta", tmp_path / name, steps=3, seed=0, batch_size=8)
+        metrics = words.pretrain(tmp_path / name, steps=3, seed=0, batch_size=8)
         assert metrics["eval_loss"] > 0
     first, second = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("a", "b"))
     assert first.keys() == second.keys()
