@@ -1,1 +1,1 @@
-"""A miniature world: text made by a grammar, the six GLUE tasks in it, and models pre-trained on it."""
+"""A miniature world: text by a grammar, GLUE's six tasks in it, drawn characters, digits, and models trained on it."""

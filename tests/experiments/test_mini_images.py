@@ -11,7 +11,7 @@ from transformers import AutoModelForImageClassification, ViTConfig
 from experiments.assets import EMBEDDED
 from experiments.images import Images, View
 from experiments.mini import digits, glyphs
-from experiments.pretraining.pictures import Pictures, pretrain
+from experiments.pretraining.pictures import Mixing, Pictures, pretrain
 from scripts import pretrain_mini
 
 CHECKPOINT = EMBEDDED / "vit"
@@ -90,6 +90,13 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeyp
         pretrain(pictures, ViTConfig(image_size=32, patch_size=16, **shape), out, settings, bf16=False)
         return (out / "model.safetensors").read_bytes()
 
+    steps, train = [], Mixing.training_step
+
+    def counted(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(Mixing, "training_step", counted)
     whole = run(tmp_path / "whole")
     with monkeypatch.context() as patched:
         saving = "transformers.trainer_callback.DefaultFlowCallback.on_save"
@@ -101,7 +108,9 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeyp
         with pytest.raises(Killed):
             run(tmp_path / "killed")
     assert list((tmp_path / "killed").glob("checkpoint-*"))
+    assert "LABEL" not in (tmp_path / "whole" / "config.json").read_text(), "the classes go with the head"
     assert run(tmp_path / "killed") == whole
+    assert steps == [*range(9), *range(3), *range(3, 9)], "no step of the first epoch twice"
     assert not list((tmp_path / "killed").glob("checkpoint-*"))
 
 
