@@ -2,7 +2,7 @@
 
     python -m scripts.pretrain_mini --model roberta --bf16   # masked words; about a quarter of an hour, two CPU cores
     python -m scripts.pretrain_mini --model vit --bf16       # invented characters; two minutes, one core
-    python -m scripts.pretrain_mini --model vit_tiny --bf16 --assets FOLDER    # CIFAR-100, most of an hour, two cores
+    python -m scripts.pretrain_mini --model vit_tiny --bf16 --assets FOLDER    # CIFAR-100, half an hour, two cores
     python -m scripts.pretrain_mini --model vit --steps 50 --out trial/vit     # a trial
 
 Writes a folder that `transformers` opens like any other checkpoint, and prints what it measured on data not trained
