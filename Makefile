@@ -59,5 +59,5 @@ test-slow: $(READY) ## the tests that take minutes each
 lint: $(READY) ## ruff, check and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
 
-clean: ## remove checkpoints, adapters and W&B files of runs; records and tables stay
-	rm -rf runs
+clean: ## remove checkpoints, adapters and W&B files of runs; records, tables and runs/models stay
+	@test ! -d runs || find runs -mindepth 1 -maxdepth 1 ! -name models -exec rm -rf {} +

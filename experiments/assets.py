@@ -13,7 +13,7 @@ import huggingface_hub
 import pyarrow
 import pyarrow.parquet
 from datasets import Dataset
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from pydantic import Field, NonNegativeFloat, field_validator
 
 from experiments.errors import UserError
@@ -74,8 +74,12 @@ class Source:
     revision: str | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What a record says of it. The sha256 is over the files' own digests, in the order of their names."""
-        digests = "".join(sha256(self.files[name]) for name in sorted(self.files))
+        """What a record says of it. The sha256 is over the files' own digests, in the order of their names, and over
+        the names of images, which tell split and class."""
+        digests = "".join(
+            (name if path.suffix.lower() in IMAGE_ENDINGS else "") + sha256(path)
+            for name, path in sorted(self.files.items())
+        )
         digest = hashlib.sha256(digests.encode()).hexdigest()
         return {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision, "sha256": digest}
 
@@ -87,6 +91,8 @@ def find_model(model: Model, assets: Assets) -> Source | None:
     """
     places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
     folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
+    if folder == assets.made / model.local and not (folder / REQUIRED_MODEL_FILES[1]).is_file():
+        folder = None  # still being made: its weights come last
     if folder:
         files = {name: folder / name for name in MODEL_FILES if (folder / name).is_file()}
         missing = sorted(set(REQUIRED_MODEL_FILES) - set(files))
@@ -155,6 +161,9 @@ def _shards(repo: str, split: str, assets: Assets) -> list[Path]:
             folder = Path(download(local_files_only=offline))
         except LocalEntryNotFoundError:
             continue
+        except (HfHubHTTPError, OSError) as error:
+            remedy = "log in, try again, or put the files under assets.root"
+            raise UserError(f"{repo} on the hub, split {split}: {error}; {remedy}") from error
         shards = sorted(folder.rglob(f"{split}-*-of-*.parquet"))
         if shards and len(shards) == int(shards[0].stem.partition("-of-")[2].split("-")[0]):
             return shards

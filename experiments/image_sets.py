@@ -26,12 +26,15 @@ def read(source: Source, image: str, label: str) -> dict[str, Dataset]:
     files = {name: path for name, path in source.files.items() if path.suffix == ".parquet"}
     if not files:
         return _from_folders(source)
+    for name in files:
+        if _split_of(name) not in SPLITS:
+            raise UserError(f"{files[name]}: no split of that name; want {', '.join(SPLITS)}: rename or remove it")
     splits = {}
     for split in SPLITS:
         shards = [read_parquet(path, (image, label)) for name, path in files.items() if _split_of(name) == split]
         if shards:
             rows = concatenate_datasets([shard.select_columns([image, label]) for shard in shards])
-            rows = rows.rename_columns({image: "image", label: "label"} if image != "image" else {label: "label"})
+            rows = rows.rename_columns({image: "image", label: "label"})
             splits[split] = rows.cast_column("image", UNDECODED)
     return splits
 
@@ -129,7 +132,7 @@ def readable(rows: Dataset, skip: bool, where: str) -> Dataset:
     bad = [i for i, fault in enumerate(faults) if fault]
     if not bad:
         return rows
-    first = rows[bad[0]]["image"]["path"] or f"row {bad[0]}"
+    first = (rows[bad[0]]["image"] or {}).get("path") or f"row {bad[0]}"
     told = f"{where}: {first} is not a readable image ({faults[bad[0]]}); {len(bad)} of {len(rows)} rows are like that"
     if not skip or len(bad) == len(rows):
         raise UserError(f"{told}. Fetch them anew, or leave them out with task.unreadable=skip")

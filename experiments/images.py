@@ -13,6 +13,8 @@ from PIL import Image
 from torchvision.transforms import v2
 from transformers import AutoImageProcessor, BatchFeature
 
+from experiments.errors import UserError
+
 
 @dataclass(frozen=True)
 class View:
@@ -26,14 +28,23 @@ class View:
 
     @classmethod
     def of(cls, folder: Path) -> "View":
-        """The view that a model's folder asks for: timm's data configuration, or the image processor's settings."""
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        """The view that a model's folder asks for: timm's data configuration, or the image processor's settings.
+
+        Raises UserError where it has neither, or where they name no height.
+        """
+        try:
+            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        except OSError as error:
+            raise UserError(f"{folder}: no image processor ({error}); add preprocessor_config.json") from error
         if timm := getattr(processor, "data_config", None):
             mode = v2.InterpolationMode(timm["interpolation"])
             return cls(timm["input_size"][-1], timm["crop_pct"], mode, timm["mean"], timm["std"])
+        size = (getattr(processor, "crop_size", None) or processor.size).get("height")
+        if size is None:
+            raise UserError(f"{folder}/preprocessor_config.json: size={processor.size}: has no height; give it one")
         mode = v2.InterpolationMode[Image.Resampling(processor.resample).name]
         mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-        return cls(processor.size["height"], 1.0, mode, mean, std)
+        return cls(size, 1.0, mode, mean, std)
 
     def training(self, smallest_crop: float, flip: bool) -> v2.Transform:
         """A random part of the image of at least that share of its area, stretched; flipped or not. PIL to uint8."""
@@ -60,7 +71,11 @@ def decode(image: dict[str, Any] | bytes | np.ndarray) -> Image.Image:
     """
     if isinstance(image, np.ndarray):
         return Image.fromarray(image).convert("RGB")
-    content = image["bytes"] or Path(image["path"]).read_bytes() if isinstance(image, dict) else image
+    content = image
+    if isinstance(image, dict):
+        content = image["bytes"] or (Path(image["path"]).read_bytes() if image["path"] else None)
+    if not content:
+        raise ValueError("neither bytes nor a file")
     with Image.open(io.BytesIO(content)) as opened:
         return opened.convert("RGB")
 

@@ -21,7 +21,7 @@ from experiments.assets import Source, find_model
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import check_head, count, stored
-from experiments.record import Metrics, Record
+from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared
 from experiments.training import Outcome, load_trained, measured, train
 
@@ -81,7 +81,8 @@ def find(config: Config) -> tuple[Source, Source]:
     data = config.task.find(config.assets, mini=config.model.scale == "mini")
     missing = []
     if weights is None:
-        there = config.model.hub or f"{config.model.name}, made by python -m scripts.pretrain_mini"
+        made = f"{config.model.name}, which python -m scripts.pretrain_mini --model {config.model.name} makes"
+        there = config.model.hub or made
         missing.append(f"model {there} (locally: models/{config.model.local}/)")
     if data is None:
         missing.append(f"data {config.task.name} (locally: datasets/{config.task.local}/)")
@@ -152,6 +153,8 @@ def _train_and_analyse(
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     fields["dataset"]["rows"] = {split: len(rows) for split, rows in splits.items() if rows is not None}
     fields["dataset"]["skipped"] = prepared.skipped
+    if fields["scale"] == "paper" and any((prepared.skipped or {}).values()):
+        fields |= {"scale": "small", "paper_cell": None}  # part of the data is not the paper's
     check_head(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
     fields["params"] = params = count(model, config.model.head)
@@ -239,7 +242,7 @@ def report(done: Record, path: Path, folder: Path) -> str:
         f"{params.total:,} in all",
         f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
         f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s "
-        f"(evaluation {cost.eval_samples_per_s:.0f}, the loader alone {cost.loader_samples_per_s:.0f}), "
+        f"(evaluation {cost.eval_samples_per_s:.0f}{_loader(cost)}), "
         f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward, {cost.peak_memory_bytes / 2**20:.0f} MiB peak",
     ]
     if done.rank:
@@ -249,6 +252,11 @@ def report(done: Record, path: Path, folder: Path) -> str:
             f"(medians of {ranks.count} matrices): {folder / 'rank.png'}"
         )
     return "\n".join([*lines, f"  record       {path}"])
+
+
+def _loader(cost: Cost) -> str:
+    rate = cost.loader_samples_per_s
+    return "" if rate is None else f", the loader alone {rate:.0f}"
 
 
 def _test_line(metrics: Metrics) -> list[str]:

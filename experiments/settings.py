@@ -1,5 +1,6 @@
 """The settings of a run that no task, method or model owns: hyper-parameters, execution, tracking, records."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,8 +62,9 @@ class Train(Typed):
         return "sdpa" if self.torch_device() == "cuda" else "eager"
 
     def loader_processes(self) -> int:
-        """Processes that load data: `workers`, or one for each core that this process may use, at most 16."""
-        return min(usable_cores(), 16) if self.workers is None else self.workers
+        """Processes that load data: `workers`, or one for each core that is this process's share, at most 16."""
+        cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        return min(cores, 16) if self.workers is None else self.workers
 
     @property
     def is_trial(self) -> bool:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Outcome:
     steps: int
     samples_per_s: float
     eval_samples_per_s: float
-    loader_samples_per_s: float
+    loader_samples_per_s: float | None
     predict: Callable[[Dataset], PredictionOutput]
 
 
@@ -263,20 +264,21 @@ def measured(predicted: PredictionOutput) -> dict[str, float]:
     return {key: value for key, value in metrics.items() if key not in TIMING}
 
 
-def loader_rate(loader: DataLoader) -> float:
-    """Examples a second of a loader alone: one pass, or LOADER_PATIENCE seconds after the first batch if that is less.
+def loader_rate(loader: DataLoader) -> float | None:
+    """Examples a second of a loader alone: one pass, or LOADER_PATIENCE seconds of it if that is less.
 
-    The first batch is not counted: processes start before it.
+    The clock starts after the batches that its processes may have ready by then; None where none is left to count.
     """
     batches = iter(loader)
-    count = len(next(batches)["labels"])
-    first, started, now = count, time.perf_counter(), time.perf_counter()
+    for _ in islice(batches, 1 + loader.num_workers * (loader.prefetch_factor or 0)):
+        pass
+    count, started, now = 0, time.perf_counter(), 0.0
     for batch in batches:
         count += len(batch["labels"])
         now = time.perf_counter()
         if now - started > LOADER_PATIENCE:
             break
-    return (count - first) / (now - started) if count > first else 0.0
+    return count / (now - started) if count else None
 
 
 def _metric_names(history: list[dict[str, float]]) -> list[str]:

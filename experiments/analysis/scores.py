@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -185,14 +186,23 @@ def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
     return printed if len(sizes) > 1 else {}
 
 
+def _recipe(configs: Path, name: str) -> dict[str, Any]:
+    """What a recipe says, and what it does not say of the recipes that it builds on."""
+    own = yaml.safe_load((configs / f"{name}.yaml").read_text()) or {}
+    said: dict[str, Any] = {}
+    for base in own.get("defaults", []):
+        said |= {} if base == "_self_" else _recipe(configs, base.removeprefix("/"))
+    return said | own
+
+
 def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) -> str:
     """The command that fills or repeats each row, for the rows that have a recipe: the experiments of its table of
     `cells`, or all where it has none."""
     lines, seeds = [], table.protocol.seeds
     experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
     for row in rows:
-        file = configs / "recipe" / row.model / f"{row.method}.yaml"
-        recipe = (yaml.safe_load(file.read_text()) or {}) if file.is_file() else {"cells": {}}
+        name = f"recipe/{row.model}/{row.method}"
+        recipe = _recipe(configs, name) if (configs / f"{name}.yaml").is_file() else {"cells": {}}
         exps = [exp for exp in experiments if exp in recipe.get("cells", experiments)]
         if exps:
             usual = recipe.get("method", {})

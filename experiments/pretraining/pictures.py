@@ -14,7 +14,7 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.images import Images, View
-from experiments.training import last_checkpoint
+from experiments.training import Epochs, last_checkpoint
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
         classes=pictures.classes if pictures.mix else None,
+        callbacks=[Epochs()],
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(out))
     accuracy = trainer.evaluate()["eval_accuracy"]

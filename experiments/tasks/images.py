@@ -67,12 +67,12 @@ class ImageTask(Typed):
 
         With `train.holdout` the test set stays out of sight.
         """
+        folder = weights.files["config.json"].parent
+        view = View.of(folder)
         found = self._cut(self.splits(data), train)
         skip = self.unreadable == "skip"
         splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in found.items()}
         names = splits["train"].features["label"].names
-        folder = weights.files["config.json"].parent
-        view = View.of(folder)
         embedded = data.source == "embedded"
         crop, flip = (digits.SMALLEST_CROP, digits.FLIP) if embedded else (self.smallest_crop, self.flip)
         transforms = {"train": view.training(crop, flip), "validation": view.evaluation(), "test": view.evaluation()}
@@ -118,13 +118,13 @@ class ImageTask(Typed):
         return {"train": halves["train"], "validation": halves["test"]}
 
     def identity(self, data: Source) -> dict[str, Any]:
-        """What a record says of the data; of the embedded set, the sha256 of its images and labels."""
+        """What a record says of the data; of the embedded set, the sha256 of its pixels and labels."""
         if data.source != "embedded":
             return data.identity()
         digest = hashlib.sha256()
-        for rows in self.splits(data).values():
-            for row in rows:
-                digest.update(row["image"]["bytes"] + bytes([row["label"]]))
+        for split in image_sets.SPLITS:
+            for image, label in zip(*digits.generate(split), strict=True):
+                digest.update(image.tobytes() + bytes([label]))
         return {**data.identity(), "sha256": digest.hexdigest()}
 
 
@@ -134,7 +134,9 @@ def classifier(folder: Path, names: Sequence[str], attention: str, dropout: floa
     attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
     Raises UserError where another is asked of a kind of model not known here.
     """
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
+    # The number is said too: timm's form has one of its own, which would win over the names.
+    labels = {"num_labels": len(names), "id2label": dict(enumerate(names))}
+    labels |= {"label2id": {name: label for label, name in enumerate(names)}}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
     if dropout is not None and config.model_type not in DROPOUTS:
         raise UserError(f"model.dropout={dropout}: of no known meaning for {config.model_type}; use model.dropout=null")

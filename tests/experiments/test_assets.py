@@ -131,6 +131,9 @@ def test_a_model_made_here_is_found_after_the_folder_s(folder, make):
     model = make("+exp=glue_rte", "model=roberta_base").model
     own, made = Assets(root=folder, made=folder / "made", hub=False), Assets(root=None, made=folder / "made", hub=False)
     assert find_model(model, made) is None
+    (folder / "made" / "roberta-base").mkdir(parents=True)
+    assert find_model(model, made) is None, "its pre-training has not ended"
+    (folder / "made" / "roberta-base").rmdir()
     shutil.copytree(EMBEDDED / "roberta", folder / "made" / "roberta-base")
     places = [find_model(model, place).files["config.json"].parents[1] for place in (made, own)]
     assert places == [folder / "made", folder / "models"]

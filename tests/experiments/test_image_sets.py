@@ -6,6 +6,7 @@ from pathlib import Path
 import datasets
 import huggingface_hub
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 
@@ -138,6 +139,31 @@ def test_a_set_that_is_not_as_it_should_be_is_named(task, folder, tmp_path, trai
             parquet(folder / f"{split}.parquet", **options)
     with pytest.raises(UserError, match=message):
         task().splits(source(tmp_path))
+
+
+def test_what_holds_no_split_is_refused_and_an_image_of_nothing_is_none(task, folder, tmp_path):
+    for name in ("train", "test", "val"):
+        parquet(folder / f"{name}.parquet")
+    with pytest.raises(UserError, match=r"val\.parquet: no split of that name; want train, validation, test"):
+        task().splits(source(tmp_path))
+    for nothing in (None, {"bytes": None, "path": None}, {"bytes": b"", "path": None}):
+        cells = pyarrow.array([{"bytes": png(0), "path": None}, nothing], image_sets.UNDECODED.pa_type)
+        rows = datasets.Dataset(pyarrow.table({"image": cells, "label": [0, 1]})).cast_column(
+            "image", image_sets.UNDECODED
+        )
+        assert image_sets.readable(rows, skip=True, where="cats")["label"][:] == [0]
+        with pytest.raises(UserError, match=r"cats: row 1 is not a readable image \(neither bytes nor a file\)"):
+            image_sets.readable(rows, skip=False, where="cats")
+
+
+def test_the_digest_of_a_set_of_folders_tells_its_labels(folder, tmp_path):
+    pictures(folder, 4)
+    before = source(tmp_path).identity()["sha256"]
+    assert source(tmp_path).identity()["sha256"] == before
+    (folder / "cat" / "3.png").rename(folder / "dog" / "-1.png")
+    moved = source(tmp_path).identity()["sha256"]
+    (folder / "cat").rename(folder / "bird")
+    assert len({before, moved, source(tmp_path).identity()["sha256"]}) == 3
 
 
 def test_an_unknown_class_or_folder_is_named(task, folder, tmp_path):

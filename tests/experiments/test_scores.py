@@ -55,6 +55,12 @@ def test_the_papers_averages_agree_with_its_scores():
         assert list(row.mean) == [column.key for column in TABLE5.columns] == list(row.std)
 
 
+def test_a_column_s_number_is_printed_for_its_own_experiment():
+    for table in (TABLE2, TABLE5):
+        for column in table.columns:
+            assert column.exp.partition("_")[2] == ("cifar" if column.key == "cifar10" else column.key)
+
+
 def test_headings_are_the_papers():
     for table in (TABLE2, TABLE5):
         metrics = yaml.safe_load((PAPER / f"{table.key}.yaml").read_text())["metrics"]

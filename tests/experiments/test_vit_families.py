@@ -1,5 +1,7 @@
 """One ViT in transformers' form and in timm's: the same logits, and the same adapter after the same training."""
 
+import json
+
 import pytest
 import timm
 import torch
@@ -38,6 +40,8 @@ def folders(tmp_path):
     other = timm.create_model("vit_base_patch16_224", num_classes=CLASSES, **SHAPE)
     other.load_state_dict(in_timms_form(vit))
     save_for_hf(other, tmp_path / "timm", model_args=SHAPE, safe_serialization=True)
+    config = json.loads((tmp_path / "timm" / "config.json").read_text())
+    (tmp_path / "timm" / "config.json").write_text(json.dumps(config | {"num_classes": 0}))  # as that of ImageNet-21k
     return tmp_path
 
 
