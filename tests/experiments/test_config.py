@@ -76,7 +76,7 @@ def test_every_vit_has_the_methods_of_table_5(make, model):
 
 
 @pytest.mark.parametrize("exp", sorted(path.stem for path in (ROOT / "configs/exp").glob("vit_*.yaml")))
-def test_every_image_experiment_runs_on_the_small_model_and_has_a_target(make, exp):
+def test_every_image_experiment_has_a_target_and_those_of_the_small_model_a_recipe(make, exp):
     sets = (ROOT / "Makefile").read_text().partition("\nVIT := ")[2].partition("\n")[0].split()
     assert exp.removeprefix("vit_") in sets
     if exp in ("vit_cifar", "vit_dtd_10", "vit_pets_3"):
