@@ -1,6 +1,7 @@
 """What each method trains, counts, and reports as delta_W; and the two learning rates."""
 
 import copy
+from types import SimpleNamespace
 
 import peft
 import pytest
@@ -394,7 +395,7 @@ def test_head_and_adapter_have_rates_of_their_own_and_norms_no_decay(make, model
     adapted = config.method.adapt(model, ATTENTION, HEAD)
     trainer = FineTuner(
         model=adapted,
-        args=arguments(config, "max", tmp_path),
+        args=arguments(config, SimpleNamespace(direction="max", lengths=True), tmp_path),
         eval_dataset=[],
         head=HEAD,
         lr=config.recipe.lr,
