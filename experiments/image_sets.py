@@ -108,16 +108,12 @@ def named(rows: Dataset, names: tuple[str, ...], where: str) -> Dataset:
     return rows.cast_column("label", kind)
 
 
-def check_labels(rows: Dataset, classes: int, where: str) -> None:
-    """Raises UserError where a label is outside 0..classes-1, or where there is no row."""
-    labels = np.asarray(rows["label"][:])
-    if not len(labels):
-        raise UserError(f"{where}: it has no rows; use a labelled split")
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"{where}: labels are {labels.dtype}, want whole numbers; name their column, task.label=...")
-    wrong = labels[(labels < 0) | (labels >= classes)]
-    if len(wrong):
-        raise UserError(f"{where}: label {wrong[0]} is outside 0..{classes - 1}; use a labelled split of this set")
+def labels(rows: Dataset, where: str) -> np.ndarray:
+    """The labels (rows,). Raises UserError where they are no whole numbers."""
+    found = np.asarray(rows["label"][:])
+    if len(found) and found.dtype.kind not in "iu":
+        raise UserError(f"{where}: labels are {found.dtype}, want whole numbers; name their column, task.label=...")
+    return found
 
 
 def readable(rows: Dataset, skip: bool, where: str) -> Dataset:

@@ -2,16 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from experiments.errors import UserError
 from experiments.record import usable_cores
-from experiments.typed import Fraction, Typed
-
-HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
+from experiments.typed import Fraction, Share, Typed
 
 
 class Recipe(Typed):
@@ -46,7 +44,7 @@ class Train(Typed):
     keep_checkpoints: bool
     max_steps: PositiveInt | None
     rows: PositiveInt | None
-    holdout: Annotated[float, Field(gt=0, lt=1)] | None
+    holdout: Share | None
 
     def torch_device(self) -> str:
         """cuda or cpu. Raises UserError where a GPU is asked for and there is none."""

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from datasets import Dataset as Rows
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
+from experiments.errors import UserError
 from experiments.tracking import Off
+
+HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,17 @@ class Prepared:
     test: Dataset | None = None
     show: Callable[[PredictionOutput, Path, Off], None] | None = None
     skipped: dict[str, int] | None = None
+
+
+def hold_out(train: Rows, share: float) -> dict[str, Rows]:
+    """train and validation, both of the training rows: what a search chooses on."""
+    halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
+    return {"train": halves["train"], "validation": halves["test"]}
+
+
+def check_labels(labels: np.ndarray, top: float, where: str, of: str) -> None:
+    """Raises UserError where a label (rows,) is outside 0..top, or where there is none. `of`: the set, in words."""
+    wrong = labels[~((labels >= 0) & (labels <= top))]
+    if len(labels) == 0 or len(wrong):
+        problem = f"label {wrong[0]:g} is outside 0..{top:g}" if len(wrong) else "it has no rows"
+        raise UserError(f"{where}: {problem}; use a labelled split of {of}")

@@ -16,8 +16,8 @@ from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
-from experiments.settings import HOLDOUT_SEED, Recipe, Train
-from experiments.tasks.base import Prepared
+from experiments.settings import Recipe, Train
+from experiments.tasks.base import Prepared, check_labels, hold_out
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"
@@ -60,8 +60,7 @@ class GlueTask(Typed):
         if train.rows:
             splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
         if train.holdout:
-            halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
-            splits = {"train": halves["train"], "validation": halves["test"]}
+            splits = hold_out(splits["train"], train.holdout)
         folder = weights.files["config.json"].parent
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder = self._model(model, folder, train)
@@ -126,13 +125,6 @@ class GlueTask(Typed):
             return generate(self.set, split)
         file = data.files[split]
         rows = read_parquet(file, (*self.inputs, "label"))
-        self._check_labels(rows, file)
-        return rows
-
-    def _check_labels(self, rows: Dataset, file: Path) -> None:
         labels = np.asarray(rows.with_format("numpy")["label"][:], dtype=float)
-        top = len(self.classes) - 1 if self.classes else 5.0
-        wrong = labels[~((labels >= 0) & (labels <= top))]
-        if len(rows) == 0 or len(wrong):
-            problem = f"label {wrong[0]:g} is outside 0..{top:g}" if len(wrong) else "it has no rows"
-            raise UserError(f"{file}: {problem}; use a labelled split of {self.name}")
+        check_labels(labels, len(self.classes) - 1 if self.classes else 5.0, str(file), self.name)
+        return rows

@@ -21,13 +21,12 @@ from experiments.errors import UserError
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
-from experiments.settings import HOLDOUT_SEED, Recipe, Train
-from experiments.tasks.base import Prepared
+from experiments.settings import Recipe, Train
+from experiments.tasks.base import Prepared, check_labels, hold_out
 from experiments.tracking import Off
-from experiments.typed import Typed
+from experiments.typed import Share, Typed
 
 Split = Literal["train", "validation", "test"]
-Share = Annotated[float, Field(gt=0, lt=1)]
 DROPOUTS = {  # the settings that switch it on, by the type of the model's configuration
     "vit": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
     "timm_wrapper": ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"),
@@ -102,7 +101,9 @@ class ImageTask(Typed):
         splits = image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
         names = image_sets.class_names(splits["train"], self.classes, where)
         for split, rows in splits.items():
-            image_sets.check_labels(rows, self.classes, f"{where}, {split}")
+            check_labels(
+                image_sets.labels(rows, f"{where}, {split}"), self.classes - 1, f"{where}, {split}", "this set"
+            )
         return {split: image_sets.named(rows, names, f"{where}, {split}") for split, rows in splits.items()}
 
     def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
@@ -114,8 +115,7 @@ class ImageTask(Typed):
             }
         if not train.holdout:
             return splits
-        halves = splits["train"].train_test_split(test_size=train.holdout, seed=HOLDOUT_SEED)
-        return {"train": halves["train"], "validation": halves["test"]}
+        return hold_out(splits["train"], train.holdout)
 
     def identity(self, data: Source) -> dict[str, Any]:
         """What a record says of the data; of the embedded set, the sha256 of its pixels and labels."""
