@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import Any
 
+from datasets import Dataset
 from transformers import ViTConfig
 
 from experiments.assets import EMBEDDED, read_parquet
 from experiments.errors import UserError
 from experiments.image_sets import UNDECODED
 from experiments.mini import glyphs
-from experiments.pretraining import pictures, words
+from experiments.pretraining import causal, pictures, words
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,20 @@ def vit_tiny(order: Order) -> dict[str, float]:
     return _vit(order, photos, config, epochs=24, batch_size=128, lr=1e-3, workers=1)
 
 
+def gpt2_tiny(order: Order) -> dict[str, float]:
+    """2.6 M parameters, on the text of Alpaca and of four sets of GLUE; nothing of E2E. Raises UserError."""
+    texts = _texts(order.assets)
+    Random(f"texts {order.seed}").shuffle(texts)
+    config = causal.gpt2(width=192, layers=4, heads=6, length=256, vocabulary=4096)
+    settings = _settings(order, epochs=3, batch_size=64, lr=2e-3, workers=0)
+    return {"perplexity": causal.pretrain(texts[1000:], texts[:1000], config, order.out, settings, order.bf16)}
+
+
 MODELS = {
     "roberta": SmallModel(EMBEDDED / "roberta", roberta),
     "vit": SmallModel(EMBEDDED / "vit", vit),
     "vit_tiny": SmallModel(Path("runs/models/vit_tiny"), vit_tiny),
+    "gpt2_tiny": SmallModel(Path("runs/models/gpt2_tiny"), gpt2_tiny),
 }
 
 
@@ -91,7 +104,13 @@ def _transformer(layers: int, heads: int, **sizes: int) -> ViTConfig:
 def _vit(
     order: Order, data: pictures.Pictures, config: ViTConfig, epochs: int, batch_size: int, lr: float, workers: int
 ) -> dict[str, float]:
-    settings = {
+    settings = _settings(order, epochs, batch_size, lr, workers)
+    return {"accuracy": pictures.pretrain(data, config, order.out, settings, order.bf16)}
+
+
+def _settings(order: Order, epochs: int, batch_size: int, lr: float, workers: int) -> dict[str, Any]:
+    """Those of the Trainer that differ from model to model."""
+    return {
         "num_train_epochs": epochs,
         "max_steps": order.steps or -1,
         "per_device_train_batch_size": batch_size,
@@ -100,12 +119,34 @@ def _vit(
         "seed": order.seed,
         "dataloader_num_workers": workers,
     }
-    return {"accuracy": pictures.pretrain(data, config, order.out, settings, order.bf16)}
 
 
 def _cifar100(assets: Path | None, split: str) -> tuple[Sequence[dict], list[int]]:
     """Encoded images and fine labels. Raises UserError where they are not to be had."""
-    if assets is None:
-        raise UserError("vit_tiny needs CIFAR-100; name the folder that has it with --assets or FOURIERFT_ASSETS")
-    rows = read_parquet(assets / "datasets" / "cifar100" / f"{split}.parquet", ("img", "fine_label"))
+    rows = _rows(assets, f"cifar100/{split}", ("img", "fine_label"))
     return rows.cast_column("img", UNDECODED)["img"], rows["fine_label"][:]
+
+
+TEXTS = {  # file -> columns, in the order in which they are read
+    "alpaca/train": ("instruction", "input", "output"),
+    "glue/qnli/train": ("question", "sentence"),
+    "glue/rte/train": ("sentence1", "sentence2"),
+    "glue/mrpc/train": ("sentence1", "sentence2"),
+    "glue/sst2/train": ("sentence",),
+}
+
+
+def _texts(assets: Path | None) -> list[str]:
+    """The rows of all TEXTS, each one text of its columns, a line each. Raises UserError."""
+    texts = []
+    for file, columns in TEXTS.items():
+        rows = _rows(assets, file, columns)
+        texts += ["\n".join(filter(None, row)) for row in zip(*(rows[column][:] for column in columns), strict=True)]
+    return texts
+
+
+def _rows(assets: Path | None, file: str, columns: tuple[str, ...]) -> Dataset:
+    """A data set's file. Raises UserError where it is not to be had."""
+    if assets is None:
+        raise UserError(f"needs datasets/{file}.parquet; name the folder that has it with --assets or FOURIERFT_ASSETS")
+    return read_parquet(assets / "datasets" / f"{file}.parquet", columns)

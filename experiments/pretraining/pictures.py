@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
-from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
+from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.images import Images, View
+from experiments.pretraining.arguments import arguments
 from experiments.training import Epochs, last_checkpoint
 
 
@@ -57,29 +57,16 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
     Goes on from a checkpoint in `out` if there is one. `settings` are the Trainer's.
     Raises what Pillow does for an image that is none.
     """
-    arguments = TrainingArguments(
-        output_dir=str(out),
-        weight_decay=0.05,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.05,  # of all steps
-        bf16=bf16,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=100,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        report_to="none",
-        **settings,
-    )
-    set_seed(arguments.seed)
+    options = arguments(out, bf16, settings)
+    set_seed(options.seed)
     config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
     processor.save_pretrained(out)
     view = View.of(out)
     trainer = Mixing(
         model=ViTForImageClassification(config),
-        args=arguments,
-        train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), arguments.seed),
+        args=options,
+        train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), options.seed),
         eval_dataset=Images(*pictures.held_out, view.evaluation()),
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},

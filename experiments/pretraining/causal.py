@@ -1,0 +1,81 @@
+"""A GPT-2, pre-trained on texts packed end to end into blocks of one length; its tokenizer is made from them too."""
+
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import ByteLevelBPETokenizer
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, Trainer, set_seed
+
+from experiments.pretraining.arguments import arguments
+from experiments.training import last_checkpoint
+
+END = "<|endoftext|>"  # GPT-2's one special token: it ends a text
+
+
+def byte_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -> GPT2TokenizerFast:
+    """GPT-2's kind of tokenizer, byte-level BPE, with `size` entries; left in `folder` and read again from there."""
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, vocab_size=size, special_tokens=[END], show_progress=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save_model(str(folder))
+    tokenizer = GPT2TokenizerFast.from_pretrained(folder, model_max_length=length)
+    tokenizer.save_pretrained(folder)
+    for file in ("vocab.json", "merges.txt"):
+        (folder / file).unlink()  # both are in tokenizer.json
+    return tokenizer
+
+
+def blocks(tokenizer: GPT2TokenizerFast, texts: Sequence[str], length: int) -> Dataset:
+    """Rows of `length` tokens, their own labels: the texts one after another, each with its end, without the rest."""
+    ids = tokenizer.backend_tokenizer.encode_batch(list(texts))
+    stream = list(chain.from_iterable([*text.ids, tokenizer.eos_token_id] for text in ids))
+    rows = torch.tensor(stream[: len(stream) // length * length]).view(-1, length)
+    return Dataset.from_dict({"input_ids": rows.numpy(), "labels": rows.numpy()}).with_format("torch")
+
+
+def gpt2(width: int, layers: int, heads: int, length: int, vocabulary: int) -> GPT2Config:
+    """A small GPT-2 without dropout."""
+    return GPT2Config(
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        n_positions=length,
+        vocab_size=vocabulary,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+        attn_implementation="eager",
+    )
+
+
+def pretrain(
+    train: Sequence[str], held_out: Sequence[str], config: GPT2Config, out: Path, settings: dict[str, Any], bf16: bool
+) -> float:
+    """Train a model of `config` and save it, in fp16, to `out`; returns its perplexity a token on the held-out texts.
+
+    Goes on from a checkpoint in `out` if there is one. `settings` are the Trainer's.
+    """
+    options = arguments(out, bf16, settings)
+    set_seed(options.seed)
+    length = config.n_positions
+    tokenizer = byte_tokenizer(train, config.vocab_size, length, out)
+    trainer = Trainer(
+        GPT2LMHeadModel(config),
+        options,
+        train_dataset=blocks(tokenizer, train, length),
+        eval_dataset=blocks(tokenizer, held_out, length),
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    loss = trainer.evaluate()["eval_loss"]
+    trainer.model.half().save_pretrained(out)
+    for checkpoint in out.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return math.exp(loss)
