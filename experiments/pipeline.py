@@ -245,7 +245,7 @@ def report(done: Record, path: Path, folder: Path) -> str:
     lines = [
         f"{done.exp}  {done.method} on {done.model.name}  (scale {done.scale}, seed {done.seed})",
         f"  {metrics.primary:<12} best {metrics.best:.4f} at epoch {metrics.best_epoch:.0f}, last {metrics.last:.4f}",
-        *_test_line(metrics),
+        *_test_lines(metrics),
         f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
         f"{params.total:,} in all",
         f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
@@ -267,8 +267,13 @@ def _loader(cost: Cost) -> str:
     return "" if rate is None else f", the loader alone {rate:.0f}"
 
 
-def _test_line(metrics: Metrics) -> list[str]:
+def _test_lines(metrics: Metrics) -> list[str]:
+    """All metrics on the test set but the loss, by the weights of the best epoch and of the last where they differ."""
     if metrics.test is None:
         return []
-    best, last = metrics.test.best[metrics.primary], metrics.test.last[metrics.primary]
-    return [f"  on test      {best:.4f} by the best epoch's weights, {last:.4f} by the last's"]
+    found = {"best": metrics.test.best, "last": metrics.test.last}
+    chosen = {"best and last": found["best"]} if found["best"] == found["last"] else found
+    return [
+        f"  on test      {', '.join(f'{k} {v:.4g}' for k, v in scores.items() if k != 'loss')}: {which} epoch"
+        for which, scores in chosen.items()
+    ]
