@@ -68,7 +68,9 @@ class E2ETask(Typed):
         network = causal.language_model(folder, train.attention_kernel(), model.dropout)
         longest = network.config.max_position_embeddings
         if recipe.max_length > longest:
-            raise UserError(f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer")
+            raise UserError(
+                f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer"
+            )
         encoded = {
             split: causal.encoded(
                 [prompt(tokenizer, meaning) for meaning in rows[MEANING]],

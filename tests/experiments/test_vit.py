@@ -27,7 +27,7 @@ def test_a_run_is_scored_on_test_by_its_best_and_its_last_weights(make, method, 
     test = done.metrics.test
     assert set(test.best) == set(test.last) == {"accuracy", "loss"}
     assert done.cost.samples_per_s > 0 and done.cost.eval_samples_per_s > 0 and done.cost.loader_samples_per_s > 0
-    assert f"on test      {test.best['accuracy']:.4f} by the best epoch's weights" in capsys.readouterr().out
+    assert f"on test      accuracy {test.best['accuracy']:.4g}: best" in capsys.readouterr().out
     folder = config.runs / config.name
     assert (folder / "images.png").exists() and (folder / "mistakes.png").exists()
     [run] = (folder / "wandb").glob("offline-run-*")
