@@ -91,7 +91,7 @@ def gpt2_tiny(order: Order) -> dict[str, float]:
     texts = _texts(order.assets)
     Random(f"texts {order.seed}").shuffle(texts)
     config = causal.gpt2(width=192, layers=4, heads=6, length=256, vocabulary=4096)
-    settings = _settings(order, epochs=3, batch_size=64, lr=2e-3, workers=0)
+    settings = _settings(order, epochs=2, batch_size=16, lr=1.5e-3, workers=0)
     return {"perplexity": causal.pretrain(texts[1000:], texts[:1000], config, order.out, settings, order.bf16)}
 
 
@@ -129,7 +129,7 @@ def _settings(order: Order, epochs: int, batch_size: int, lr: float, workers: in
         "num_train_epochs": epochs,
         "max_steps": order.steps or -1,
         "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": 256,
+        "per_device_eval_batch_size": 4 * batch_size,
         "learning_rate": lr,
         "seed": order.seed,
         "dataloader_num_workers": workers,
