@@ -6,7 +6,6 @@ the noun, some after it, the others follow as predicates. Everything is drawn fr
 """
 
 from dataclasses import dataclass
-from itertools import product
 from random import Random
 
 from datasets import Dataset
@@ -15,13 +14,9 @@ from experiments.mini.language import write
 
 Meaning = dict[str, str]  # attribute -> value, in the order of ATTRIBUTES
 
-NAMES = tuple(
-    " ".join(words)
-    for words in product(
-        "Amber Bramble Cobalt Drifting Ebony Foggy Gilded Humble Ivory Jolly Lonely Mossy Nimble Quiet".split(),
-        "Anchor Badger Compass Dolphin Falcon Hammer Kettle Lantern Meadow Otter Pebble Willow".split(),
-    )
-)
+FIRST = ("Amber", "Cobalt", "Ebony", "Foggy", "Gilded", "Humble", "Ivory", "Jolly", "Lonely", "Mossy", "Quiet")
+LAST = ("Anchor", "Badger", "Compass", "Falcon", "Hammer", "Kettle", "Lantern", "Meadow", "Otter", "Pebble", "Willow")
+NAMES = tuple(f"{first} {last}" for first in FIRST for last in LAST)
 VALUES = {  # of every attribute, E2E's order
     "name": NAMES,
     "eatType": ("tavern", "bakery", "tea room", "canteen", "grill"),
@@ -92,24 +87,27 @@ def write_meaning(meaning: Meaning) -> str:
     return ", ".join(f"{attribute}[{value}]" for attribute, value in meaning.items())
 
 
+def wording(meaning: Meaning, attribute: str) -> Wording:
+    return WORDINGS.get(meaning[attribute]) or WORDINGS[attribute]
+
+
 def tell(meaning: Meaning, attribute: str, position: str, rng: Random) -> str:
-    """One wording of a value at a `position`: before, after or predicate; empty where it has none there."""
-    wording = WORDINGS.get(meaning[attribute]) or WORDINGS[attribute]
-    return rng.choice(getattr(wording, position).split("/")).format(meaning[attribute])
+    """One wording of a value at a `position`: before, after or predicate."""
+    return rng.choice(getattr(wording(meaning, attribute), position).split("/")).format(meaning[attribute])
 
 
 def noun_phrase(meaning: Meaning, rng: Random) -> tuple[str, list[str]]:
     """The place as a noun with an article, and the attributes, in random order, that it leaves to be told."""
     left = [attribute for attribute in meaning if attribute not in ("name", "eatType")]
     rng.shuffle(left)
-    before = [attribute for attribute in left if tell(meaning, attribute, "before", rng)][: rng.randint(0, 2)]
+    before = [attribute for attribute in left if wording(meaning, attribute).before][: rng.randint(0, 2)]
     before.sort(key="food".__eq__)  # it stands next to the noun
     left = [attribute for attribute in left if attribute not in before]
-    after, left = left[: (size := rng.randint(0, 2))], left[size:]
-    noun = meaning.get("eatType") or rng.choice(("place", "spot", "venue"))
+    size = rng.randint(0, 2)
+    after, left = left[:size], left[size:]
     words = [
         *(tell(meaning, attribute, "before", rng) for attribute in before),
-        noun,
+        meaning.get("eatType") or rng.choice(("place", "spot", "venue")),
         *(tell(meaning, attribute, "after", rng) for attribute in after),
     ]
     return " ".join(["an" if words[0][0].lower() in "aeiou" else "a", *words]), left
@@ -125,25 +123,25 @@ def describe(meaning: Meaning, rng: Random) -> str:
     """A reference, of one sentence or two. As people do, one in five leaves something out."""
     name = meaning["name"]
     if len(meaning) > 3 and rng.random() < 0.2:
-        forgotten = rng.choice([attribute for attribute in meaning if attribute != "name"])
-        meaning = {attribute: value for attribute, value in meaning.items() if attribute != forgotten}
-    front = rng.choice([attribute for attribute in ("area", "near") if attribute in meaning] or [""])
-    if front and rng.random() < 0.25:
-        rest = {attribute: value for attribute, value in meaning.items() if attribute != front}
-        noun, left = noun_phrase(rest, rng)
-        where = tell(meaning, front, "after", rng)
-        sentence = rng.choice((f"{where} there is {noun} called {name}", f"{where}, {name} is {noun}"))
+        meaning = without(meaning, rng.choice([attribute for attribute in meaning if attribute != "name"]))
+    where = [attribute for attribute in ("area", "near") if attribute in meaning]
+    if where and rng.random() < 0.25:
+        front = rng.choice(where)
+        noun, left = noun_phrase(without(meaning, front), rng)
+        front = tell(meaning, front, "after", rng)
+        openings = (f"{front} there is {noun} called {name}", f"{front}, {name} is {noun}")
     else:
         noun, left = noun_phrase(meaning, rng)
-        sentence = rng.choice((f"{name} is {noun}", f"there is {noun} called {name}", f"{noun} is {name}"))
+        openings = (f"{name} is {noun}", f"there is {noun} called {name}", f"{noun} is {name}", f"{name}, {noun},")
+    opening = rng.choice([opening for opening in openings if left or not opening.endswith(",")])
     if not left:
-        return write([sentence])
-    rest = predicates(meaning, left, rng)
-    inserted = f"{name}, {noun}, {rest}"
-    whole = rng.choice(
-        (f"{sentence} and it {rest}", f"{sentence}. It {rest}", f"{sentence}. The place {rest}", inserted)
-    )
-    return write([whole])
+        return write([opening])
+    joint = "" if opening.endswith(",") else rng.choice((" and it", ". It", ". The place"))
+    return write([f"{opening}{joint} {predicates(meaning, left, rng)}"])
+
+
+def without(meaning: Meaning, attribute: str) -> Meaning:
+    return {name: value for name, value in meaning.items() if name != attribute}
 
 
 def generate(split: str, seed: int = 0) -> Dataset:
@@ -164,10 +162,11 @@ def generate(split: str, seed: int = 0) -> Dataset:
             if written in seen:
                 continue
             seen.add(written)
-            wanted = rng.randint(3, 7)
-            references: dict[str, None] = {}  # an ordered set
-            while len(references) < wanted:
-                references[describe(meaning, rng)] = None
+            references: list[str] = []
+            for _ in range(rng.randint(3, 7)):
+                while (text := describe(meaning, rng)) in references:
+                    pass
+                references.append(text)
             rows += [{"meaning_representation": written, "human_reference": text} for text in references]
         if name == split:
             return Dataset.from_list(rows)

@@ -7,6 +7,7 @@ task writes it. What is said is often said again: so a model learns to carry ove
 from collections.abc import Iterator
 from random import Random
 
+from experiments.meanings import spaced
 from experiments.mini import places, pretraining
 from experiments.mini.language import NAMES, draw_event, say_event, write
 from experiments.mini.places import Meaning, draw_meaning, noun_phrase, predicates
@@ -24,12 +25,18 @@ FACTS = {  # how a fact is put down, one of the ways
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Endless documents of one to about four sentences."""
+    """Endless documents of one to about four sentences; some go on from the one before, as two posts on a page do.
+
+    In half of them punctuation stands apart, as in the texts of E2E that GPT-2 is given.
+    """
     rng = Random(f"stories {seed}")
     world = pretraining.documents(seed)
-    kinds = (lambda rng: " ".join(next(world)), visit, visit, notes, notes, round_trip, comparison)
+    kinds = (lambda _: next(world), visit, visit, notes, notes, round_trip, comparison)
     while True:
-        yield rng.choice(kinds)(rng)
+        texts = rng.choice(kinds)(rng)
+        if rng.random() < 0.5:
+            texts = (" ".join(texts),)
+        yield from map(spaced, texts) if rng.random() < 0.5 else texts
 
 
 def person(rng: Random) -> str:
@@ -55,34 +62,35 @@ def recommend(meaning: Meaning, rng: Random) -> str:
     return write([opening]) + " " + write([rng.choice((f"{who} says it {rest}", f"{name} {rest}", f"this one {rest}"))])
 
 
-def visit(rng: Random) -> str:
+def visit(rng: Random) -> tuple[str, ...]:
     """A place that is recommended, mostly twice: the second time in other words, and in another order."""
     meaning = draw_meaning(rng)
-    again = rng.choice(("", "in other words", "in short", "to say it again"))
-    return recommend(meaning, rng) + (f" {write([again], ':')} {recommend(meaning, rng)}" if again else "")
+    again = rng.choice(("", "In other words: ", "In short: ", "To say it again: "))
+    first, second = (recommend(meaning, rng) for _ in range(2))
+    return (first, again + second) if again else (first,)
 
 
-def notes(rng: Random) -> str:
+def notes(rng: Random) -> tuple[str, ...]:
     """What somebody noted of a place, fact by fact, and mostly the recommendation made of it."""
     meaning = draw_meaning(rng)
     facts = [rng.choice(FACTS[attribute].split("/")).format(value) for attribute, value in meaning.items()]
     rng.shuffle(facts)
     noted = write([f"{person(rng)} noted", "; ".join(facts)])
-    return noted if rng.random() < 0.2 else f"{noted} {recommend(meaning, rng)}"
+    return (noted,) if rng.random() < 0.2 else (noted, recommend(meaning, rng))
 
 
-def round_trip(rng: Random) -> str:
+def round_trip(rng: Random) -> tuple[str, str]:
     """Names of places in a row, and the same names again, onwards or back."""
     stops = rng.sample(places.NAMES, rng.randint(2, 5))
     who, way = person(rng), rng.choice(("again", "back"))
     onwards = " | ".join(stops)
-    return f"{who} went : {onwards}. Then {way} : {onwards if way == 'again' else ' | '.join(reversed(stops))}."
+    return f"{who} went : {onwards}.", f"Then {way} : {onwards if way == 'again' else ' | '.join(reversed(stops))}."
 
 
-def comparison(rng: Random) -> str:
+def comparison(rng: Random) -> tuple[str, ...]:
     """Two places, a story between them, and the word of the one that is better."""
     one, other = draw_meaning(rng), draw_meaning(rng)
     between = write(say_event(draw_event(rng, social=True), rng))
     last = rng.choice((one, other))
     rest = predicates(last, [attribute for attribute in last if attribute not in ("name", "eatType")], rng)
-    return f"{recommend(one, rng)} {recommend(other, rng)} {between} {last['name']} is better because it {rest}."
+    return recommend(one, rng), recommend(other, rng), between, f"{last['name']} is better because it {rest}."

@@ -39,10 +39,13 @@ def blocks(tokenizer: GPT2TokenizerFast, texts: Sequence[str], length: int) -> D
     return Dataset.from_dict({"input_ids": rows.numpy(), "labels": rows.numpy()}).with_format("torch")
 
 
-def gpt2(width: int, layers: int, heads: int, length: int, vocabulary: int) -> GPT2Config:
-    """A small GPT-2 without dropout."""
+def gpt2(
+    width: int, layers: int, heads: int, length: int, vocabulary: int, intermediate: int | None = None
+) -> GPT2Config:
+    """A small GPT-2 without dropout; between its blocks' two dense layers `intermediate` units, or 4 times `width`."""
     return GPT2Config(
         n_embd=width,
+        n_inner=intermediate,
         n_layer=layers,
         n_head=heads,
         n_positions=length,
