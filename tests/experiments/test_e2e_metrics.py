@@ -87,11 +87,13 @@ def test_nist():
     assert nist(["a b"], [["a b a"]]) == approx(0.5 * ((log2(3 / 2) + log2(3)) / 2 + 1))
     # references of 2 and 4 words: 3 on average; of 6 words a and b are 3 each (1 bit); "a b" follows from a (0 bits)
     assert nist(["a b"], [["a b", "a b a b"]]) == approx(0.5)
+    assert nist(["b b"], [["b c", "b d"]]) == approx(0.5)  # no reference has b (1 bit) twice: one of two words matches
 
 
 def test_rouge_l():
     # "a c" in order of the first: precision 2/4; "b" of the second: recall 1/1
     assert rouge_l(["a b c d"], [["a c x y z w", "b"]]) == approx(2.44 * 0.5 * 1 / (1 + 1.44 * 0.5))
+    assert rouge_l(["a"], [["a a"]]) == approx(2.44 * 1 * 0.5 / (0.5 + 1.44 * 1))  # one "a" matches one
     assert rouge_l(["a b", "x"], [["b a"], ["y"]]) == approx(
         0.5 / 2
     )  # order counts: one of two words; and no match at all
