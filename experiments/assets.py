@@ -108,7 +108,8 @@ def find_model(model: Model, assets: Assets) -> Source | None:
 def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) -> Source | None:
     """The parquet files of a data set, split -> file, or None.
 
-    `splits` maps a split to its file in the repository `hub`; locally it is <root>/datasets/<name>/<split>.parquet.
+    `splits` maps a split to its file in the repository `hub`, or to "" where that is the split's only one, wherever it
+    lies; locally it is <root>/datasets/<name>/<split>.parquet.
     """
     folder = assets.root and assets.root / "datasets" / name
     if folder and folder.is_dir():
@@ -117,7 +118,13 @@ def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) ->
         if missing:
             raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")
         return Source(name, "local", name, files)
-    return _from_hub(name, hub, "dataset", splits, tuple(splits), assets)
+    if all(splits.values()):
+        return _from_hub(name, hub, "dataset", splits, tuple(splits), assets)
+    shards = {split: _shards(hub, split, assets) for split in splits}
+    if not all(shards.values()):
+        return None
+    files = {split: paths[0] for split, paths in shards.items()}
+    return Source(name, "hub", hub, files, _revision(files[min(files)]))
 
 
 def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) -> Source | None:

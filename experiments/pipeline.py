@@ -23,7 +23,7 @@ from experiments.errors import UserError
 from experiments.methods.base import check_head, count, stored
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared
-from experiments.training import Outcome, load_trained, measured, train
+from experiments.training import Outcome, load_trained, train
 
 
 class MissingAssets(UserError):
@@ -169,16 +169,20 @@ def _train_and_analyse(
     fields["cost"] = cost = _cost(outcome, saved)
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
-    config.method.save(model, folder / "last")
-    last = outcome.predict(prepared.test) if prepared.test else None
-    load_trained(model, outcome.best_checkpoint)
-    config.method.save(model, folder / "best")
-    if last:
-        best = outcome.predict(prepared.test)
-        fields["metrics"]["test"] = {"best": measured(best), "last": measured(last)}
-        tracker.summary({f"test/{name}": value for name, value in measured(best).items()})
-        if prepared.show:
-            prepared.show(best, folder, tracker)
+    tested = {}
+    for selection, checkpoint in (("last", None), ("best", outcome.best_checkpoint)):
+        if checkpoint:
+            load_trained(model, checkpoint)
+        config.method.save(model, folder / selection)
+        if prepared.score and selection == "best" and outcome.best is outcome.last:
+            tested["best"] = tested["last"]
+        elif prepared.score:
+            with config.method.merged(model):
+                tested[selection] = prepared.score(model, outcome.predict, folder / selection)
+    if tested:
+        fields["metrics"]["test"] = {selection: found.metrics for selection, found in tested.items()}
+        tracker.summary({f"test/{name}": value for name, value in tested["best"].metrics.items()})
+        tested["best"].show(folder, tracker)
     params |= stored(folder / "best")
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
     if deltas := config.method.delta_weights(model):
@@ -202,7 +206,11 @@ def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
     model.to(device).train()
     with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-        return memory.saved_for_backward(model, lambda: model(**batch).loss)
+        return memory.saved_for_backward(model, lambda: _loss(model, batch, prepared))
+
+
+def _loss(model: nn.Module, batch: dict[str, Any], prepared: Prepared) -> torch.Tensor:
+    return prepared.loss(model(**batch), batch["labels"]) if prepared.loss else model(**batch).loss
 
 
 def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:
@@ -237,7 +245,7 @@ def report(done: Record, path: Path, folder: Path) -> str:
     lines = [
         f"{done.exp}  {done.method} on {done.model.name}  (scale {done.scale}, seed {done.seed})",
         f"  {metrics.primary:<12} best {metrics.best:.4f} at epoch {metrics.best_epoch:.0f}, last {metrics.last:.4f}",
-        *_test_line(metrics),
+        *_test_lines(metrics),
         f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
         f"{params.total:,} in all",
         f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
@@ -259,8 +267,13 @@ def _loader(cost: Cost) -> str:
     return "" if rate is None else f", the loader alone {rate:.0f}"
 
 
-def _test_line(metrics: Metrics) -> list[str]:
+def _test_lines(metrics: Metrics) -> list[str]:
+    """All metrics on the test set but the loss, by the weights of the best epoch and of the last where they differ."""
     if metrics.test is None:
         return []
-    best, last = metrics.test.best[metrics.primary], metrics.test.last[metrics.primary]
-    return [f"  on test      {best:.4f} by the best epoch's weights, {last:.4f} by the last's"]
+    found = {"best": metrics.test.best, "last": metrics.test.last}
+    chosen = {"best and last": found["best"]} if found["best"] == found["last"] else found
+    return [
+        f"  on test      {', '.join(f'{k} {v:.4g}' for k, v in scores.items() if k != 'loss')}: {which} epoch"
+        for which, scores in chosen.items()
+    ]

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PredictionOutput
@@ -21,7 +20,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
-from experiments.tasks.base import Prepared
+from experiments.tasks.base import Predict, Prepared
 
 LOADER_PATIENCE = 2.0  # seconds of timing the loader alone
 TIMING = ("runtime", "samples_per_second", "steps_per_second", "primary")  # the Trainer's own beside the metrics
@@ -49,7 +48,7 @@ class Outcome:
     samples_per_s: float
     eval_samples_per_s: float
     loader_samples_per_s: float | None
-    predict: Callable[[Dataset], PredictionOutput]
+    predict: Predict
 
 
 class Clock(TrainerCallback):
@@ -218,6 +217,8 @@ def train(
         eval_dataset=prepared.validation,
         data_collator=prepared.collate,
         compute_metrics=lambda outputs: _with_primary(prepared.metrics(outputs), prepared.primary),
+        compute_loss_func=prepared.loss,
+        preprocess_logits_for_metrics=prepared.reduce,
         callbacks=callbacks,
         head=config.model.head,
         lr=config.recipe.lr,
@@ -254,14 +255,14 @@ def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
         samples_per_s=len(prepared.train) * trainer.state.epoch / train_s,
         eval_samples_per_s=len(prepared.validation) * len(history) / eval_s,
         loader_samples_per_s=loader_rate(trainer.get_train_dataloader()),
-        predict=trainer.predict,
+        predict=lambda rows: measured(trainer.predict(rows)),
     )
 
 
-def measured(predicted: PredictionOutput) -> dict[str, float]:
-    """The metrics of a prediction under their own names, without the Trainer's timing."""
+def measured(predicted: PredictionOutput) -> PredictionOutput:
+    """A prediction with the metrics under their own names, without the Trainer's timing."""
     metrics = {key.removeprefix("test_"): value for key, value in predicted.metrics.items()}
-    return {key: value for key, value in metrics.items() if key not in TIMING}
+    return predicted._replace(metrics={key: value for key, value in metrics.items() if key not in TIMING})
 
 
 def loader_rate(loader: DataLoader) -> float | None:

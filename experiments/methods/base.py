@@ -1,6 +1,8 @@
 """What a fine-tuning method is: it changes the model, says what trains, and reports its delta_W."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import safe_open
@@ -60,6 +62,11 @@ class Method(Typed):
     def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
         """delta_W of every adapted matrix: module path -> (out, in) float32, detached. Empty where none is adapted."""
         return {}
+
+    @contextmanager
+    def merged(self, model: nn.Module) -> Iterator[None]:
+        """Within it `model` predicts as ever, and faster where the method can add delta_W to the weights meanwhile."""
+        yield
 
     def callbacks(self) -> list[TrainerCallback]:
         """What the method does during training, beyond gradient steps."""

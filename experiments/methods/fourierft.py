@@ -1,5 +1,7 @@
 """FourierFT (Gao et al. 2024), by this project's library."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +32,14 @@ class FourierFT(Method):
 
     def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
         return fourierft.delta_weights(model)
+
+    @contextmanager
+    def merged(self, model: nn.Module) -> Iterator[None]:
+        fourierft.merge(model)
+        try:
+            yield
+        finally:
+            fourierft.unmerge(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         fourierft.save(model, folder)

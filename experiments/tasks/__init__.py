@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from experiments.tasks.e2e import E2ETask
 from experiments.tasks.glue import GlueTask
 from experiments.tasks.images import ImageTask
 
-AnyTask = Annotated[GlueTask | ImageTask, Field(discriminator="family")]
+AnyTask = Annotated[E2ETask | GlueTask | ImageTask, Field(discriminator="family")]

@@ -1,30 +1,44 @@
 """What a task hands to training."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset as Rows
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
+from experiments.assets import Source
 from experiments.errors import UserError
 from experiments.tracking import Off
 
 HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
 
 
+Predict = Callable[[Dataset], PredictionOutput]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model's metrics on the test set, and what leaves in the run's folder and at the tracker what one should see."""
+
+    metrics: dict[str, float]
+    show: Callable[[Path, Off], None]
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A model with a new head, the data in the form that it reads, and how its predictions are judged.
+    """A model, with a new head where it needs one, the data in the form that it reads, and how it is judged.
 
-    test: scored once, after training, by the best checkpoint on validation and by the last. None: validation is all
-    that is reported. show: given the best checkpoint's predictions on test, the run's folder and the tracker, it
-    leaves there what a person should see. skipped: rows of each split left out as unreadable.
+    loss: of a model's output, the labels and their number in the whole step; None: the model's own. reduce: logits and
+    labels to what `metrics` needs of them, before they are collected.
+    test: the rows of the test set; score: the trained model on them, given the Trainer's prediction and a folder that
+    holds the trained weights. Neither: validation is all that is reported. skipped: unreadable rows of each split.
     """
 
     model: nn.Module
@@ -35,9 +49,21 @@ class Prepared:
     primary: str
     direction: str  # max | min: where the primary metric is better
     lengths: bool = True  # whether rows differ in length
-    test: Dataset | None = None
-    show: Callable[[PredictionOutput, Path, Off], None] | None = None
+    loss: Callable[..., Tensor] | None = None
+    reduce: Callable[[Tensor, Tensor], Tensor] | None = None
+    test: Sized | None = None
+    score: Callable[[nn.Module, Predict, Path], Tested] | None = None
     skipped: dict[str, int] | None = None
+
+
+def identity(data: Source, content: Callable[[], Iterable[bytes]]) -> dict[str, Any]:
+    """What a record says of the data; of those that are generated, the sha256 of their content."""
+    if data.source != "embedded":
+        return data.identity()
+    digest = hashlib.sha256()
+    for part in content():
+        digest.update(part)
+    return {**data.identity(), "sha256": digest.hexdigest()}
 
 
 def hold_out(train: Rows, share: float) -> dict[str, Rows]:

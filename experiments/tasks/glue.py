@@ -1,10 +1,9 @@
 """GLUE: six sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
 
 import functools
-import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared, check_labels, hold_out
+from experiments.tasks.base import Prepared, check_labels, hold_out, identity
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"
@@ -113,12 +112,9 @@ class GlueTask(Typed):
         predictions = np.argmax(outputs.predictions, axis=-1) if self.classes else outputs.predictions.squeeze(-1)
         return metric.compute(predictions=predictions, references=outputs.label_ids)
 
-    def identity(self, data: Source) -> dict:
-        """What a record says of the data; of generated data, the sha256 of their rows."""
-        if data.source != "embedded":
-            return data.identity()
-        text = json.dumps([list(self._read(data, split)) for split in self.rows])
-        return {**data.identity(), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    def identity(self, data: Source) -> dict[str, Any]:
+        """What a record says of the data."""
+        return identity(data, lambda: [json.dumps([list(self._read(data, split)) for split in self.rows]).encode()])
 
     def _read(self, data: Source, split: str) -> Dataset:
         if data.source == "embedded":

@@ -1,8 +1,7 @@
 """Image classification: eight sets, one path. The facts of a set stand in configs/task/vit_<set>.yaml."""
 
 import functools
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared, check_labels, hold_out
+from experiments.tasks.base import Predict, Prepared, Tested, check_labels, hold_out, identity
 from experiments.tracking import Off
 from experiments.typed import Share, Typed
 
@@ -89,7 +88,7 @@ class ImageTask(Typed):
             primary="accuracy",
             direction="max",
             lengths=False,
-            show=functools.partial(_show, images, names),
+            score=functools.partial(_test, images, names) if "test" in images else None,
         )
 
     def splits(self, data: Source) -> dict[str, Dataset]:
@@ -119,13 +118,7 @@ class ImageTask(Typed):
 
     def identity(self, data: Source) -> dict[str, Any]:
         """What a record says of the data; of the embedded set, the sha256 of its pixels and labels."""
-        if data.source != "embedded":
-            return data.identity()
-        digest = hashlib.sha256()
-        for split in image_sets.SPLITS:
-            for image, label in zip(*digits.generate(split), strict=True):
-                digest.update(image.tobytes() + bytes([label]))
-        return {**data.identity(), "sha256": digest.hexdigest()}
+        return identity(data, _digits)
 
 
 def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
@@ -165,8 +158,19 @@ def _embedded(split: str) -> Dataset:
     )
 
 
+def _digits() -> Iterator[bytes]:
+    for split in image_sets.SPLITS:
+        for image, label in zip(*digits.generate(split), strict=True):
+            yield image.tobytes() + bytes([label])
+
+
 def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
     return metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
+
+
+def _test(images: dict[str, Images], names: list[str], model: nn.Module, predict: Predict, folder: Path) -> Tested:
+    predicted = predict(images["test"])
+    return Tested(predicted.metrics, functools.partial(_show, images, names, predicted))
 
 
 def _show(images: dict[str, Images], names: list[str], predicted: PredictionOutput, folder: Path, tracker: Off) -> None:

@@ -1,0 +1,173 @@
+"""E2E NLG in the miniature world: the places to eat of an invented town, and how people would describe them.
+
+A meaning is written as in E2E, with its attributes in E2E's order: `name[Amber Lantern], eatType[tavern], area[old
+town]`. Names and values are invented. A reference is put together from the wordings of the values: some stand before
+the noun, some after it, the others follow as predicates. Everything is drawn from a `random.Random`.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+
+from datasets import Dataset
+
+from experiments.mini.language import write
+
+Meaning = dict[str, str]  # attribute -> value, in the order of ATTRIBUTES
+
+NAMES = tuple(
+    " ".join(words)
+    for words in product(
+        "Amber Bramble Cobalt Drifting Ebony Foggy Gilded Humble Ivory Jolly Lonely Mossy Nimble Quiet".split(),
+        "Anchor Badger Compass Dolphin Falcon Hammer Kettle Lantern Meadow Otter Pebble Willow".split(),
+    )
+)
+VALUES = {  # of every attribute, E2E's order
+    "name": NAMES,
+    "eatType": ("tavern", "bakery", "tea room", "canteen", "grill"),
+    "food": ("Norvian", "Talish", "Ostrian", "Kelmic", "Velan", "vegetarian"),
+    "priceRange": ("cheap", "moderate", "expensive", "under 10 crowns", "10 to 20 crowns", "over 20 crowns"),
+    "customer rating": ("poor", "average", "excellent", "1 of 5", "3 of 5", "5 of 5"),
+    "area": ("old town", "harbor quarter", "upper town", "garden quarter"),
+    "familyFriendly": ("yes", "no"),
+    "near": NAMES,
+}
+ATTRIBUTES = tuple(VALUES)
+MEANINGS = {"train": 600, "validation": 40, "test": 40}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Ways to tell a value, separated by "/": before the noun, after it, as a predicate. "{}" is the value itself."""
+
+    before: str
+    after: str
+    predicate: str
+
+
+WORDINGS = {  # by value, or by attribute for all values that have none of their own
+    "food": Wording("{}", "serving {} food/with {} dishes", "serves {} food/offers {} dishes/cooks {} meals"),
+    "cheap": Wording("cheap/inexpensive", "with low prices/at a low price", "is cheap/is inexpensive/has low prices"),
+    "moderate": Wording(
+        "moderately priced", "with moderate prices/at a moderate price", "has moderate prices/is moderately priced"
+    ),
+    "expensive": Wording(
+        "costly/expensive", "with high prices/at a high price", "is expensive/is costly/has high prices"
+    ),
+    "priceRange": Wording("", "where a meal costs {}/with meals for {}", "charges {}/has meals for {}/costs {} a meal"),
+    "poor": Wording(
+        "poorly rated/badly rated", "with poor ratings/with bad reviews", "has poor ratings/gets bad reviews"
+    ),
+    "average": Wording("", "with average ratings/with average reviews", "is rated average/gets average reviews"),
+    "excellent": Wording(
+        "highly rated/well rated", "with excellent ratings/with great reviews", "is highly rated/gets great reviews"
+    ),
+    "customer rating": Wording(
+        "", "with a rating of {}/rated {} by its customers", "is rated {}/has a customer rating of {}"
+    ),
+    "area": Wording("", "in the {}", "is in the {}/lies in the {}/can be found in the {}"),
+    "yes": Wording(
+        "family friendly/child friendly",
+        "for the whole family/where children are welcome",
+        "is family friendly/welcomes families/welcomes children",
+    ),
+    "no": Wording(
+        "", "for adults only/where children are not welcome", "is not family friendly/does not welcome children"
+    ),
+    "near": Wording("", "near {}/close to {}/next to {}", "is near {}/is close to {}/stands next to {}"),
+}
+
+
+def draw_meaning(rng: Random) -> Meaning:
+    """A random place: its name, and two to seven of the other attributes; it is never near itself."""
+    others = rng.sample(ATTRIBUTES[1:], rng.choices(range(2, 8), weights=(1, 3, 6, 6, 4, 2))[0])
+    chosen = {attribute: rng.choice(VALUES[attribute]) for attribute in ATTRIBUTES}
+    while chosen["near"] == chosen["name"]:
+        chosen["near"] = rng.choice(NAMES)
+    return {attribute: chosen[attribute] for attribute in ATTRIBUTES if attribute == "name" or attribute in others}
+
+
+def write_meaning(meaning: Meaning) -> str:
+    """`{"name": "Amber Lantern", "area": "old town"}` -> `name[Amber Lantern], area[old town]`."""
+    return ", ".join(f"{attribute}[{value}]" for attribute, value in meaning.items())
+
+
+def tell(meaning: Meaning, attribute: str, position: str, rng: Random) -> str:
+    """One wording of a value at a `position`: before, after or predicate; empty where it has none there."""
+    wording = WORDINGS.get(meaning[attribute]) or WORDINGS[attribute]
+    return rng.choice(getattr(wording, position).split("/")).format(meaning[attribute])
+
+
+def noun_phrase(meaning: Meaning, rng: Random) -> tuple[str, list[str]]:
+    """The place as a noun with an article, and the attributes, in random order, that it leaves to be told."""
+    left = [attribute for attribute in meaning if attribute not in ("name", "eatType")]
+    rng.shuffle(left)
+    before = [attribute for attribute in left if tell(meaning, attribute, "before", rng)][: rng.randint(0, 2)]
+    before.sort(key="food".__eq__)  # it stands next to the noun
+    left = [attribute for attribute in left if attribute not in before]
+    after, left = left[: (size := rng.randint(0, 2))], left[size:]
+    noun = meaning.get("eatType") or rng.choice(("place", "spot", "venue"))
+    words = [
+        *(tell(meaning, attribute, "before", rng) for attribute in before),
+        noun,
+        *(tell(meaning, attribute, "after", rng) for attribute in after),
+    ]
+    return " ".join(["an" if words[0][0].lower() in "aeiou" else "a", *words]), left
+
+
+def predicates(meaning: Meaning, attributes: list[str], rng: Random) -> str:
+    """`serves Talish food, is cheap and lies in the old town`. There must be at least one attribute."""
+    *first, last = (tell(meaning, attribute, "predicate", rng) for attribute in attributes)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def describe(meaning: Meaning, rng: Random) -> str:
+    """A reference, of one sentence or two. As people do, one in five leaves something out."""
+    name = meaning["name"]
+    if len(meaning) > 3 and rng.random() < 0.2:
+        forgotten = rng.choice([attribute for attribute in meaning if attribute != "name"])
+        meaning = {attribute: value for attribute, value in meaning.items() if attribute != forgotten}
+    front = rng.choice([attribute for attribute in ("area", "near") if attribute in meaning] or [""])
+    if front and rng.random() < 0.25:
+        rest = {attribute: value for attribute, value in meaning.items() if attribute != front}
+        noun, left = noun_phrase(rest, rng)
+        where = tell(meaning, front, "after", rng)
+        sentence = rng.choice((f"{where} there is {noun} called {name}", f"{where}, {name} is {noun}"))
+    else:
+        noun, left = noun_phrase(meaning, rng)
+        sentence = rng.choice((f"{name} is {noun}", f"there is {noun} called {name}", f"{noun} is {name}"))
+    if not left:
+        return write([sentence])
+    rest = predicates(meaning, left, rng)
+    inserted = f"{name}, {noun}, {rest}"
+    whole = rng.choice(
+        (f"{sentence} and it {rest}", f"{sentence}. It {rest}", f"{sentence}. The place {rest}", inserted)
+    )
+    return write([whole])
+
+
+def generate(split: str, seed: int = 0) -> Dataset:
+    """The `split` of E2E in the miniature world: train (600 meanings), validation or test (40 each).
+
+    Columns `meaning_representation` and `human_reference`; a meaning has 3 to 7 references, one a row, side by side
+    and all different. No two splits share a meaning. Raises ValueError for an unknown split.
+    """
+    if split not in MEANINGS:
+        raise ValueError(f"split={split!r}: the miniature world has {', '.join(MEANINGS)}")
+    rng = Random(f"places {seed}")
+    seen: set[str] = set()
+    for name, size in MEANINGS.items():  # up to the split, always: it must avoid those before it
+        rows, full = [], len(seen) + size
+        while len(seen) < full:
+            meaning = draw_meaning(rng)
+            written = write_meaning(meaning)
+            if written in seen:
+                continue
+            seen.add(written)
+            wanted = rng.randint(3, 7)
+            references: dict[str, None] = {}  # an ordered set
+            while len(references) < wanted:
+                references[describe(meaning, rng)] = None
+            rows += [{"meaning_representation": written, "human_reference": text} for text in references]
+        if name == split:
+            return Dataset.from_list(rows)

@@ -1,0 +1,189 @@
+"""E2E NLG: a restaurant's meaning in, a sentence about it out. The facts of the set stand in configs/task/e2e.yaml."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from datasets import Dataset
+from pydantic import PositiveInt
+from torch import nn
+from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+
+from experiments import causal
+from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
+from experiments.errors import UserError
+from experiments.generation import Decoding, generate
+from experiments.meanings import linear, spaced
+from experiments.metrics.e2e import E2E
+from experiments.mini import places
+from experiments.record import replace_file
+from experiments.settings import Recipe, Train
+from experiments.tasks.base import Predict, Prepared, Tested, hold_out, identity
+from experiments.tracking import Off
+from experiments.typed import Fraction, Typed
+
+HUB = "tuetschek/e2e_nlg"
+MEANING, REFERENCE = "meaning_representation", "human_reference"
+
+
+class E2ETask(Typed):
+    """Training on every pair of meaning and reference; on test one text a meaning, judged by all its references."""
+
+    family: Literal["e2e"]
+    name: str
+    local: str
+    rows: dict[Literal["train", "validation", "test"], PositiveInt]
+    label_smoothing: Fraction
+    decoding: Decoding
+
+    def find(self, assets: Assets, mini: bool) -> Source | None:
+        """Where the data are; a generated set of the same kind at scale mini."""
+        if mini:
+            return Source("mini/places", "embedded", "experiments.mini.places", {})
+        return find_dataset(self.local, dict.fromkeys(self.rows, ""), HUB, assets)
+
+    def is_whole(self, source: Source) -> bool:
+        """Whether the source holds as many rows as the set of the paper."""
+        return all(len(self._read(source, split)) == rows for split, rows in self.rows.items())
+
+    def identity(self, data: Source) -> dict[str, Any]:
+        """What a record says of the data."""
+        return identity(data, lambda: (json.dumps(list(self._read(data, split))).encode() for split in self.rows))
+
+    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """Load model and data. With `train.holdout` the test set stays out of sight.
+
+        Raises UserError for a file that cannot be read, a column that is missing, an empty meaning or reference, a
+        tokenizer without an end of text, or lengths that the model does not have.
+        """
+        splits = {split: self._read(data, split) for split in self.rows}
+        if train.rows:
+            splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
+        if train.holdout:
+            splits = _hold_out_meanings(splits["train"], train.holdout)
+        folder = weights.files["config.json"].parent
+        tokenizer = causal.read_tokenizer(folder)
+        network = causal.language_model(folder, train.attention_kernel(), model.dropout)
+        longest = network.config.max_position_embeddings
+        if recipe.max_length > longest:
+            raise UserError(f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer")
+        encoded = {
+            split: causal.encoded(
+                [prompt(tokenizer, meaning) for meaning in rows[MEANING]],
+                [answer(tokenizer, reference) for reference in rows[REFERENCE]],
+                recipe.max_length,
+                f"{data.id}, {split}",
+            )
+            for split, rows in splits.items()
+        }
+        score = None
+        if "test" in splits:
+            grouped = group(splits["test"])
+            room = longest - max(len(prompt(tokenizer, meaning)) for meaning in grouped)
+            if self.decoding.max_new_tokens > room:
+                raise UserError(
+                    f"task.decoding.max_new_tokens={self.decoding.max_new_tokens}: behind the longest meaning "
+                    f"{model.name} has room for {room} tokens; choose fewer"
+                )
+            score = functools.partial(self._score, tokenizer, grouped, encoded["test"], train)
+        return Prepared(
+            model=network,
+            train=encoded["train"],
+            validation=encoded["validation"],
+            collate=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=causal.IGNORED),
+            metrics=causal.inverse_perplexity,
+            primary="inverse_perplexity",
+            direction="max",
+            loss=causal.smoothed(self.label_smoothing),
+            reduce=causal.token_losses,
+            test=encoded.get("test"),
+            score=score,
+        )
+
+    def _score(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        grouped: dict[str, list[str]],
+        rows: Dataset,
+        train: Train,
+        model: nn.Module,
+        predict: Predict,
+        folder: Path,
+    ) -> Tested:
+        """Write a text for each meaning, leave all in `folder`/outputs.jsonl, and compare each with its references."""
+        device, dtype = train.torch_device(), {"fp16": torch.float16, "bf16": torch.bfloat16}.get(train.precision)
+        texts = generate(
+            model,
+            tokenizer,
+            [prompt(tokenizer, meaning) for meaning in grouped],
+            self.decoding,
+            train.eval_batch_size,
+            folder,
+            torch.autocast(device, dtype=dtype, enabled=dtype is not None),
+        )
+        columns = ["meaning", "output", "references", "tokens", "finished"]
+        table = [
+            [meaning, text.output, references, text.tokens, text.finished]
+            for (meaning, references), text in zip(grouped.items(), texts, strict=True)
+        ]
+        lines = (json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in table)
+        replace_file(folder / "outputs.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        scores = E2E().compute(
+            predictions=[text.output for text in texts],
+            references=[[spaced(reference) for reference in references] for references in grouped.values()],
+        )
+        unfinished = sum(not text.finished for text in texts)
+        if unfinished:
+            limit = self.decoding.max_new_tokens
+            print(f"{unfinished} of {len(texts)} outputs were cut off at task.decoding.max_new_tokens={limit}")
+        metrics = {**predict(rows).metrics, **scores, "unfinished": float(unfinished)}
+        return Tested(metrics, functools.partial(_show, columns, table))
+
+    def _read(self, data: Source, split: str) -> Dataset:
+        """Rows of a split. Raises UserError for an empty meaning or reference, with its file and row."""
+        if data.source == "embedded":
+            return places.generate(split)
+        file = data.files[split]
+        rows = read_parquet(file, (MEANING, REFERENCE))
+        for number, (meaning, reference) in enumerate(zip(rows[MEANING], rows[REFERENCE], strict=True)):
+            try:
+                linear(meaning or "")
+            except UserError as error:
+                raise UserError(f"{file}, row {number}: {error}") from error
+            if not (reference or "").strip():
+                raise UserError(f"{file}, row {number}: the reference is empty; correct that row or remove it")
+        return rows
+
+
+def prompt(tokenizer: PreTrainedTokenizerBase, meaning: str) -> list[int]:
+    """What is read: the meaning in one line, then the end of text, as in the LoRA paper's code."""
+    return [*tokenizer.encode(linear(meaning)), tokenizer.eos_token_id]
+
+
+def answer(tokenizer: PreTrainedTokenizerBase, reference: str) -> list[int]:
+    """What is learnt: the reference with spaces around its punctuation, then the end of text."""
+    return [*tokenizer.encode(f" {spaced(reference)}"), tokenizer.eos_token_id]
+
+
+def group(rows: Dataset) -> dict[str, list[str]]:
+    """Each meaning with all its references, in the order of the rows."""
+    grouped: dict[str, list[str]] = {}
+    for meaning, reference in zip(rows[MEANING], rows[REFERENCE], strict=True):
+        grouped.setdefault(meaning, []).append(reference)
+    return grouped
+
+
+def _hold_out_meanings(rows: Dataset, share: float) -> dict[str, Dataset]:
+    """train and validation without a common meaning: a reference of a meaning that was trained on tells nothing new."""
+    meanings = hold_out(Dataset.from_dict({MEANING: list(group(rows))}), share)
+    kept = {split: set(some[MEANING]) for split, some in meanings.items()}
+    return {
+        split: rows.select([i for i, meaning in enumerate(rows[MEANING]) if meaning in some])
+        for split, some in kept.items()
+    }
+
+
+def _show(columns: list[str], table: list[list[Any]], folder: Path, tracker: Off) -> None:
+    tracker.table("outputs", columns, [["\n".join(c) if isinstance(c, list) else c for c in line] for line in table])
