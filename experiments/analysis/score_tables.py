@@ -134,11 +134,12 @@ TABLE3 = ScoreTable(
     rate="rows",
     notes=(
         "Every score is of the test set; validation's perplexity chooses the best epoch. The seeds are 0, 11111 and "
-        "22222. The paper does not define its spread.",
+        "22222: the paper says three runs, not which, and does not define its spread.",
         "NIST and CIDEr, and differences of them, stand as the metrics give them.",
         "METEOR is version 1.5, which needs Java: a dash where the runs had none. METEOR (nltk), which the paper does "
         "not have, matches words and stems alone; the two are not to be compared.",
         "Unfinished are the outputs that hit the limit of length: the most of any seed, in either epoch.",
+        "At scale mini the meanings and texts are generated: of invented places to eat.",
     ),
     example="python run.py +exp=e2e model=gpt2_medium method=lora seed=0",
 )

@@ -9,7 +9,7 @@ from experiments.analysis.score_tables import TABLE3, TABLES, Column
 from experiments.analysis.scores import score
 from experiments.errors import UserError
 from experiments.record import Selections
-from tests.handmade import IMAGE_SEEDS, SEEDS, five, five_images, image, run, text, three_texts
+from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, image, run, three_e2e
 
 COLUMNS = {column.exp: column for table in TABLES for column in table.columns}
 OF_TEXTS = {column.key: column for column in TABLE3.columns + TABLE3.extra}
@@ -145,7 +145,7 @@ def of_texts(found, key, **options):
 
 
 def test_texts_are_the_mean_and_the_sample_deviation_of_the_last_epochs_test_scores():
-    found = three_texts([0.60, 0.61, 0.65])
+    found = three_e2e([0.60, 0.61, 0.65])
     assert of_texts(found, "bleu", printed=68.9) == "62.0 ± 2.6 ×3 (−6.9)", "median 61; over n it is 2.2"
     assert of_texts(found, "nist", printed=8.76) == "6.20 ± 0.26 ×3 (−2.56)", "no percentage, nor is the difference"
     assert of_texts(found, "cider") == "2.48 ± 0.11 ×3"
@@ -154,8 +154,8 @@ def test_texts_are_the_mean_and_the_sample_deviation_of_the_last_epochs_test_sco
 
 
 def test_a_metric_that_some_seeds_lack_is_that_of_the_others_and_one_that_all_lack_a_dash():
-    found = three_texts([0.60, 0.62, 0.70])
-    without = three_texts([0.60, 0.62, 0.70], lacks=["meteor"])
+    found = three_e2e([0.60, 0.62, 0.70])
+    without = three_e2e([0.60, 0.62, 0.70], lacks=["meteor"])
     assert of_texts(found, "meteor") == "44.0 ± 5.3 ×3"
     assert of_texts([*found[:2], without[2]], "meteor") == "41.0 ± 1.4 ×2†"
     assert of_texts([*found[:2], without[2]], "bleu") == "64.0 ± 5.3 ×3"
@@ -167,4 +167,4 @@ def test_a_metric_that_some_seeds_lack_is_that_of_the_others_and_one_that_all_la
 @pytest.mark.parametrize("key", [key for key in OF_TEXTS if key != "meteor"])
 def test_a_metric_that_every_run_measures_is_never_a_dash(key):
     with pytest.raises(UserError, match=f"e2e, gpt2_medium, fourierft.*no metric '{key}'"):
-        of_texts([text(), text(seed=11111, lacks=[key])], key)
+        of_texts([e2e(), e2e(seed=11111, lacks=[key])], key)

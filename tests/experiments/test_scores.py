@@ -10,7 +10,7 @@ from experiments.analysis.aggregate import rows
 from experiments.analysis.paper import beside
 from experiments.analysis.score_tables import TABLE2, TABLE3, TABLE5
 from experiments.analysis.scores import texts
-from tests.handmade import PAPER, PRINTED, five_images, image, run, text, three_texts
+from tests.handmade import PAPER, PRINTED, e2e, five_images, image, run, three_e2e
 
 IMAGES = [column.exp for column in TABLE5.columns]
 SEEDS = "seed=7,77,777,7777,77777"
@@ -180,23 +180,56 @@ TEXTS = """\
 
 | Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| gpt2_tiny | full | ours | 24,000 | 592,130 | 1 OOM, see | — | — | — | — | — | — |
-| gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 592,130 | 62.0 ± 2.6 ×3 | 6.20 ± 0.26 ×3 | 45.0 ×1† | 72.0 ± 2.6 ×3 | 2.48 ± 0.11 ×3 | 82.0 ± 2.6 ×3 | — |
+| gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 63.0 ×1† | 6.30 ×1† | — | 73.0 ×1† | 2.52 ×1† | 83.0 ×1† | — |
+| gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 60.5 ± 0.7 ×2† | 6.05 ± 0.07 ×2† | 41.0 ×1† | 70.5 ± 0.7 ×2† | \
+2.42 ± 0.03 ×2† | 80.5 ± 0.7 ×2† | — |
 
 ## test scores of the epoch that is best on validation
 
 | Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 50.0 ×1† | 5.00 ×1† | — | 60.0 ×1† | 2.00 ×1† | 70.0 ×1† | — |
+| gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 50.0 ± 0.0 ×2† | 5.00 ± 0.00 ×2† | 30.0 ×1† | 60.0 ± 0.0 ×2† | \
+2.00 ± 0.00 ×2† | 70.0 ± 0.0 ×2† | — |
 
 ## training time of a run, rows a second (of the loader alone), and best epoch (medians over seeds)
 
 | Model | Method | e2e | Device |
 | --- | --- | --- | --- |
+| gpt2_tiny | lora (r=4) | 1.5 min, 3/s, epoch 3 | A CPU |
+| gpt2_tiny | fourierft (n=1000) | 1.5 min, 3/s, epoch 3, up to 7 unfinished | A CPU |
+
+- a ± s ×k: the mean and the sample standard deviation (n-1) over k seeds, in percent, but for NIST and CIDEr. \
 """
 
 
-def test_texts_fill_a_row_from_one_experiment_and_tell_what_was_cut_off(page):
-    pass
+def test_one_experiment_fills_a_row_and_its_cost_stands_once(page):
+    small = {"scale": "small", "model": "gpt2_tiny", "head": 0}
+    ours = [e2e(0.60, unfinished=(7, 2), lacks=["meteor"], **small), e2e(0.61, seed=11111, **small)]
+    lines = page([*ours, e2e(0.63, method="lora", lacks=["meteor"], **small)], "small", TABLE3)
+    assert "\n".join(lines).startswith(TEXTS)
+
+
+def test_our_texts_stand_below_the_papers_and_a_metric_of_ours_beside_a_dash(page):
+    lines = page(three_e2e([0.62] * 3), table=TABLE3)
+    place = next(i for i, line in enumerate(lines) if "fourierft (n=1000) | ours" in line)
+    cells = ["62.0 ± 0.0 ×3 (−7.1)", "6.20 ± 0.00 ×3 (−2.62)", "42.0 ± 0.0 ×3 (−5.0)", "72.0 ± 0.0 ×3 (+0.2)"]
+    cells += ["2.48 ± 0.00 ×3 (−0.03)", "82.0 ± 0.0 ×3", "—"]
+    assert lines[place].endswith(f"| {' | '.join(cells)} |")
+    assert lines[place - 1].endswith("| 71.8 ± 0.1 | 2.51 ± 0.02 | — | — |")
+    assert sum("| paper |" in line for line in lines) == 11
+    assert sum(line.endswith("| ours " + "| — " * 9 + "|") for line in lines) == 10, "the other rows were not run"
+    assert lines[-1].endswith("in points, but for NIST and CIDEr."), "and there is no command without a recipe"
+
+
+def test_a_row_of_texts_is_one_run_a_seed(page, configs):
+    folder = configs / "recipe" / "gpt2_medium"
+    folder.mkdir()
+    (folder / "adapter_lin.yaml").write_text("recipe: { lr: 1.0 }")
+    lines = page(three_e2e(method="adapter_lin", r=6)[:2], table=TABLE3)
+    start = "python run.py -m +exp=e2e scale=paper model=gpt2_medium method=adapter_lin"
+    assert commands_of(lines) == [f"{start} method.r={r} seed=0,11111,22222" for r in (6, 224)]
+    assert "# gpt2_medium, adapter_lin (r=6): 2 of 3 runs recorded" in lines
 
 
 # --- LaTeX -----------------------------------------------------------------------------------------------------------
