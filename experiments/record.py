@@ -102,12 +102,14 @@ class Metrics(Part):
     all: Selections
     test: Selections | None = None
 
-    def score(self, selection: Selection, metric: str | None = None) -> float:
-        """The metric (the primary one by default) on the test set, or on validation where the task has no test set.
+    @property
+    def scored(self) -> Selections:
+        """What counts: the test set's metrics, or validation's where the task has no test set."""
+        return self.test or self.all
 
-        Raises KeyError: the metric was not measured.
-        """
-        return getattr(self.test or self.all, selection)[metric or self.primary]
+    def score(self, selection: Selection, metric: str | None = None) -> float:
+        """The metric that counts, the primary one by default. Raises KeyError: it was not measured."""
+        return getattr(self.scored, selection)[metric or self.primary]
 
     @model_validator(mode="after")
     def _test_is_scored(self) -> "Metrics":

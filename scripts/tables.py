@@ -1,5 +1,5 @@
-"""The paper's tables of scores (2 and 5) as Markdown and LaTeX, one a scale, the bench's table, Table 1 and every count
-of parameters, and results/README.md with the verdicts.
+"""The paper's tables of scores (2, 3 and 5) as Markdown and LaTeX, one a scale, the bench's table, Table 1 and every
+count of parameters, and results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--bench results/bench] [--parameters results/parameters]
                              [--paper results/paper] [--out results/tables]

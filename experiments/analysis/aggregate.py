@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments.analysis.score_tables import Column, Protocol, protocol_of
+from experiments.analysis.score_tables import Column, Protocol, table_of
 from experiments.errors import UserError
 from experiments.record import Record, Selection, config_hash
 
@@ -86,11 +86,17 @@ class Row:
         """The method, with the settings that name the row."""
         return f"{self.method} ({self.label})" if self.label else self.method
 
+    def cell(self, column: Column) -> Cell | None:
+        """What a column shows: the cell of its experiment, of an optional metric with the runs alone that have it."""
+        cell = self.cells.get(column.exp)
+        if cell is None or not column.optional:
+            return cell
+        return replace(cell, runs=tuple(run for run in cell.runs if column.metric in run.metrics.scored.last))
+
     def average(self, columns: Iterable[Column], selection: Selection = "best") -> float | None:
         """The mean of the columns' centres; None unless all are there."""
-        found = [
-            self.cells[column.exp].centre(selection, column) if column.exp in self.cells else None for column in columns
-        ]
+        cells = [(self.cell(column), column) for column in columns]
+        found = [cell.centre(selection, column) if cell else None for cell, column in cells]
         return None if None in found else statistics.mean(found)
 
 
@@ -179,5 +185,5 @@ def _cell(records: list[Record]) -> Cell:
     return Cell(
         runs=tuple(record for record in latest if record.status == "ok"),
         failures=tuple(record for record in latest if record.status != "ok"),
-        protocol=protocol_of(latest[0].exp),
+        protocol=table_of(latest[0].exp).protocol,
     )

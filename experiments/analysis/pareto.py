@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from experiments.analysis.aggregate import Cell, Row
 from experiments.analysis.rank import COLOURS, MARKERS
+from experiments.analysis.score_tables import foremost, table_of
 from experiments.record import Record
 
 LEAST = 3  # methods that make a figure
@@ -35,7 +36,8 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Point:
-    """One method with its settings: its scores in percent, one a seed, and what it costs; None where not measured."""
+    """One method with its settings: its scores, one a seed, as its table has them, and what it costs; None where not
+    measured."""
 
     name: str  # beside the point
     label: str  # in the legend
@@ -60,6 +62,7 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
     """The points of one figure, from the fewest trained parameters to the most."""
     cells = [(row, row.cells[exp]) for row in rows]
+    column, selection = foremost(exp), table_of(exp).selection
     methods = Counter(row.method for row in rows)
     several_counts = len({len(cell.runs) for _, cell in cells}) > 1
     several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
@@ -74,12 +77,12 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
             Point(
                 name=row.method if methods[row.method] == 1 else row.label or row.method,
                 label=label + cell.marks,
-                score=cell.centre(),
-                scores=tuple(cell.scores()),
+                score=cell.centre(selection, column),
+                scores=tuple(cell.scores(selection, column)),
                 trained=statistics.median(run.params.adapter for run in cell.runs),
                 saved=_median(run.cost.saved_bytes for run in cell.runs),
                 peak=_median(run.cost.peak_memory_bytes for run in cell.runs if run.hardware.device == "cuda"),
-                better=-1 if cell.runs[0].metrics.direction == "min" else 1,
+                better=-1 if column.metric is None and cell.runs[0].metrics.direction == "min" else 1,
             )
         )
     return sorted(made, key=lambda point: (point.trained, point.label))
@@ -106,10 +109,11 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
-    metric = runs[0].metrics
-    lower = ", lower is better" if metric.direction == "min" else ""
+    column, selection = foremost(exp), table_of(exp).selection
+    score = f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
-    panels[0].set_ylabel(f"{metric.primary} × 100{test}, best epoch{lower}", fontsize=8)
+    lower = ", lower is better" if found[0].better < 0 else ""
+    panels[0].set_ylabel(f"{score}{test}, {selection} epoch{lower}", fontsize=8)
     counts = sorted({len(point.scores) for point in found})
     seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)

@@ -1,6 +1,7 @@
 """One of the paper's tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ def shown(table: ScoreTable, scale: str, ours: Iterable[Row]) -> list[Column]:
 def _notes(table: ScoreTable, scale: str) -> list[str]:
     """The legend."""
     protocol = table.protocol
-    statistic = f"the {protocol.centre_name} and the {protocol.spread_name} over k seeds, {table.unit}"
+    statistic = f"the {protocol.centre_name} and the {protocol.spread_name} over k seeds, {table.unit('percent')}"
     signs = " ".join(f"{sign} {meaning}." for sign, meaning in protocol.signs.items())
     notes = [
         f"a ± s ×k: {statistic}. {DASH}: not run.",
@@ -48,7 +49,8 @@ def _notes(table: ScoreTable, scale: str) -> list[str]:
         "recipe.",
         *table.notes,
     ]
-    against = "In brackets: the difference to the paper's number for the same model, method and settings, in points."
+    difference = "the difference to the paper's number for the same model, method and settings"
+    against = f"In brackets: {difference}, {table.unit('points')}."
     return [*notes, against] if scale == "paper" else notes
 
 
@@ -76,18 +78,20 @@ def _blocks(
     first, *others = table.blocks
     blocks = [block(first, rows, printed), *(block(selection, ran) for selection in others)]
     rates = f", {table.rate} a second (of the loader alone)" if table.rate else ""
+    several = Counter(column.exp for column in columns)
+    experiments = {column.exp: column.heading if several[column.exp] == 1 else column.exp for column in columns}
     costs = [
-        [row.model, row.title, *(_cost(row.cells.get(column.exp), table.rate) for column in columns), _device(row)]
+        [row.model, row.title, *(_cost(row.cells.get(exp), table.rate) for exp in experiments), _device(row)]
         for row in ran
     ]
     words = f"training time of a run{rates}, and best epoch (medians over seeds)"
-    return [*blocks, Table(words, ["Model", "Method", *names, "Device"], costs)]
+    return [*blocks, Table(words, ["Model", "Method", *experiments.values(), "Device"], costs)]
 
 
 def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column]) -> list[str]:
     """A row as the paper prints it."""
     scores = [
-        number(row.scores[column.key], column.digits)
+        number(row.scores.get(column.key), column.digits)
         + (f" ± {row.std[column.key]:.{column.digits}f}" if column.key in row.std else "")
         for column in columns
     ]
@@ -104,7 +108,7 @@ def _our_line(
 ) -> list[str]:
     """A row from the records, beside what the paper printed."""
     reference = printed.scores if printed else {}
-    scores = [score(row.cells.get(column.exp), column, selection, reference.get(column.key)) for column in columns]
+    scores = [score(row.cell(column), column, selection, reference.get(column.key)) for column in columns]
     averages = []
     if average:
         mean, digits = row.average(average, selection), average[0].digits
@@ -125,11 +129,12 @@ def score(cell: Cell | None, column: Column, selection: Selection = "best", prin
         text = number(centre, column.digits) + (f" ± {spread:.{column.digits}f}" if spread is not None else "")
         text += f" ×{len(cell.runs)}{cell.marks}"
         parts.insert(0, text if printed is None else f"{text} ({signed(centre - printed, column.digits)})")
-    return ", ".join(parts)
+    return ", ".join(parts) or DASH
 
 
 def _cost(cell: Cell | None, rate: str | None) -> str:
-    """Medians over the runs: training time, examples a second where the table shows them, and the best epoch."""
+    """Medians over the runs: training time, examples a second where the table shows them, and the best epoch; then the
+    most outputs that were cut off."""
     if cell is None or not cell.runs:
         return DASH
     parts = [f"{statistics.median(run.cost.train_s for run in cell.runs) / 60:.1f} min"]
@@ -138,6 +143,8 @@ def _cost(cell: Cell | None, rate: str | None) -> str:
         alone = f" ({statistics.median(loader):.0f})" if loader else ""
         parts.append(f"{statistics.median(run.cost.samples_per_s for run in cell.runs):.0f}/s{alone}")
     parts.append(f"epoch {statistics.median(run.metrics.best_epoch for run in cell.runs):g}")
+    unfinished = max(found.get("unfinished", 0) for run in cell.runs for _, found in run.metrics.scored)
+    parts += [f"up to {unfinished:g} unfinished"] if unfinished else []
     return ", ".join(parts)
 
 

@@ -5,13 +5,14 @@ import statistics
 import pytest
 
 from experiments.analysis.aggregate import rows
-from experiments.analysis.score_tables import TABLES, Column
+from experiments.analysis.score_tables import TABLE3, TABLES, Column
 from experiments.analysis.scores import score
 from experiments.errors import UserError
 from experiments.record import Selections
-from tests.handmade import IMAGE_SEEDS, SEEDS, five, five_images, image, run
+from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, image, run, three_e2e
 
 COLUMNS = {column.exp: column for table in TABLES for column in table.columns}
+OF_TEXTS = {column.key: column for column in TABLE3.columns + TABLE3.extra}
 RTE, CIFAR10 = COLUMNS["glue_rte"], COLUMNS["vit_cifar"]
 
 
@@ -133,3 +134,37 @@ def test_a_column_may_be_one_metric_of_several_and_no_percentage():
     assert score(cell, RTE) == "68.2 ± 0.0 ×2†"
     with pytest.raises(UserError, match=r"glue_rte, roberta_base, fourierft.*no metric 'nist'.*force=true"):
         cell_of([run()]).centre("best", column)
+
+
+# --- texts: three seeds, the last epoch, several metrics of one experiment -------------------------------------------
+
+
+def of_texts(found, key, **options):
+    (row,) = rows(found)
+    return score(row.cell(OF_TEXTS[key]), OF_TEXTS[key], TABLE3.selection, **options)
+
+
+def test_texts_are_the_mean_and_the_sample_deviation_of_the_last_epochs_test_scores():
+    found = three_e2e([0.60, 0.61, 0.65])
+    assert of_texts(found, "bleu", printed=68.9) == "62.0 ± 2.6 ×3 (−6.9)", "median 61; over n it is 2.2"
+    assert of_texts(found, "nist", printed=8.76) == "6.20 ± 0.26 ×3 (−2.56)", "no percentage, nor is the difference"
+    assert of_texts(found, "cider") == "2.48 ± 0.11 ×3"
+    assert of_texts(found[1:], "rouge_l") == "73.0 ± 2.8 ×2†"
+    assert rows(found)[0].average([OF_TEXTS["bleu"], OF_TEXTS["rouge_l"]], "best") == pytest.approx(55)
+
+
+def test_a_metric_that_some_seeds_lack_is_that_of_the_others_and_one_that_all_lack_a_dash():
+    found = three_e2e([0.60, 0.62, 0.70])
+    without = three_e2e([0.60, 0.62, 0.70], lacks=["meteor"])
+    assert of_texts(found, "meteor") == "44.0 ± 5.3 ×3"
+    assert of_texts([*found[:2], without[2]], "meteor") == "41.0 ± 1.4 ×2†"
+    assert of_texts([*found[:2], without[2]], "bleu") == "64.0 ± 5.3 ×3"
+    assert of_texts(without, "meteor", printed=46.6) == "—"
+    assert of_texts([without[0], run(exp="e2e", status="oom", seed=11111, r=4, method="lora")][1:], "meteor") == "1 OOM"
+    assert rows(without)[0].average([OF_TEXTS["bleu"], OF_TEXTS["meteor"]]) is None
+
+
+@pytest.mark.parametrize("key", [key for key in OF_TEXTS if key != "meteor"])
+def test_a_metric_that_every_run_measures_is_never_a_dash(key):
+    with pytest.raises(UserError, match=f"e2e, gpt2_medium, fourierft.*no metric '{key}'"):
+        of_texts([e2e(), e2e(seed=11111, lacks=[key])], key)

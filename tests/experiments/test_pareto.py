@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from experiments.analysis import pareto
 from experiments.analysis.aggregate import rows
 from experiments.analysis.drawing import save
-from tests.handmade import five, five_images, run
+from tests.handmade import five, five_images, run, three_e2e
 
 METHODS = ["fourierft", "lora", "full", "bitfit", "head_only", "adalora", "dylora", "adapter_houlsby"]
 METHODS += ["adapter_pfeiffer", "adapter_drop", "vera", "loca", "dora", "circulant", "prefix_tuning", "ia3"]
@@ -175,6 +175,15 @@ def test_images_are_their_mean_on_the_test_set_and_it_says_so():
     figure = figure_of([*found[:-1], found[-1].model_copy(update={"metrics": run(0.7).metrics})])
     assert figure.axes[0].get_ylabel() == "accuracy × 100, best epoch"
     assert "§ scored on validation" in figure.legends[0].get_title().get_text() and "full§" in legend_of(figure)
+
+
+def test_texts_are_the_first_column_of_their_table_at_the_last_epoch():
+    found = [one for name in METHODS[:3] for one in three_e2e((0.60, 0.61, 0.65), method=name)]
+    found = [one.model_copy(update={"metrics": one.metrics.model_copy(update={"direction": "min"})}) for one in found]
+    axes = figure_of(found).axes[0]
+    marker, _, (bar,) = axes.containers[0].lines
+    assert list(marker.get_ydata()) == pytest.approx([62]) and bar.get_segments()[0][:, 1].tolist() == [60, 65]
+    assert axes.get_ylabel() == "bleu × 100 on the test set, last epoch", "the direction is the primary metric's"
 
 
 def test_where_lower_is_better_the_front_is_the_lower_one():

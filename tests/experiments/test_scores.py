@@ -8,9 +8,9 @@ import yaml
 from experiments.analysis import render
 from experiments.analysis.aggregate import rows
 from experiments.analysis.paper import beside
-from experiments.analysis.score_tables import TABLE2, TABLE5
+from experiments.analysis.score_tables import TABLE2, TABLE3, TABLE5
 from experiments.analysis.scores import texts
-from tests.handmade import PAPER, PRINTED, five_images, image, run
+from tests.handmade import PAPER, PRINTED, e2e, five_images, image, run, three_e2e
 
 IMAGES = [column.exp for column in TABLE5.columns]
 SEEDS = "seed=7,77,777,7777,77777"
@@ -28,10 +28,10 @@ def configs(tmp_path):
 
 @pytest.fixture
 def page(configs):
-    """page(records, scale) -> the lines of Table 5's Markdown."""
+    """page(records, scale) -> the lines of a table's Markdown, by default of Table 5's."""
 
-    def page(found, scale="paper"):
-        return texts(TABLE5, scale, rows(found), PRINTED[TABLE5.key], configs)[".md"].splitlines()
+    def page(found, scale="paper", table=TABLE5):
+        return texts(table, scale, rows(found), PRINTED[table.key], configs)[".md"].splitlines()
 
     return page
 
@@ -53,19 +53,24 @@ def test_the_papers_averages_agree_with_its_scores():
     assert len(PRINTED[TABLE5.key]) == 10
     for row in PRINTED[TABLE5.key]:
         assert list(row.mean) == [column.key for column in TABLE5.columns] == list(row.std)
+    for row in PRINTED[TABLE3.key]:
+        assert list(row.mean) == [column.key for column in TABLE3.columns] and row.avg is None
 
 
 def test_a_column_s_number_is_printed_for_its_own_experiment():
     for table in (TABLE2, TABLE5):
         for column in table.columns:
             assert column.exp.partition("_")[2] == ("cifar" if column.key == "cifar10" else column.key)
+    for column in TABLE3.columns + TABLE3.extra:
+        assert (column.exp, column.metric) == ("e2e", column.key)
 
 
 def test_headings_are_the_papers():
-    for table in (TABLE2, TABLE5):
+    for table in (TABLE2, TABLE3, TABLE5):
         metrics = yaml.safe_load((PAPER / f"{table.key}.yaml").read_text())["metrics"]
         assert list(metrics) == [column.key for column in table.columns]
-    assert list(metrics.values()) == [column.heading for column in TABLE5.columns]
+        if table is not TABLE2:  # whose metrics are of several kinds
+            assert list(metrics.values()) == [column.heading for column in table.columns]
 
 
 def test_a_row_stands_beside_the_same_settings_only():
@@ -163,6 +168,68 @@ def test_a_latex_table_names_its_scale_and_its_block(configs):
     tex = texts(TABLE5, "paper", [], PRINTED[TABLE5.key], configs)[".tex"]
     assert r"\caption{Table 5, ViT on image sets, paper scale: test accuracy of the epoch" in tex
     assert r"90.28 $\pm$ 0.43" in tex
+
+
+# --- texts: every column is of one experiment ------------------------------------------------------------------------
+
+
+TEXTS = """\
+# Table 3, GPT-2 on E2E NLG, small scale
+
+## test scores of the last epoch (the paper's protocol)
+
+| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 63.0 ×1† | 6.30 ×1† | — | 73.0 ×1† | 2.52 ×1† | 83.0 ×1† | — |
+| gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 60.5 ± 0.7 ×2† | 6.05 ± 0.07 ×2† | 41.0 ×1† | 70.5 ± 0.7 ×2† | \
+2.42 ± 0.03 ×2† | 80.5 ± 0.7 ×2† | — |
+
+## test scores of the epoch that is best on validation
+
+| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 50.0 ×1† | 5.00 ×1† | — | 60.0 ×1† | 2.00 ×1† | 70.0 ×1† | — |
+| gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 50.0 ± 0.0 ×2† | 5.00 ± 0.00 ×2† | 30.0 ×1† | 60.0 ± 0.0 ×2† | \
+2.00 ± 0.00 ×2† | 70.0 ± 0.0 ×2† | — |
+
+## training time of a run, rows a second (of the loader alone), and best epoch (medians over seeds)
+
+| Model | Method | e2e | Device |
+| --- | --- | --- | --- |
+| gpt2_tiny | lora (r=4) | 1.5 min, 3/s, epoch 3 | A CPU |
+| gpt2_tiny | fourierft (n=1000) | 1.5 min, 3/s, epoch 3, up to 7 unfinished | A CPU |
+
+- a ± s ×k: the mean and the sample standard deviation (n-1) over k seeds, in percent, but for NIST and CIDEr. \
+"""
+
+
+def test_one_experiment_fills_a_row_and_its_cost_stands_once(page):
+    small = {"scale": "small", "model": "gpt2_tiny", "head": 0}
+    ours = [e2e(0.60, unfinished=(7, 2), lacks=["meteor"], **small), e2e(0.61, seed=11111, **small)]
+    lines = page([*ours, e2e(0.63, method="lora", lacks=["meteor"], **small)], "small", TABLE3)
+    assert "\n".join(lines).startswith(TEXTS)
+
+
+def test_our_texts_stand_below_the_papers_and_a_metric_of_ours_beside_a_dash(page):
+    lines = page(three_e2e([0.62] * 3), table=TABLE3)
+    place = next(i for i, line in enumerate(lines) if "fourierft (n=1000) | ours" in line)
+    cells = ["62.0 ± 0.0 ×3 (−7.1)", "6.20 ± 0.00 ×3 (−2.62)", "42.0 ± 0.0 ×3 (−5.0)", "72.0 ± 0.0 ×3 (+0.2)"]
+    cells += ["2.48 ± 0.00 ×3 (−0.03)", "82.0 ± 0.0 ×3", "—"]
+    assert lines[place].endswith(f"| {' | '.join(cells)} |")
+    assert lines[place - 1].endswith("| 71.8 ± 0.1 | 2.51 ± 0.02 | — | — |")
+    assert sum("| paper |" in line for line in lines) == 11
+    assert sum(line.endswith("| ours " + "| — " * 9 + "|") for line in lines) == 10, "the other rows were not run"
+    assert lines[-1].endswith("in points, but for NIST and CIDEr."), "and there is no command without a recipe"
+
+
+def test_a_row_of_texts_is_one_run_a_seed(page, configs):
+    folder = configs / "recipe" / "gpt2_medium"
+    folder.mkdir()
+    (folder / "adapter_lin.yaml").write_text("recipe: { lr: 1.0 }")
+    lines = page(three_e2e(method="adapter_lin", r=6)[:2], table=TABLE3)
+    start = "python run.py -m +exp=e2e scale=paper model=gpt2_medium method=adapter_lin"
+    assert commands_of(lines) == [f"{start} method.r={r} seed=0,11111,22222" for r in (6, 224)]
+    assert "# gpt2_medium, adapter_lin (r=6): 2 of 3 runs recorded" in lines
 
 
 # --- LaTeX -----------------------------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 import pytest
 
 from experiments.analysis.aggregate import rows
-from experiments.analysis.score_tables import TABLE2, TABLE5
+from experiments.analysis.score_tables import TABLE2, TABLE3, TABLE5
 from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
-from tests.handmade import PRINTED, five, five_images, image, run
+from tests.handmade import PRINTED, e2e, five, five_images, image, run, three_e2e
 
 GLUE = [column.exp for column in TABLE2.columns]
 IMAGES = [column.exp for column in TABLE5.columns]
-ON_IMAGES = "Quality on images"
+ON_IMAGES, OF_TEXTS = "Quality on images", "Quality of generated text"
 
 
 def verdict(found, name):
@@ -165,3 +165,70 @@ def test_rank_and_parameters_hold_of_image_runs():
     assert "paper, vit_base: 72,000 = 3,000 × 24 matrices; runs: 1" in verdict(found, "Parameters").measured
     wrong = [image(rank=(24, 16), adapter=72_001), image(method="lora", rank=(24, 16))]
     assert {verdict(wrong, name).verdict for name in ("Rank", "Parameters")} == {NOT_REPRODUCED}
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def as_printed(lacks=(), shift=None, **changes):
+    """FourierFT and LoRA as the paper prints them; `shift`: (model, metric, how much FourierFT is moved down in it)."""
+    found = []
+    for line in (line for line in PRINTED[TABLE3.key] if line.method in ("lora", "fourierft")):
+        scores = dict(line.mean)
+        if shift and (line.model, line.method) == (shift[0], "fourierft"):
+            scores[shift[1]] -= shift[2]
+        scores = {column.metric: scores[column.key] / column.factor for column in TABLE3.columns}
+        scores = {metric: score for metric, score in scores.items() if metric not in lacks}
+        for one in three_e2e([0.6] * 3, model=line.model, method=line.method, lacks=lacks, **changes):
+            test = one.metrics.test.model_copy(update={"last": one.metrics.test.last | scores})
+            found.append(one.model_copy(update={"metrics": one.metrics.model_copy(update={"test": test})}))
+    return found
+
+
+def test_the_papers_own_numbers_of_texts_are_level_with_lora():
+    claim = verdict(as_printed(), OF_TEXTS)
+    assert claim.verdict == REPRODUCED
+    assert claim.measured == (
+        "paper, gpt2_large, fourierft (n=1000) minus lora (r=4): BLEU +0.1 (margin 0.25), NIST +0.07 (margin 0.020), "
+        "METEOR +0.2 (margin 0.20), ROUGE-L −0.2 (margin 0.20), CIDEr +0.03 (margin 0.020), METEOR (nltk) +0.0; "
+        "seeds: 3 or more",
+        "paper, gpt2_medium, fourierft (n=1000) minus lora (r=4): BLEU +0.2 (margin 0.20), NIST +0.06 (margin 0.055), "
+        "METEOR +0.4 (margin 0.20), ROUGE-L +0.3 (margin 0.10), CIDEr −0.02 (margin 0.025), METEOR (nltk) +0.0; "
+        "seeds: 3 or more",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "metric", "within", "beyond"),
+    [
+        ("gpt2_medium", "bleu", 0.39, 0.41),  # 0.2 above LoRA, and 0.2 may be missing
+        ("gpt2_medium", "cider", 0.004, 0.006),  # 0.02 below, of 0.025
+        ("gpt2_large", "nist", 0.089, 0.091),  # 0.07 above, of 0.02
+    ],
+)
+def test_each_metric_of_texts_is_judged_by_its_own_spread(model, metric, within, beyond):
+    assert verdict(as_printed(shift=(model, metric, within)), OF_TEXTS).verdict == REPRODUCED
+    assert verdict(as_printed(shift=(model, metric, beyond)), OF_TEXTS).verdict == NOT_REPRODUCED
+
+
+def test_whole_clean_evidence_alone_confirms_texts_and_one_metric_refutes():
+    complete = as_printed()
+    incomplete = {
+        "a seed": complete[1:],
+        "a model": [one for one in complete if one.model.name == "gpt2_medium"],
+        "METEOR": as_printed(lacks=["meteor"]),
+        "a clean commit": as_printed(dirty=True),
+    }
+    for missing, found in incomplete.items():
+        assert verdict(found, OF_TEXTS).verdict == NOT_MEASURED, missing
+    assert verdict(as_printed(lacks=["meteor"], shift=("gpt2_large", "bleu", 1)), OF_TEXTS).verdict == NOT_REPRODUCED
+
+
+def test_texts_of_small_models_are_told_with_the_metrics_that_both_have():
+    small = {"scale": "small", "model": "gpt2_tiny"}
+    claim = verdict([e2e(0.6, **small), e2e(0.62, method="lora", lacks=["meteor"], **small)], OF_TEXTS)
+    assert claim.verdict == NOT_MEASURED
+    assert claim.measured == (
+        "small, gpt2_tiny, fourierft (n=1000) minus lora (r=4): BLEU −2.0, NIST −0.20, ROUGE-L −2.0, CIDEr −0.08, "
+        "METEOR (nltk) −2.0; seeds: 1 or more",
+    )

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from experiments import record as records
-from experiments.analysis.score_tables import TABLE2
+from experiments.analysis.score_tables import TABLE2, TABLES
 from scripts import tables
-from tests.handmade import PAPER, five, five_images, image, run
+from tests.handmade import PAPER, e2e, five, five_images, image, run, three_e2e
 
 GLUE = [column.exp for column in TABLE2.columns]
 
@@ -92,10 +92,11 @@ def contents(root):
 
 def test_the_same_records_give_the_same_bytes_whatever_their_files_are_called(build):
     found = [*mini_runs(), *five(), run(0.7, n=200, adapter=4800), *five_images(scale="mini"), *mini_runs()[::-1]]
+    found += three_e2e(scale="mini", lacks=["meteor"])
     first = contents(build(found))
     assert contents(build(found)) == first
     assert contents(build(found[::-1], names=[f"x/{9 * i % 31}" for i in range(len(found))], results="again")) == first
-    stems = ("table2_glue_mini", "table2_glue_paper", "table5_vit_mini", "table5_vit_paper")
+    stems = [f"{table.key}_{scale}" for table in TABLES for scale in ("mini", "paper")]
     assert set(first) == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex")} | {"README.md"}
 
 
@@ -118,6 +119,8 @@ def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
     assert [path.name for path in sorted((root / "tables").iterdir())] == [
         "table2_glue_paper.md",
         "table2_glue_paper.tex",
+        "table3_e2e_paper.md",
+        "table3_e2e_paper.tex",
         "table5_vit_paper.md",
         "table5_vit_paper.tex",
     ]
@@ -149,13 +152,16 @@ def test_scales_stand_in_files_of_their_own_and_a_stale_one_goes(build):
     assert "small" not in (root / "README.md").read_text()
 
 
-def test_the_tables_of_glue_and_of_images_never_mix(build):
+def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):
     """Not even for one method on one model."""
     same = {"model": "roberta_base", "n": 1000, "scale": "small"}
-    root = build([run(0.7123, **same), image(0.6456, **same), image(0.5789, **{**same, "scale": "paper"})])
+    at_paper_scale = {**same, "scale": "paper"}
+    found = [run(0.7123, **same), image(0.6456, **same), image(0.5789, **at_paper_scale), e2e(0.5234, **same)]
+    root = build(found)
     pages = {path.stem: path.read_text() for path in (root / "tables").glob("*.md")}
-    assert pages.keys() == {"table2_glue_paper", "table2_glue_small", "table5_vit_paper", "table5_vit_small"}
-    for number, stem in (("71.2", "table2_glue_small"), ("64.56", "table5_vit_small"), ("57.89", "table5_vit_paper")):
+    assert pages.keys() == {f"{table.key}_{scale}" for table in TABLES for scale in ("paper", "small")}
+    places = {"71.2": "table2_glue_small", "64.56": "table5_vit_small", "57.89": "table5_vit_paper"}
+    for number, stem in (places | {"52.3": "table3_e2e_small"}).items():
         assert [name for name, text in pages.items() if number in text] == [stem]
     assert "99.00 ×" not in "".join(pages.values()), "images' scores on validation stand nowhere"
     index = (root / "README.md").read_text()
