@@ -14,8 +14,8 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
+from experiments import processes, tracking
 from experiments import record as records
-from experiments import tracking
 from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
 from experiments.config import Config
@@ -37,6 +37,7 @@ def run(config: Config) -> Record:
     below `runs`: the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
     Raises MissingAssets, UserError, and whatever a broken run raises, after its record is written.
     """
+    processes.take_device()
     weights, data = find(config)
     scale = _scale(config, data)
     path = config.record_path
@@ -47,13 +48,15 @@ def run(config: Config) -> Record:
             return done
         print(f"the model or the data changed since {path}: running again")
     folder = config.runs / config.name
-    if config.force:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
+    if processes.is_first():
+        if config.force:
+            shutil.rmtree(folder, ignore_errors=True)
+        records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
     with _recorded(config, scale, weights, data, path) as fields:
-        tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
+        tracker = tracking.Off()
+        if processes.is_first():
+            tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
         fields["wandb"] = tracker.identity()
         try:
             _train_and_analyse(config, weights, data, folder, tracker, fields)
@@ -63,11 +66,13 @@ def run(config: Config) -> Record:
                 raise UserError(f"{folder}: the disk is full ({error}); make room, or set runs=FOLDER") from error
             raise
         tracker.finish()
+    processes.wait()
     finished = records.read(path)
-    if not config.train.keep_checkpoints:
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-    print(report(finished, path, folder))
+    if processes.is_first():
+        if not config.train.keep_checkpoints:
+            for checkpoint in folder.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+        print(report(finished, path, folder))
     return finished
 
 
@@ -138,10 +143,12 @@ def _recorded(config: Config, scale: str, weights: Source, data: Source, path: P
     except BaseException as error:
         status = {torch.OutOfMemoryError: "oom", KeyboardInterrupt: "cancelled"}.get(type(error), "failed")
         reason = f"{type(error).__name__}: {error}"
-        records.write(Record(**fields, status=status, error=reason, ended=records.now()), failed)
+        if processes.is_first():
+            records.write(Record(**fields, status=status, error=reason, ended=records.now()), failed)
         raise
-    records.write(Record(**fields, status="ok", ended=records.now()), path)
-    failed.unlink(missing_ok=True)
+    if processes.is_first():
+        records.write(Record(**fields, status="ok", ended=records.now()), path)
+        failed.unlink(missing_ok=True)
 
 
 def _train_and_analyse(
@@ -173,7 +180,9 @@ def _train_and_analyse(
     for selection, checkpoint in (("last", None), ("best", outcome.best_checkpoint)):
         if checkpoint:
             load_trained(model, checkpoint)
-        config.method.save(model, folder / selection)
+        if processes.is_first():
+            config.method.save(model, folder / selection)
+        processes.wait()
         if prepared.score and selection == "best" and outcome.best is outcome.last:
             tested["best"] = tested["last"]
         elif prepared.score:
@@ -182,10 +191,11 @@ def _train_and_analyse(
     if tested:
         fields["metrics"]["test"] = {selection: found.metrics for selection, found in tested.items()}
         tracker.summary({f"test/{name}": value for name, value in tested["best"].metrics.items()})
-        tested["best"].show(folder, tracker)
+        if processes.is_first():
+            tested["best"].show(folder, tracker)
     params |= stored(folder / "best")
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
-    if deltas := config.method.delta_weights(model):
+    if processes.is_first() and (deltas := config.method.delta_weights(model)):
         fields["rank"] = analysis = rank.summarise(deltas)
         title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
         rank.plot(analysis, folder / "rank.png", title)

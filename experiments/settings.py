@@ -1,12 +1,12 @@
 """The settings of a run that no task, method or model owns: hyper-parameters, execution, tracking, records."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from experiments import processes
 from experiments.errors import UserError
 from experiments.record import usable_cores
 from experiments.typed import Fraction, Share, Typed
@@ -61,7 +61,7 @@ class Train(Typed):
 
     def loader_processes(self) -> int:
         """Processes that load data: `workers`, or one for each core that is this process's share, at most 16."""
-        cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        cores = usable_cores() // processes.count_here()
         return min(cores, 16) if self.workers is None else self.workers
 
     @property

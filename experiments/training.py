@@ -17,6 +17,7 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from experiments import processes
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
@@ -167,14 +168,19 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
     """The configuration in the Trainer's terms."""
     recipe, train = config.recipe, config.train
     grouped = train.group_by_length and prepared.lengths
-    if recipe.batch_size % train.accumulation:
-        raise UserError(f"train.accumulation={train.accumulation}: must divide recipe.batch_size={recipe.batch_size}")
-    return TrainingArguments(
+    several = processes.count()
+    each, rest = divmod(recipe.batch_size, train.accumulation * several)
+    if rest or not each:
+        shared = f" times {several} processes" if several > 1 else ""
+        raise UserError(
+            f"train.accumulation={train.accumulation}{shared}: must divide recipe.batch_size={recipe.batch_size}"
+        )
+    settings = TrainingArguments(
         output_dir=str(folder),
         seed=config.seed,
         num_train_epochs=recipe.epochs,
         max_steps=train.max_steps or -1,
-        per_device_train_batch_size=recipe.batch_size // train.accumulation,
+        per_device_train_batch_size=each,
         gradient_accumulation_steps=train.accumulation,
         per_device_eval_batch_size=train.eval_batch_size,
         learning_rate=recipe.lr,
@@ -199,6 +205,8 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         disable_tqdm=False,
         report_to="none",
     )
+    settings._n_gpu = min(settings.n_gpu, 1)  # a process has one GPU; several are for torchrun, not for DataParallel
+    return settings
 
 
 def train(

@@ -2,14 +2,15 @@
 
     python -m scripts.pretrain_mini --model roberta --bf16   # masked words; about a quarter of an hour, two CPU cores
     python -m scripts.pretrain_mini --model vit --bf16       # invented characters; two minutes, one core
+    python -m scripts.pretrain_mini --model gpt2 --bf16      # stories of an invented town; ten minutes, one core
     python -m scripts.pretrain_mini --model vit_tiny --bf16 --assets FOLDER    # CIFAR-100, half an hour, two cores
     python -m scripts.pretrain_mini --model gpt2_tiny --bf16 --assets FOLDER   # Alpaca and GLUE, an hour, one core
     python -m scripts.pretrain_mini --model vit --steps 50 --out trial/vit     # a trial
 
 Writes a folder that `transformers` opens like any other checkpoint, and prints what it measured on data not trained
-on. The same seed, library versions and number of threads give the same weights. Where a vit was interrupted, the same
-command goes on from its last whole epoch (the checkpoint-* in its folder: remove them to begin anew). vit_tiny
-in the repository: CIFAR-100 is for research use. Exit code 2 where data is missing.
+on. The same seed, library versions and number of threads give the same weights. Where one but roberta was interrupted,
+the same command goes on from its last whole epoch (the checkpoint-* in its folder: remove them to begin anew). vit_tiny
+and gpt2_tiny are not in the repository: CIFAR-100 and Alpaca are for research use. Exit code 2 where data is missing.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         metavar="FOLDER",
         default=os.environ.get("FOURIERFT_ASSETS") or None,
-        help="of vit_tiny: has datasets/cifar100/{train,test}.parquet (default: FOURIERFT_ASSETS)",
+        help="of vit_tiny and gpt2_tiny: has datasets/ (default: FOURIERFT_ASSETS)",
     )
     options = parser.parse_args(arguments)
     model = MODELS[options.model]

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
-from experiments import causal
+from experiments import causal, processes
 from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
 from experiments.errors import UserError
 from experiments.generation import Decoding, generate
@@ -130,8 +130,9 @@ class E2ETask(Typed):
             [meaning, text.output, references, text.tokens, text.finished]
             for (meaning, references), text in zip(grouped.items(), texts, strict=True)
         ]
-        lines = (json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in table)
-        replace_file(folder / "outputs.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        if processes.is_first():
+            lines = (json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in table)
+            replace_file(folder / "outputs.jsonl", "".join(f"{line}\n" for line in lines).encode())
         scores = E2E().compute(
             predictions=[text.output for text in texts],
             references=[[spaced(reference) for reference in references] for references in grouped.values()],

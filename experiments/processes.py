@@ -1,0 +1,33 @@
+"""The processes of one run, where torchrun started several: each has one device, and the first alone writes."""
+
+import os
+
+import torch
+from accelerate import PartialState
+
+
+def count() -> int:
+    """How many there are."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def count_here() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Whether this is the one that writes records, adapters and plots, and tracks."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def take_device() -> None:
+    """Make the GPU of this process the one that `cuda` means."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def wait() -> None:
+    """Until all are here. Once a Trainer has brought them together."""
+    if count() > 1:
+        PartialState().wait_for_everyone()
