@@ -80,7 +80,7 @@ class ScoreTable:
         return next(iter(self.blocks))
 
     def unit(self, name: str) -> str:
-        """Of the scores, by what percentages are called: "in percent, but for X and Y", which are no percentages."""
+        """What the scores are in, `name` being percent or points: "in percent, but for X and Y", no percentages."""
         others = [column.heading for column in self.columns if column.factor != 100]
         return f"in {name}" + (f", but for {' and '.join(others)}" if others else "")
 

@@ -134,7 +134,9 @@ def _against_lora(
         }
         said = {(column,): f"{column.heading} {signed(gap, column.digits)}" for column, gap in gaps.items()}
         printed = [beside(row, paper), beside(other, paper)]
-        for columns in (columns for columns in judged if gaps.keys() >= set(columns)):
+        for columns in judged:
+            if not gaps.keys() >= set(columns):
+                continue
             gap, digits = statistics.mean(gaps[column] for column in columns), columns[0].digits
             if table.averaged:
                 said[columns] = f"average {signed(gap, digits)}"
