@@ -100,7 +100,7 @@ def test_accumulated_steps_are_the_same_steps(make):
     assert trained[0].keys() == trained[1].keys()
     for name, weights in trained[0].items():
         assert (weights - trained[1][name]).norm() < 1e-3 * weights.norm()
-    with pytest.raises(UserError, match="train.accumulation=5: must divide recipe.batch_size="):
+    with pytest.raises(UserError, match=r"train\.accumulation=5: must divide recipe\.batch_size="):
         pipeline.run(make(*QUICK, "train.accumulation=5"))
 
 
