@@ -41,10 +41,10 @@ def nist(predictions: list[str], references: list[list[str]]) -> float:
     for prediction, group in zip(predictions, references, strict=True):
         found, allowed, words = grams(prediction), Counter(), 0
         for reference in map(grams, group):
-            seen += reference
+            seen.update(reference)
             allowed |= reference
             words += sum(count for gram, count in reference.items() if len(gram) == 1)
-        matched += found & allowed
+        matched.update(found & allowed)
         seen[()] += words
         length += words / len(group)
         for gram, count in found.items():
