@@ -14,8 +14,8 @@ _BETA = -math.log(0.5) / math.log(1.5) ** 2  # two thirds of the references' len
 def bleu(predictions: list[str], references: list[list[str]]) -> float:
     """BLEU-4 in 0..1: clipped over all references, brevity by the closest of their lengths (the shorter, if two are).
 
-    Equal to mteval-v13a and to `measure_scores.py -p` of the E2E challenge in 4 digits on E2E's validation set (its
-    references as outputs, whole and garbled); -p also miscounts outputs of fewer than 4 words, this does not.
+    Equal in 4 digits to mteval-v13a on E2E's validation set, and to `measure_scores.py -p` of the E2E challenge on its
+    validation and test sets (references as outputs, whole and garbled); -p miscounts outputs of fewer than 4 words, this does not.
     Source: Papineni et al. 2002, by sacrebleu.
     """
     from sacrebleu.metrics import BLEU
