@@ -15,7 +15,8 @@ def bleu(predictions: list[str], references: list[list[str]]) -> float:
     """BLEU-4 in 0..1: clipped over all references, brevity by the closest of their lengths (the shorter, if two are).
 
     Equal in 4 digits to mteval-v13a on E2E's validation set, and to `measure_scores.py -p` of the E2E challenge on its
-    validation and test sets (references as outputs, whole and garbled); -p miscounts outputs of fewer than 4 words, this does not.
+    validation and test sets (references as outputs, whole and garbled); -p alone miscounts outputs of
+    fewer than 4 words.
     Source: Papineni et al. 2002, by sacrebleu.
     """
     from sacrebleu.metrics import BLEU

@@ -11,7 +11,7 @@ _TOKEN = re.compile(
       n't\b | '(?:s|m|d|ll|re|ve)\b                              # n't  's
     | [dl]'\w+                                                   # d'oeuvre
     | \b(?:st|rd|mr|mrs|dr|etc)\.                                # St. John's
-    | \w+?(?=n't\b)                                             # is|n't
+    | \w+?(?=n't\b)                                              # is|n't
     | \w+ (?: (?: -                                              # family-friendly, 20-25
                 | (?<=\d)[.,:/](?=\d)                            # 10.50  1,000  5/5
                 | (?<=[^\W\d])\.(?=[^\W\d]) ) \w+ )* (?:\.(?=,))?  # p.m  etc.,
