@@ -15,7 +15,8 @@ _ORDER, _SIGMA = 4, 6.0  # of CIDEr: n-grams up to 4 words; the width, in words,
 def rouge_l(predictions: list[str], references: list[list[str]]) -> float:
     """ROUGE-L in 0..1: F (beta 1.2) of the longest common subsequence, best precision and best recall of an item.
 
-    The two may stem from different references. Source: Lin 2004, with the constants of Chen et al. 2015.
+    The two may stem from different references. Equal to `measure_scores.py` of the E2E challenge in 6 digits on E2E's
+    validation and test sets (references as outputs, whole and garbled). Source: Lin 2004, as in Chen et al. 2015.
     """
     return sum(map(_rouge_l, predictions, references)) / len(predictions)
 
@@ -45,7 +46,8 @@ def cider(predictions: list[str], references: list[list[str]]) -> float:
 
     It is the variant called CIDEr-D: no stemming, clipped to the reference's counts, a Gaussian (sigma 6) on the
     difference of lengths. An n-gram's document frequency is the number of items with it in any reference, so that a
-    single item scores 0.
+    single item scores 0. Within 0.001 of `measure_scores.py` on the texts of `rouge_l`,
+    since a few tokens differ.
     Source: Vedantam et al. 2015, equations 2, 4 and 5.
     """
     outputs = [tokens(prediction) for prediction in predictions]

@@ -26,6 +26,7 @@ def meteor(predictions: list[str], references: list[list[str]]) -> float:
     """METEOR 1.5 of the corpus, English, normalized: exact, stem, synonym and paraphrase matches.
 
     Its statistics are summed over the corpus before the score is taken: it is not the mean of the items' scores.
+    Equal to `measure_scores.py` of the E2E challenge in 6 digits on E2E's validation set (its references as outputs).
     Only where `missing()` is None. Source: Denkowski and Lavie 2014, by pycocoevalcap.
     """
     from pycocoevalcap.meteor.meteor import Meteor

@@ -14,6 +14,9 @@ _BETA = -math.log(0.5) / math.log(1.5) ** 2  # two thirds of the references' len
 def bleu(predictions: list[str], references: list[list[str]]) -> float:
     """BLEU-4 in 0..1: clipped over all references, brevity by the closest of their lengths (the shorter, if two are).
 
+    Equal in 4 digits to mteval-v13a on E2E's validation set, and to `measure_scores.py -p` of the E2E challenge on its
+    validation and test sets (references as outputs, whole and garbled); -p alone miscounts outputs of
+    fewer than 4 words.
     Source: Papineni et al. 2002, by sacrebleu.
     """
     from sacrebleu.metrics import BLEU
@@ -26,7 +29,9 @@ def nist(predictions: list[str], references: list[list[str]]) -> float:
     """NIST-5, 0 and up: the information in bits of the matched n-grams, per n-gram of the output, summed over n = 1..5.
 
     An n-gram tells log2(count of its first n-1 words / its count) in all references; brevity is judged by the mean
-    length of an item's references. Source: Doddington 2002, equations 2 and 3.
+    length of an item's references. Equal to `measure_scores.py -p` in 6 digits on the texts of `bleu`; mteval-v13a
+    itself weighs items by their number of references where it judges brevity (7.37 on the garbled texts, 7.04 here).
+    Source: Doddington 2002, equations 2 and 3.
     """
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
@@ -41,10 +46,10 @@ def nist(predictions: list[str], references: list[list[str]]) -> float:
     for prediction, group in zip(predictions, references, strict=True):
         found, allowed, words = grams(prediction), Counter(), 0
         for reference in map(grams, group):
-            seen += reference
+            seen.update(reference)
             allowed |= reference
             words += sum(count for gram, count in reference.items() if len(gram) == 1)
-        matched += found & allowed
+        matched.update(found & allowed)
         seen[()] += words
         length += words / len(group)
         for gram, count in found.items():

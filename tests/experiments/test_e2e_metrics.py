@@ -124,6 +124,7 @@ def test_meteor_of_nltk():
         ("A family-friendly pub (5/5), with 'hors d'oeuvres'.", "a family-friendly pub ( 5/5 ) with hors d'oeuvres"),
         ("£10.50 for 1,000 g at the Café: good!", "# 10.50 for 1,000 g at the café good"),
         ("Near the city center., by The pub.It is big.", "near the city center. by the pub.it is big"),
+        ("By St. John's, etc. and more.", "by st. john 's etc. and more"),
         (" ... ", ""),
     ],
 )
