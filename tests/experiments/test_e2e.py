@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from experiments import pipeline
+from experiments import generation, pipeline
 from experiments.assets import Source
 from experiments.errors import UserError
 from experiments.tasks import e2e
@@ -56,10 +56,11 @@ def test_every_method_of_table_3_leaves_a_whole_record(make, method, capsys):
     assert f"bleu {done.metrics.test.best['bleu']:.4g}" in said
 
 
-def test_a_run_that_was_stopped_while_it_wrote_goes_on_and_ends_the_same(make, monkeypatch):
-    whole = pipeline.run(make(*QUICK, "train.eval_batch_size=1"))
-    config = make(*QUICK, "train.eval_batch_size=1", "force=true")
-    real, calls = e2e.generate.__globals__["_write"], []
+def test_a_run_that_was_stopped_while_it_wrote_goes_on_and_ends_the_same(make, monkeypatch, tmp_path):
+    config = make(*QUICK, "train.eval_batch_size=1")
+    elsewhere = (f"runs={tmp_path}/elsewhere", f"record.dir={tmp_path}/elsewhere")
+    whole = pipeline.run(make(*QUICK, "train.eval_batch_size=1", *elsewhere))
+    real, calls = generation._write, []
 
     def stopped(*arguments):
         calls.append(arguments)
@@ -67,10 +68,10 @@ def test_a_run_that_was_stopped_while_it_wrote_goes_on_and_ends_the_same(make, m
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setitem(e2e.generate.__globals__, "_write", stopped)
+    monkeypatch.setattr(generation, "_write", stopped)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config)
-    done = pipeline.run(make(*QUICK, "train.eval_batch_size=1"))
+    done = pipeline.run(config)
     meanings = len((config.runs / config.name / "last" / "outputs.jsonl").read_text().splitlines())
     assert len(calls) == meanings + 1, "what was written before is not written again"
     assert done.metrics.test == whole.metrics.test and done.metrics.all == whole.metrics.all
