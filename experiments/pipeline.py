@@ -22,7 +22,7 @@ from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import check_head, count, stored
 from experiments.record import Cost, Metrics, Record
-from experiments.tasks.base import Prepared
+from experiments.tasks.base import Prepared, Tested
 from experiments.training import Outcome, load_trained, train
 
 
@@ -176,18 +176,7 @@ def _train_and_analyse(
     fields["cost"] = cost = _cost(outcome, saved)
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
-    tested = {}
-    for selection, checkpoint in (("last", None), ("best", outcome.best_checkpoint)):
-        if checkpoint:
-            load_trained(model, checkpoint)
-        if processes.is_first():
-            config.method.save(model, folder / selection)
-        processes.wait()
-        if prepared.score and selection == "best" and outcome.best is outcome.last:
-            tested["best"] = tested["last"]
-        elif prepared.score:
-            with config.method.merged(model):
-                tested[selection] = prepared.score(model, outcome.predict, folder / selection)
+    tested = _save_and_test(config, prepared, model, outcome, folder)
     if tested:
         fields["metrics"]["test"] = {selection: found.metrics for selection, found in tested.items()}
         tracker.summary({f"test/{name}": value for name, value in tested["best"].metrics.items()})
@@ -203,6 +192,28 @@ def _train_and_analyse(
         tracker.image("rank_plot", folder / "rank.png")
 
 
+def _save_and_test(
+    config: Config, prepared: Prepared, model: nn.Module, outcome: Outcome, folder: Path
+) -> dict[str, Tested]:
+    """Leave the weights of the last epoch and of the best in `folder`, and score both where there is a test set.
+
+    The model ends with the best.
+    """
+    tested = {}
+    for selection, checkpoint in (("last", None), ("best", outcome.best_checkpoint)):
+        if checkpoint:
+            load_trained(model, checkpoint)
+        if processes.is_first():
+            config.method.save(model, folder / selection)
+        processes.wait()
+        if prepared.score and selection == "best" and outcome.best is outcome.last:
+            tested["best"] = tested["last"]
+        elif prepared.score:
+            with config.method.merged(model):
+                tested[selection] = prepared.score(model, outcome.predict, folder / selection)
+    return tested
+
+
 def _disk_is_full(error: BaseException, folder: Path) -> bool:
     """Each library words it its own way, and torch.save not at all: then what is left of the disk tells."""
     return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < 2**20
@@ -211,7 +222,7 @@ def _disk_is_full(error: BaseException, folder: Path) -> bool:
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
     """What a training step on the first rows of the training set saves for its backward."""
     device = config.train.torch_device()
-    size = config.recipe.batch_size // config.train.accumulation
+    size = config.recipe.batch_size // (config.train.accumulation * processes.count())
     batch = prepared.collate([prepared.train[i] for i in range(min(size, len(prepared.train)))]).to(device)
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
     model.to(device).train()
