@@ -56,7 +56,7 @@ figures: $(READY) ## results/figures from the records
 	@$(RUN) -m scripts.figures
 
 test: $(READY) ## the tests: no network, no GPU, some minutes
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes each
 	@$(RUN) -m pytest -m slow $(ARGS)

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores: one thread each
+
 import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a network
