@@ -123,6 +123,10 @@ def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) ->
     shards = {split: _shards(hub, split, assets) for split in splits}
     if not all(shards.values()):
         return None
+    if several := [split for split, paths in shards.items() if len(paths) > 1]:
+        raise UserError(
+            f"{hub} on the hub: {several[0]} is in several files; put one {several[0]}.parquet under assets.root"
+        )
     files = {split: paths[0] for split, paths in shards.items()}
     return Source(name, "hub", hub, files, _revision(files[min(files)]))
 

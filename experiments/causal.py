@@ -64,19 +64,20 @@ def smoothed(share: float) -> Loss:
 
     def loss(outputs: ModelOutput, labels: Tensor, num_items_in_batch: int | Tensor | None = None) -> Tensor:
         """num_items_in_batch: labelled tokens of the whole step, where it takes several batches."""
-        logits, targets = outputs.logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
-        if num_items_in_batch is None:
-            return cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=share)
-        total = cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=share, reduction="sum")
-        return total / num_items_in_batch
+        learnt = labels[:, 1:] != IGNORED  # the others would cost as much memory
+        logits, targets = outputs.logits[:, :-1][learnt].float(), labels[:, 1:][learnt]
+        total = cross_entropy(logits, targets, label_smoothing=share, reduction="sum")
+        return total / (len(targets) if num_items_in_batch is None else num_items_in_batch)
 
     return loss
 
 
 def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """(batch, tokens, vocabulary) -> (batch, tokens) float32: the cross-entropy of each token, 0 where unlabelled."""
-    losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none")
-    return nn.functional.pad(losses.view(len(labels), -1), (1, 0))
+    learnt = labels[:, 1:] != IGNORED
+    losses = torch.zeros_like(labels, dtype=torch.float32)
+    losses[:, 1:][learnt] = cross_entropy(logits[:, :-1][learnt].float(), labels[:, 1:][learnt], reduction="none")
+    return losses
 
 
 def inverse_perplexity(outputs: EvalPrediction) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessorList, NoRepeatNGramLogitsProcessor, PreTrainedTokenizerBase
@@ -66,20 +67,19 @@ def generate(
     """One text behind each prompt (token ids), in their order. Several processes share the prompts.
 
     What is finished stands in `folder`, in generated.<process>.jsonl, beside the weights (*.safetensors) that wrote it:
-    an interrupted call goes on where it was if it is made again with the same weights, prompts and decoding.
+    an interrupted call goes on where it was if it is made again with the same weights, prompts and decoding, by any
+    number of processes.
     """
     state = PartialState()
-    path = folder / f"generated.{state.process_index}.jsonl"
     stamp = _stamp(folder, prompts, decoding)
-    texts = _read(path, stamp)
-    if not texts:
-        replace_file(path, f"{json.dumps(stamp)}\n".encode())
-    done = {text.row for text in texts}
+    done = {text.row: text for path in folder.glob("generated.*.jsonl") for text in _read(path, stamp)}
+    path = folder / f"generated.{state.process_index}.jsonl"
+    replace_file(path, "".join(f"{json.dumps(line)}\n" for line in (stamp, *map(asdict, done.values()))).encode())
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
     left = [row for row in longest_first[state.process_index :: state.num_processes] if row not in done]
     model.eval()
-    with open(path, "a", encoding="utf-8") as file, tqdm(total=len(done) + len(left), desc="generating") as bar:
-        bar.update(len(done))
+    hidden = not state.is_main_process
+    with open(path, "a", encoding="utf-8") as file, tqdm(total=len(left), desc="generating", disable=hidden) as bar:
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
             with precision:
@@ -87,9 +87,10 @@ def generate(
             new = [Text(row, *fields) for row, fields in zip(batch, written, strict=True)]
             file.writelines(f"{json.dumps(asdict(text))}\n" for text in new)
             file.flush()
-            texts += new
+            done |= {text.row: text for text in new}
             bar.update(len(new))
-    return sorted(gather_object(texts), key=lambda text: text.row)
+    gathered = {text.row: text for text in gather_object(list(done.values()))}
+    return [gathered[row] for row in range(len(prompts))]
 
 
 def _write(
@@ -102,6 +103,7 @@ def _write(
     settings = GenerationConfig(
         num_beams=decoding.beams,
         length_penalty=decoding.length_penalty,
+        early_stopping="never",  # to the end, as the LoRA paper's code: a longer text may yet have a better score
         max_new_tokens=decoding.max_new_tokens,
         renormalize_logits=True,  # over the tokens that are not forbidden
         eos_token_id=end,
@@ -119,18 +121,15 @@ def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: Decoding) -> di
     """What tells these texts from those of other weights, prompts or settings."""
     weights = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        weights.update(path.read_bytes())
+        for name, tensor in sorted(load_file(path).items()):  # a file's header has no fixed order
+            weights.update(name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     digest = hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
     return {"weights": weights.hexdigest(), "prompts": digest, **decoding.model_dump()}
 
 
 def _read(path: Path, stamp: dict[str, Any]) -> list[Text]:
-    """The texts of an interrupted call of the same stamp; a line that was cut off is written anew."""
-    if not path.exists():
-        return []
+    """The texts of an interrupted call of the same stamp, but one whose line was cut off."""
     first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     if not first.endswith("\n") or json.loads(first) != stamp:
         return []
-    whole = [line for line in lines if line.endswith("\n")]
-    replace_file(path, "".join([first, *whole]).encode())
-    return [Text(**json.loads(line)) for line in whole]
+    return [Text(**json.loads(line)) for line in lines if line.endswith("\n")]

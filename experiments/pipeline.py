@@ -3,8 +3,9 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,15 @@ def _train_and_analyse(
     fields["cost"] = cost = _cost(outcome, saved)
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
+    started = time.perf_counter()
     tested = _save_and_test(config, prepared, model, outcome, folder)
+    cost["test_s"] = time.perf_counter() - started if tested else None
     if tested:
         fields["metrics"]["test"] = {selection: found.metrics for selection, found in tested.items()}
-        tracker.summary({f"test/{name}": value for name, value in tested["best"].metrics.items()})
+        for selection, found in tested.items():
+            tracker.summary({f"test/{selection}/{name}": value for name, value in found.metrics.items()})
         if processes.is_first():
-            tested["best"].show(folder, tracker)
+            tested[prepared.shown].show(folder, tracker)
     params |= stored(folder / "best")
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
     if processes.is_first() and (deltas := config.method.delta_weights(model)):
@@ -209,7 +213,7 @@ def _save_and_test(
         if prepared.score and selection == "best" and outcome.best is outcome.last:
             tested["best"] = tested["last"]
         elif prepared.score:
-            with config.method.merged(model):
+            with config.method.merged(model) if prepared.generates else nullcontext():
                 tested[selection] = prepared.score(model, outcome.predict, folder / selection)
     return tested
 
@@ -231,7 +235,10 @@ def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
 
 
 def _loss(model: nn.Module, batch: dict[str, Any], prepared: Prepared) -> torch.Tensor:
-    return prepared.loss(model(**batch), batch["labels"]) if prepared.loss else model(**batch).loss
+    if prepared.loss is None:
+        return model(**batch).loss
+    inputs = {name: values for name, values in batch.items() if name != "labels"}  # else the model has a loss as well
+    return prepared.loss(model(**inputs), batch["labels"])
 
 
 def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class Metrics(Part):
 
 
 class Cost(Part):
-    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass.
+    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass. test_s: scoring the
+    test set, for both selections.
 
     samples_per_s, eval_samples_per_s, loader_samples_per_s: examples a second of training, of evaluation, and of the
     data loader alone, without the model.
@@ -135,6 +136,7 @@ class Cost(Part):
     saved_bytes: NonNegativeInt | None = None
     eval_samples_per_s: NonNegativeFloat | None = None
     loader_samples_per_s: NonNegativeFloat | None = None
+    test_s: NonNegativeFloat | None = None
 
 
 class MatrixRank(Part):
@@ -182,6 +184,7 @@ class Hardware(Part):
     memory_bytes: int
     gpu: str | None = None
     gpus: NonNegativeInt = 0
+    processes: NonNegativeInt = 1  # of the run, one GPU each
     gpu_memory_bytes: int | None = None
 
 
@@ -324,6 +327,7 @@ def hardware() -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
     }
     if not torch.cuda.is_available():
         return machine

@@ -63,7 +63,7 @@ def _of_a_run(file: Path, lines: list[str]) -> tuple[list[str], list[list[str]]]
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines knows more ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); name another file") from error
 

@@ -65,7 +65,7 @@ class Method(Typed):
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:
-        """Within it `model` predicts as ever, and faster where the method can add delta_W to the weights meanwhile."""
+        """Within it `model` predicts as ever, but for rounding; faster where delta_W can be added to the weights."""
         yield
 
     def callbacks(self) -> list[TrainerCallback]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset as Rows
@@ -38,7 +38,8 @@ class Prepared:
     loss: of a model's output, the labels and their number in the whole step; None: the model's own. reduce: logits and
     labels to what `metrics` needs of them, before they are collected.
     test: the rows of the test set; score: the trained model on them, given the Trainer's prediction and a folder that
-    holds the trained weights. Neither: validation is all that is reported. skipped: unreadable rows of each split.
+    holds the trained weights. Neither: validation is all that is reported. generates: whether it writes texts, token by
+    token. shown: the epoch that a person is to see, the paper's choice. skipped: unreadable rows of each split.
     """
 
     model: nn.Module
@@ -53,6 +54,8 @@ class Prepared:
     reduce: Callable[[Tensor, Tensor], Tensor] | None = None
     test: Sized | None = None
     score: Callable[[nn.Module, Predict, Path], Tested] | None = None
+    generates: bool = False
+    shown: Literal["best", "last"] = "best"
     skipped: dict[str, int] | None = None
 
 

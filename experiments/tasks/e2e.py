@@ -67,15 +67,14 @@ class E2ETask(Typed):
         tokenizer = causal.read_tokenizer(folder)
         network = causal.language_model(folder, train.attention_kernel(), model.dropout)
         longest = network.config.max_position_embeddings
-        if recipe.max_length > longest:
-            raise UserError(
-                f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer"
-            )
+        max_length = recipe.max_length or longest
+        if max_length > longest:
+            raise UserError(f"recipe.max_length={max_length}: {model.name} reads at most {longest}; choose fewer")
         encoded = {
             split: causal.encoded(
                 [prompt(tokenizer, meaning) for meaning in rows[MEANING]],
                 [answer(tokenizer, reference) for reference in rows[REFERENCE]],
-                recipe.max_length,
+                max_length,
                 f"{data.id}, {split}",
             )
             for split, rows in splits.items()
@@ -102,6 +101,8 @@ class E2ETask(Typed):
             reduce=causal.token_losses,
             test=encoded.get("test"),
             score=score,
+            generates=True,
+            shown="last",
         )
 
     def _score(
@@ -114,7 +115,10 @@ class E2ETask(Typed):
         predict: Predict,
         folder: Path,
     ) -> Tested:
-        """Write a text for each meaning, leave all in `folder`/outputs.jsonl, and compare each with its references."""
+        """Write a text for each meaning, leave all in `folder`/outputs.jsonl, and compare each with its references.
+
+        Of several processes the first alone has all metrics.
+        """
         device, dtype = train.torch_device(), {"fp16": torch.float16, "bf16": torch.bfloat16}.get(train.precision)
         texts = generate(
             model,
@@ -130,18 +134,19 @@ class E2ETask(Typed):
             [meaning, text.output, references, text.tokens, text.finished]
             for (meaning, references), text in zip(grouped.items(), texts, strict=True)
         ]
+        unfinished = sum(not text.finished for text in texts)
+        scores = {"unfinished": float(unfinished)}
         if processes.is_first():
             lines = (json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in table)
             replace_file(folder / "outputs.jsonl", "".join(f"{line}\n" for line in lines).encode())
-        scores = E2E().compute(
-            predictions=[text.output for text in texts],
-            references=[[spaced(reference) for reference in references] for references in grouped.values()],
-        )
-        unfinished = sum(not text.finished for text in texts)
-        if unfinished:
-            limit = self.decoding.max_new_tokens
-            print(f"{unfinished} of {len(texts)} outputs were cut off at task.decoding.max_new_tokens={limit}")
-        metrics = {**predict(rows).metrics, **scores, "unfinished": float(unfinished)}
+            scores |= E2E().compute(
+                predictions=[text.output for text in texts],
+                references=[[spaced(reference) for reference in references] for references in grouped.values()],
+            )
+            if unfinished:
+                limit = self.decoding.max_new_tokens
+                print(f"{unfinished} of {len(texts)} outputs were cut off at task.decoding.max_new_tokens={limit}")
+        metrics = {**predict(rows).metrics, **scores}
         return Tested(metrics, functools.partial(_show, columns, table))
 
     def _read(self, data: Source, split: str) -> Dataset:

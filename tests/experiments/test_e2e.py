@@ -4,10 +4,12 @@ import json
 
 import pytest
 from datasets import Dataset
+from hydra import compose
 from safetensors.torch import load_file
 
 from experiments import generation, pipeline
 from experiments.assets import Source
+from experiments.config import parse
 from experiments.errors import UserError
 from experiments.tasks import e2e
 from scripts import score_texts
@@ -178,8 +180,12 @@ def test_texts_are_scored_from_files_and_files_that_do_not_match_are_named(tmp_p
 
 
 @pytest.mark.parametrize("size", ["medium", "large"])
-def test_both_sizes_have_their_page_their_target_and_the_published_recipes(make, size):
-    config = make(f"+exp=e2e_gpt2_{size}", f"model=gpt2_{size}")
+def test_both_sizes_have_their_page_their_target_and_the_published_recipes(size):
+    def page(*overrides):
+        return parse(compose("config", [f"+exp=e2e_gpt2_{size}", *overrides]))
+
+    config = page()
+    assert config.model.name == f"gpt2_{size}"
     assert (config.exp, config.paper_cell) == ("e2e", f"table3/gpt2_{size}/fourierft")
     assert "E2E := medium large\n" in (ROOT / "Makefile").read_text()
     lr, head_lr, decay = {"medium": (0.02, 2e-4, 0.01), "large": (0.05, 1e-4, 0.03)}[size]  # Table 10
@@ -187,7 +193,7 @@ def test_both_sizes_have_their_page_their_target_and_the_published_recipes(make,
     assert (recipe.lr, recipe.head_lr, recipe.weight_decay) == (lr, head_lr, decay)
     assert (recipe.epochs, recipe.batch_size, config.method.n, config.method.scale) == (5, 128, 1000, 300.0)
     assert (config.task.label_smoothing, config.model.attention) == (0.1, ("c_attn:q,v",))
-    lora = make(f"+exp=e2e_gpt2_{size}", f"model=gpt2_{size}", "method=lora")
+    lora = page("method=lora")
     assert (lora.recipe.lr, lora.recipe.batch_size, lora.method.r, lora.method.alpha) == (2e-4, 8, 4, 32.0)
     assert config.task.decoding.model_dump() == {
         "beams": 10,
@@ -196,4 +202,4 @@ def test_both_sizes_have_their_page_their_target_and_the_published_recipes(make,
         "max_new_tokens": 64,
     }
     for method in ("full", "adapter_lin", "adapter_houlsby"):
-        assert make(f"+exp=e2e_gpt2_{size}", f"model=gpt2_{size}", f"method={method}").recipe.epochs == 5
+        assert page(f"method={method}").recipe.epochs == 5
