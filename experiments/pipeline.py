@@ -228,9 +228,8 @@ def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
     device = config.train.torch_device()
     size = config.recipe.batch_size // (config.train.accumulation * processes.count())
     batch = prepared.collate([prepared.train[i] for i in range(min(size, len(prepared.train)))]).to(device)
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
     model.to(device).train()
-    with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+    with config.train.autocast():
         return memory.saved_for_backward(model, lambda: _loss(model, batch, prepared))
 
 

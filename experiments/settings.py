@@ -53,6 +53,11 @@ class Train(Typed):
             raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
         return "cuda" if gpu and self.device != "cpu" else "cpu"
 
+    def autocast(self) -> torch.autocast:
+        """The context in which a model computes in `precision`."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        return torch.autocast(self.torch_device(), dtype=dtype, enabled=dtype is not None)
+
     def attention_kernel(self) -> str:
         """The implementation that transformers is asked for; `auto` avoids SDPA on CPUs, where its backward is slow."""
         if self.attention != "auto":

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from datasets import Dataset
 from pydantic import PositiveInt
 from torch import nn
@@ -119,7 +118,6 @@ class E2ETask(Typed):
 
         Of several processes the first alone has all metrics.
         """
-        device, dtype = train.torch_device(), {"fp16": torch.float16, "bf16": torch.bfloat16}.get(train.precision)
         texts = generate(
             model,
             tokenizer,
@@ -127,7 +125,7 @@ class E2ETask(Typed):
             self.decoding,
             train.eval_batch_size,
             folder,
-            torch.autocast(device, dtype=dtype, enabled=dtype is not None),
+            train.autocast(),
         )
         columns = ["meaning", "output", "references", "tokens", "finished"]
         table = [

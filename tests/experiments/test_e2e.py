@@ -8,6 +8,7 @@ from hydra import compose
 from safetensors.torch import load_file
 
 from experiments import generation, pipeline
+from experiments.analysis import memory
 from experiments.assets import Source
 from experiments.config import parse
 from experiments.errors import UserError
@@ -105,6 +106,18 @@ def test_accumulated_steps_are_the_same_steps(make):
         assert (weights - trained[1][name]).norm() < 1e-3 * weights.norm()
     with pytest.raises(UserError, match=r"train\.accumulation=5: must divide recipe\.batch_size="):
         pipeline.run(make(*QUICK, "train.accumulation=5"))
+
+
+def test_what_a_step_saves_is_that_of_the_loss_it_trains_on_alone(make):
+    config = make(*QUICK)
+    prepared = config.task.prepare(config.model, *pipeline.find(config), config.train, config.recipe, config.seed)
+    model = config.method.adapt(prepared.model, config.model.attention, config.model.head).train()
+    batch = prepared.collate([prepared.train[i] for i in range(12)])
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    needed = memory.saved_for_backward(model, lambda: prepared.loss(model(**inputs), batch["labels"]))
+    assert pipeline._saved_bytes(config, prepared, model) == needed
+    with_the_models_own = memory.saved_for_backward(model, lambda: prepared.loss(model(**batch), batch["labels"]))
+    assert with_the_models_own > needed
 
 
 def test_a_slice_held_out_for_a_search_shares_no_meaning_with_the_rest(make):
