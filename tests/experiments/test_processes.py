@@ -17,9 +17,10 @@ def test_two_processes_end_as_one_does(tmp_path):
     done = {}
     for count in (1, 2):
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if count == 2 else []
-        folders = [f"runs={tmp_path}/{count}/runs", f"record.dir={tmp_path}/{count}/records"]
-        subprocess.run([sys.executable, *launcher, *RUN, *folders], cwd=ROOT, check=True, timeout=280)
-        [done[count]] = record.find(tmp_path / str(count) / "records")
+        command = [sys.executable, *launcher, *RUN, f"runs={tmp_path}/{count}/runs"]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=280)
+        [path] = (tmp_path / str(count) / "runs" / "e2e" / "gpt2_mini" / "fourierft").glob("seed0-*.json")
+        done[count] = record.read(path)
     one, two = done[1], done[2]
     assert (one.hardware.processes, two.hardware.processes) == (1, 2)
     assert one.config_hash == two.config_hash and one.cost.steps == two.cost.steps == 4
