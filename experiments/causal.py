@@ -11,13 +11,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, EvalPrediction, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
+from experiments.dropout import dropout_settings
 from experiments.errors import UserError
 
 IGNORED = -100  # the label of a token that is not to be learnt
-DROPOUTS = {  # the settings that switch it on, by the type of the model's configuration
-    "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
-    "llama": ("attention_dropout",),
-}
 Loss = Callable[..., Tensor]
 
 
@@ -38,10 +35,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def language_model(folder: Path, attention: str, dropout: float | None) -> nn.Module:
     """The model in a folder, float32. dropout: everywhere in it; None is its own. Raises UserError where unknown."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if dropout is not None:
-        if config.model_type not in DROPOUTS:
-            raise UserError(f"model.dropout={dropout}: of no known meaning for {config.model_type}; model.dropout=null")
-        config.update(dict.fromkeys(DROPOUTS[config.model_type], dropout))
+    config.update(dropout_settings(config.model_type, dropout))
     return AutoModelForCausalLM.from_pretrained(
         folder, config=config, dtype=torch.float32, attn_implementation=attention, local_files_only=True
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
@@ -17,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessorList, NoRepeatNGramLogitsProcessor, PreTrainedTokenizerBase
 
+from experiments import processes
 from experiments.record import replace_file
 from experiments.typed import Typed
 
@@ -70,15 +70,14 @@ def generate(
     an interrupted call goes on where it was if it is made again with the same weights, prompts and decoding, by any
     number of processes.
     """
-    state = PartialState()
     stamp = _stamp(folder, prompts, decoding)
     done = {text.row: text for path in folder.glob("generated.*.jsonl") for text in _read(path, stamp)}
-    path = folder / f"generated.{state.process_index}.jsonl"
+    path = folder / f"generated.{processes.index()}.jsonl"
     replace_file(path, "".join(f"{json.dumps(line)}\n" for line in (stamp, *map(asdict, done.values()))).encode())
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
-    left = [row for row in longest_first[state.process_index :: state.num_processes] if row not in done]
+    left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
-    hidden = not state.is_main_process
+    hidden = not processes.is_first()
     with open(path, "a", encoding="utf-8") as file, tqdm(total=len(left), desc="generating", disable=hidden) as bar:
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]

@@ -2,9 +2,6 @@
 
 import os
 
-import torch
-from accelerate import PartialState
-
 
 def count() -> int:
     """How many there are."""
@@ -16,13 +13,20 @@ def count_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
+def index() -> int:
+    """Which of them this is, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
 def is_first() -> bool:
     """Whether this is the one that writes records, adapters and plots, and tracks."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return index() == 0
 
 
 def take_device() -> None:
     """Make the GPU of this process the one that `cuda` means."""
+    import torch  # here, so that records are read without it
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
 
@@ -30,4 +34,6 @@ def take_device() -> None:
 def wait() -> None:
     """Until all are here. Once a Trainer has brought them together."""
     if count() > 1:
+        from accelerate import PartialState
+
         PartialState().wait_for_everyone()

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, NonNegativeInt, ValidationError, model_validator
 
+from experiments import processes
 from experiments.errors import UserError
 from experiments.typed import Typed
 
@@ -327,7 +328,7 @@ def hardware() -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "processes": int(os.environ.get("WORLD_SIZE", 1)),
+        "processes": processes.count(),
     }
     if not torch.cuda.is_available():
         return machine

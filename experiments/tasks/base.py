@@ -69,6 +69,13 @@ def identity(data: Source, content: Callable[[], Iterable[bytes]]) -> dict[str, 
     return {**data.identity(), "sha256": digest.hexdigest()}
 
 
+def first_rows(splits: dict[str, Rows], count: int | None) -> dict[str, Rows]:
+    """Of each split its first `count` rows at most; all of them where that is None."""
+    if count is None:
+        return splits
+    return {split: rows.select(range(min(count, len(rows)))) for split, rows in splits.items()}
+
+
 def hold_out(train: Rows, share: float) -> dict[str, Rows]:
     """train and validation, both of the training rows: what a search chooses on."""
     halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)

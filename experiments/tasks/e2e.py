@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from experiments.metrics.e2e import E2E
 from experiments.mini import places
 from experiments.record import replace_file
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, hold_out, identity
+from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
 
@@ -57,9 +58,7 @@ class E2ETask(Typed):
         Raises UserError for a file that cannot be read, a column that is missing, an empty meaning or reference, a
         tokenizer without an end of text, or lengths that the model does not have.
         """
-        splits = {split: self._read(data, split) for split in self.rows}
-        if train.rows:
-            splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
+        splits = first_rows({split: self._read(data, split) for split in self.rows}, train.rows)
         if train.holdout:
             splits = _hold_out_meanings(splits["train"], train.holdout)
         folder = weights.files["config.json"].parent
@@ -71,8 +70,8 @@ class E2ETask(Typed):
             raise UserError(f"recipe.max_length={max_length}: {model.name} reads at most {longest}; choose fewer")
         encoded = {
             split: causal.encoded(
-                [prompt(tokenizer, meaning) for meaning in rows[MEANING]],
-                [answer(tokenizer, reference) for reference in rows[REFERENCE]],
+                prompts(tokenizer, rows[MEANING]),
+                answers(tokenizer, rows[REFERENCE]),
                 max_length,
                 f"{data.id}, {split}",
             )
@@ -81,13 +80,14 @@ class E2ETask(Typed):
         score = None
         if "test" in splits:
             grouped = group(splits["test"])
-            room = longest - max(len(prompt(tokenizer, meaning)) for meaning in grouped)
+            asked = prompts(tokenizer, grouped)
+            room = longest - max(map(len, asked))
             if self.decoding.max_new_tokens > room:
                 raise UserError(
                     f"task.decoding.max_new_tokens={self.decoding.max_new_tokens}: behind the longest meaning "
                     f"{model.name} has room for {room} tokens; choose fewer"
                 )
-            score = functools.partial(self._score, tokenizer, grouped, encoded["test"], train)
+            score = functools.partial(self._score, tokenizer, grouped, asked, encoded["test"], train)
         return Prepared(
             model=network,
             train=encoded["train"],
@@ -108,6 +108,7 @@ class E2ETask(Typed):
         self,
         tokenizer: PreTrainedTokenizerBase,
         grouped: dict[str, list[str]],
+        asked: list[list[int]],
         rows: Dataset,
         train: Train,
         model: nn.Module,
@@ -121,7 +122,7 @@ class E2ETask(Typed):
         texts = generate(
             model,
             tokenizer,
-            [prompt(tokenizer, meaning) for meaning in grouped],
+            asked,
             self.decoding,
             train.eval_batch_size,
             folder,
@@ -163,14 +164,18 @@ class E2ETask(Typed):
         return rows
 
 
-def prompt(tokenizer: PreTrainedTokenizerBase, meaning: str) -> list[int]:
-    """What is read: the meaning in one line, then the end of text, as in the LoRA paper's code."""
-    return [*tokenizer.encode(linear(meaning)), tokenizer.eos_token_id]
+def prompts(tokenizer: PreTrainedTokenizerBase, meanings: Iterable[str]) -> list[list[int]]:
+    """What is read: a meaning in one line, then the end of text, as in the LoRA paper's code."""
+    return _ended(tokenizer, map(linear, meanings))
 
 
-def answer(tokenizer: PreTrainedTokenizerBase, reference: str) -> list[int]:
-    """What is learnt: the reference with spaces around its punctuation, then the end of text."""
-    return [*tokenizer.encode(f" {spaced(reference)}"), tokenizer.eos_token_id]
+def answers(tokenizer: PreTrainedTokenizerBase, references: Iterable[str]) -> list[list[int]]:
+    """What is learnt: a reference with spaces around its punctuation, then the end of text."""
+    return _ended(tokenizer, (f" {spaced(reference)}" for reference in references))
+
+
+def _ended(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
+    return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(list(texts))["input_ids"]]
 
 
 def group(rows: Dataset) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared, check_labels, hold_out, identity
+from experiments.tasks.base import Prepared, check_labels, first_rows, hold_out, identity
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"
@@ -55,9 +55,7 @@ class GlueTask(Typed):
         Raises UserError for a file that cannot be read, a column or
         a label that does not fit, or a maximum length that the model does not have.
         """
-        splits = {split: self._read(data, split) for split in self.rows}
-        if train.rows:
-            splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
+        splits = first_rows({split: self._read(data, split) for split in self.rows}, train.rows)
         if train.holdout:
             splits = hold_out(splits["train"], train.holdout)
         folder = weights.files["config.json"].parent

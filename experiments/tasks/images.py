@@ -16,20 +16,16 @@ from transformers.trainer_utils import PredictionOutput
 from experiments import image_sets
 from experiments.analysis import mistakes
 from experiments.assets import Assets, Model, Source, find_images
-from experiments.errors import UserError
+from experiments.dropout import dropout_settings
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, check_labels, hold_out, identity
+from experiments.tasks.base import Predict, Prepared, Tested, check_labels, first_rows, hold_out, identity
 from experiments.tracking import Off
 from experiments.typed import Share, Typed
 
 Split = Literal["train", "validation", "test"]
-DROPOUTS = {  # the settings that switch it on, by the type of the model's configuration
-    "vit": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
-    "timm_wrapper": ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"),
-}
 
 
 class ImageTask(Typed):
@@ -108,10 +104,8 @@ class ImageTask(Typed):
     def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
         """What a test or a trial uses of them; rows are shuffled first, since files are often sorted by class."""
         if train.rows:
-            splits = {
-                split: rows.shuffle(seed=self.split_seed).select(range(min(train.rows, len(rows))))
-                for split, rows in splits.items()
-            }
+            shuffled = {split: rows.shuffle(seed=self.split_seed) for split, rows in splits.items()}
+            splits = first_rows(shuffled, train.rows)
         if not train.holdout:
             return splits
         return hold_out(splits["train"], train.holdout)
@@ -131,9 +125,7 @@ def classifier(folder: Path, names: Sequence[str], attention: str, dropout: floa
     labels = {"num_labels": len(names), "id2label": dict(enumerate(names))}
     labels |= {"label2id": {name: label for label, name in enumerate(names)}}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
-    if dropout is not None and config.model_type not in DROPOUTS:
-        raise UserError(f"model.dropout={dropout}: of no known meaning for {config.model_type}; use model.dropout=null")
-    drops = {} if dropout is None else dict.fromkeys(DROPOUTS[config.model_type], dropout)
+    drops = dropout_settings(config.model_type, dropout)
     if config.model_type == "timm_wrapper":
         own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given again
         config.model_args, options = {**own, **drops}, {}

@@ -1,0 +1,22 @@
+"""What dropout is called in the configuration of each type of model."""
+
+from experiments.errors import UserError
+
+SETTINGS = {
+    "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+    "llama": ("attention_dropout",),
+    "timm_wrapper": ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"),
+    "vit": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+}
+
+
+def dropout_settings(model_type: str, dropout: float | None) -> dict[str, float]:
+    """The settings that switch it on everywhere; none where `dropout` is None, the model's own.
+
+    Raises UserError for another type of model.
+    """
+    if dropout is None:
+        return {}
+    if model_type not in SETTINGS:
+        raise UserError(f"model.dropout={dropout}: of no known meaning for {model_type}; use model.dropout=null")
+    return dict.fromkeys(SETTINGS[model_type], dropout)
