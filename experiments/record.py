@@ -189,6 +189,25 @@ class Hardware(Part):
     gpu_memory_bytes: int | None = None
 
 
+class Judge(Part):
+    """Who graded a run's answers, and at what expense. Scores by different judges do not compare.
+
+    name: the model asked for. revision: what the endpoint calls the model that answered, or what the user did. prompts:
+    the SHA-256 over the files of prompts, questions and reference answers. judgments: grades asked for; failures: those
+    in which no score was found, left out of the means. cost_usd: where prices were given.
+    """
+
+    name: str
+    revision: str | None
+    prompts: str
+    judgments: NonNegativeInt
+    failures: NonNegativeInt
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
+    cost_usd: NonNegativeFloat | None = None
+    ended: Time
+
+
 class WandB(Part):
     """Where the curves are."""
 
@@ -218,6 +237,7 @@ class Record(Part):
     metrics: Metrics | None = None
     cost: Cost | None = None
     rank: Rank | None = None
+    judge: Judge | None = None
     hardware: Hardware
     versions: dict[str, str]
     commit: str | None = None
