@@ -1,6 +1,7 @@
 """The typed configuration: what Hydra composes from configs/ becomes a `Config`, or one clear error."""
 
 import difflib
+import re
 import types
 import typing
 from pathlib import Path
@@ -26,6 +27,8 @@ def _cell(key: str, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("cell", _cell, replace=True)
+OmegaConf.register_new_resolver("after_slash", lambda repository: repository.rpartition("/")[2], replace=True)
+OmegaConf.register_new_resolver("as_name", lambda text: re.sub(r"\W", "_", text).lower(), replace=True)
 
 
 class Config(Typed):
