@@ -165,6 +165,8 @@ def _train_and_analyse(
         fields |= {"scale": "small", "paper_cell": None}  # part of the data is not the paper's
     check_head(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
+    if config.train.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind needs inputs that train
     fields["params"] = params = count(model, config.model.head)
     tracker.summary({f"params/{name}": value for name, value in params.items()})
     print(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")

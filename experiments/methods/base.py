@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
+from experiments.sharding import whole
 from experiments.typed import Typed
 from fourierft.config import PARTS, split_target
 from fourierft.targets import means
@@ -87,8 +88,8 @@ class Stateful(TrainerCallback):
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> detached CPU copy of every parameter that trains."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    """Name -> detached CPU copy of every parameter that trains. Where they are sharded every process has to call."""
+    return {name: whole(p.detach()).cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
