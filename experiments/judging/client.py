@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import openai
@@ -34,7 +34,7 @@ class Endpoint:
     """
 
     model: str
-    key: str
+    key: str = field(repr=False)
     url: str | None = None
     revision: str | None = None
     rate: float | None = None
@@ -47,7 +47,7 @@ class Endpoint:
         model = model or os.environ.get("OPENAI_MODEL")
         if not model:
             raise UserError("no judge: give --model NAME, or set OPENAI_MODEL, such as gpt-4")
-        key = os.environ.get("OPENAI_API_KEY")
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key:
             raise UserError(
                 "OPENAI_API_KEY has no value: set it to the endpoint's key; for a local server that wants none, "
@@ -64,11 +64,14 @@ class Stopped(openai.OpenAIError):
 
 
 class Client:
-    """Asks one endpoint, and never twice the same. `calls`: requests answered; `cached`: those that were not needed."""
+    """Asks one endpoint, and never twice the same.
+
+    calls: requests answered; cached: those that were not needed; prompt_tokens, completion_tokens: of the calls.
+    """
 
     def __init__(self, endpoint: Endpoint, cache: Cache):
         self.endpoint, self.cache = endpoint, cache
-        self.calls = self.cached = 0
+        self.calls = self.cached = self.prompt_tokens = self.completion_tokens = 0
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._next = 0.0
         self._openai = openai.OpenAI(
@@ -96,8 +99,9 @@ class Client:
             asked = [pool.submit(self._ask, key, messages, temperature, max_tokens) for key, messages in wanted.items()]
             try:
                 for one in as_completed(asked):
-                    one.result()
-                    bar.update()
+                    if not isinstance(one.exception(), Stopped):
+                        one.result()
+                        bar.update()
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -105,18 +109,26 @@ class Client:
         return [self.cache.get(key) for key in keys]
 
     def _ask(self, key: str, messages: Messages, temperature: float, max_tokens: int) -> None:
-        model = self.endpoint.model
         try:
-            reply = self._openai.chat.completions.create(
-                model=model, messages=list(messages), temperature=temperature, max_tokens=max_tokens, n=1
+            reply = self._reply(key, self._request(messages, temperature, max_tokens))
+            self.cache.add(reply)
+        except BaseException:
+            self._stop.set()
+            raise
+        with self._lock:
+            self.calls += 1
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+
+    def _request(self, messages: Messages, temperature: float, max_tokens: int) -> ChatCompletion:
+        try:
+            return self._openai.chat.completions.create(
+                model=self.endpoint.model, messages=list(messages), temperature=temperature, max_tokens=max_tokens, n=1
             )
         except Stopped:
             raise
         except (openai.OpenAIError, ValueError) as error:  # ValueError: a body that is no JSON
             raise UserError(self._explain(error)) from None  # the cause holds the request, and so the key
-        self.cache.add(self._reply(key, reply))
-        with self._lock:
-            self.calls += 1
 
     def _reply(self, key: str, completion: ChatCompletion) -> Reply:
         """What is kept of it. The package checks no field: servers leave some out, and some send anything."""
@@ -129,8 +141,8 @@ class Client:
                 system_fingerprint=completion.system_fingerprint,
                 content=choice.message.content or "",
                 finish_reason=choice.finish_reason,
-                prompt_tokens=usage and usage.prompt_tokens or 0,
-                completion_tokens=usage and usage.completion_tokens or 0,
+                prompt_tokens=(usage and usage.prompt_tokens) or 0,
+                completion_tokens=(usage and usage.completion_tokens) or 0,
                 tstamp=time.time(),
             )
         except (AttributeError, TypeError, LookupError, ValidationError):
