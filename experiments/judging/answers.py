@@ -48,7 +48,7 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
         }
         for answer in answers
     ]
-    replace_file(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
+    replace_file(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
 
 
 def read_answers(path: Path) -> list[Answer]:

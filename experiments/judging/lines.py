@@ -19,8 +19,8 @@ class Line(Typed):
 Kind = TypeVar("Kind", bound=Line)
 
 
-def read_lines(file: Path, kind: type[Kind], key: str) -> list[Kind]:
-    """Every line of `file`, in order; empty lines are passed over. No two may have the same `key`.
+def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
+    """Every line of `file`, in order; empty lines are passed over. No two may agree in all fields of `key`.
 
     Raises UserError: file, line, the wrong field and its value, and the remedy.
     """
@@ -28,7 +28,7 @@ def read_lines(file: Path, kind: type[Kind], key: str) -> list[Kind]:
         lines = Path(file).read_text(encoding="utf-8").split("\n")  # splitlines knows more ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); name another file") from error
-    found: dict[int | str, Kind] = {}
+    found: dict[tuple, Kind] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -38,9 +38,11 @@ def read_lines(file: Path, kind: type[Kind], key: str) -> list[Kind]:
             wrong = "; ".join(_describe(item) for item in error.errors())
             allowed = ", ".join(kind.model_fields)
             raise UserError(f"{file}, line {number}: {wrong}. Mend the line; its fields are {allowed}") from error
-        if (name := getattr(one, key)) in found:
-            raise UserError(f"{file}, line {number}: {key} {name!r} stands on a line before it; remove one of the two")
-        found[name] = one
+        values = tuple(getattr(one, name) for name in key)
+        if values in found:
+            same = ", ".join(f"{name} {value!r}" for name, value in zip(key, values, strict=True))
+            raise UserError(f"{file}, line {number}: {same} stands on a line before it; remove one of the two")
+        found[values] = one
     if not found:
         raise UserError(f"{file}: holds no line; fetch it anew or name another file")
     return list(found.values())

@@ -4,7 +4,6 @@ They lie under <assets.root>/datasets/llm_judge/ as in FastChat's repository und
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -106,7 +105,11 @@ def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:
     return files
 
 
-def digest(files: Mapping[str, Path]) -> str:
-    """SHA-256 over a bench's files, in the order of their names."""
-    digests = [hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)]
+def digest(root: Path | None) -> str:
+    """SHA-256 over the files of all benches below `root`: what a grade depends on beside judge and answer.
+
+    Raises UserError where one is missing.
+    """
+    files = {path: None for bench in BENCHES for path in bench_files(root, bench).values()}
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
