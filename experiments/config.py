@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+)
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from experiments.assets import Assets, Model
@@ -81,8 +86,10 @@ def parse(composed: DictConfig) -> Config:
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
         del values["cells"]  # a table, of which the task's row is now in place
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} has no value: give it, {error.full_key}=...") from error
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        direct = isinstance(error, MissingMandatoryValue)  # else full_key is where the value is used
+        key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
+        raise UserError(f"{key} has no value: give it, {key}=...") from error
     try:
         return Config.model_validate(values)
     except ValidationError as error:
