@@ -210,7 +210,7 @@ HELD_OUT = ScoreTable(
         "The loss is of held-out answers: the mean over their tokens of −ln of a token's probability. Less is better. "
         "Losses of models with different tokenizers do not compare. The paper gives none.",
         "The seeds are 0, 11111 and 22222.",
-        "At scale mini the instructions are generated, each with one right answer; exact are the answers that are it.",
+        "At scale mini the instructions are generated, each with one right answer: exact are those that give it.",
     ),
     example=TABLE4.example,
 )

@@ -1,7 +1,6 @@
 """One of the tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
 
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,8 +82,7 @@ def _blocks(
     if table.judged:
         return blocks
     rates = f", {table.rate} a second (of the loader alone)" if table.rate else ""
-    several = Counter(column.exp for column in columns)
-    experiments = {column.exp: column.heading if several[column.exp] == 1 else column.exp for column in columns}
+    experiments = {column.exp: column.exp if column.metric else column.heading for column in columns}
     costs = [
         [row.model, row.title, *(_cost(row.cells.get(exp), table.rate) for exp in experiments), _device(row)]
         for row in ran
@@ -241,9 +239,6 @@ def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) 
     if not lines:
         return ""
     intro = f"A run that has its record is not repeated. One run: `{table.example}`."
-    intro += (
-        " Nor is an answer judged twice; `python -m scripts.judge --help` tells how to reach a judge."
-        if table.judged
-        else ""
-    )
+    if table.judged:
+        intro += " Nor is an answer judged twice; `python -m scripts.judge --help` tells how to reach a judge."
     return "\n".join(["## Commands", "", intro, "", "```bash", *lines, "```", ""])

@@ -102,8 +102,7 @@ def quality_of_texts(rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
 
 
 def quality_of_answers(rows: Sequence[Row], judged: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 4: FourierFT against LoRA, judge by judge; one that refutes is enough. The loss of held-out answers is told,
-    not judged."""
+    """Table 4: FourierFT against LoRA, judge by judge; one that refutes is enough. Held-out losses are told alone."""
     measured, verdicts = list(_against_lora(HELD_OUT, rows, ())[0]), []
     for judge in sorted({row.judge for row in judged}):
         lines, verdict = _against_lora(TABLE4, [row for row in judged if row.judge == judge], paper)
@@ -113,7 +112,7 @@ def quality_of_answers(rows: Sequence[Row], judged: Sequence[Row], paper: Sequen
         "Quality of answers",
         "After instruction tuning FourierFT reaches LoRA's scores with 0.064M parameters against 33.5M: on LLaMA2-7B "
         "MT-Bench 5.18 against 5.20 and Vicuna 7.49 against 7.35, judged by GPT-4; every difference between the two is "
-        "smaller than one printed deviation (Table 4).",
+        "within one printed deviation (Table 4).",
         tuple(measured),
         next((verdict for verdict in (NOT_REPRODUCED, REPRODUCED) if verdict in verdicts), NOT_MEASURED),
     )
