@@ -50,14 +50,14 @@ def comparing(tmp_path, monkeypatch):
     bench = find_bench(root, "mt_bench")
 
     def comparing(a, b, said=("answer a", "answer b"), judges=("j", "j"), words="because", options=()):
-        for name, scores, text, judge in zip("ab", (a, b), said, judges, strict=True):
+        for name, scores, text, by in zip("ab", (a, b), said, judges, strict=True):
             given = answers("mt_bench", model=name, said=text)
             write_answers(tmp_path / f"{name}/model_answer/{name}.jsonl", given)
             grades = [
                 Judgment(
                     question_id=one.question_id,
                     model=name,
-                    judge=(judge, one.prompt),
+                    judge=(by, one.prompt),
                     user_prompt=one.user,
                     judgment=f"{words} of {name} {one.question_id}.{one.turn}",
                     score=scores.get((one.question_id, one.turn), 5),
@@ -68,7 +68,7 @@ def comparing(tmp_path, monkeypatch):
                 if scores is not None
             ]
             if grades:
-                write_judgments(tmp_path / f"{name}/model_judgment/{judge}_single.{name}.jsonl", grades)
+                write_judgments(tmp_path / f"{name}/model_judgment/{by}_single.{name}.jsonl", grades)
         files = [str(tmp_path / f"{name}/model_answer/{name}.jsonl") for name in "ab"]
         out = tmp_path / "page.html"
         code = compare_answers.main([*files, "--bench", "mt_bench", "--out", str(out), *options])
