@@ -65,6 +65,8 @@ def plan(options: argparse.Namespace) -> list[Work]:
             for run in runs
             for name, bench in benches.items()
         ]
+    if missing := [path for _, path, run in places if run and not path.is_file()]:
+        raise judged.lacking(missing[0])
     return [
         Work(bench, path, gradings(bench, read_prompts(bench.files["prompts"]), read_answers(path)), run)
         for bench, path, run in places

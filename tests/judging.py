@@ -1,4 +1,4 @@
-"""A small bench of our own in FastChat's files, and an endpoint on loopback that judges as it is told."""
+"""A small bench of our own in FastChat's files, runs that have answered it, and an endpoint that judges as it is told."""
 
 import functools
 import json
@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 
+from experiments import record as records
 from experiments.judging.answers import Answer, write_answers
+from tests.handmade import run
 
 KEY = "sk-not-to-be-seen-9f2"
 MT = [(81, "writing"), (101, "reasoning"), (111, "math"), (131, "extraction")]
@@ -54,6 +56,23 @@ def answers(bench, model="m", said="answer"):
     """An answer to every turn of every question of a bench."""
     rows, turns = (MT, 2) if bench == "mt_bench" else (VICUNA, 1)
     return [Answer(i, [f"{said} {i}.{turn}" for turn in range(1, turns + 1)], model) for i, _ in rows]
+
+
+def finished(folder, said=None, best_is_last=True, **changes):
+    """A record of a run on disk, and its answers by selection: what each says ("last", unless `said` tells)."""
+    made = run(exp="instruct", model="llama_mini", test=(0.4, 0.4), scale="mini", **changes)
+    epochs = [{"epoch": 1.0}, {"epoch": 3.0 if best_is_last else 4.0}]
+    made = made.model_copy(update={"metrics": made.metrics.model_copy(update={"per_epoch": epochs})})
+    name = folder / f"instruct/llama_mini/fourierft/seed{made.seed}-{made.config_hash}"
+    for selection, text in (said or {"last": "last"}).items():
+        for bench in ("mt_bench", "vicuna_bench"):
+            write_answers(
+                folder / "runs" / name.relative_to(folder) / selection / f"model_answer/{bench}.jsonl",
+                answers(bench, said=text),
+            )
+    path = folder / "records" / f"{name.relative_to(folder)}.json"
+    records.write(made, path)
+    return path
 
 
 def _write(path, rows):

@@ -171,11 +171,15 @@ class Client:
             case openai.NotFoundError():
                 what = f"has no model {self.endpoint.model!r}; give --model or OPENAI_MODEL, or mend OPENAI_BASE_URL"
             case openai.RateLimitError():
-                what = f"too many requests, after {RETRIES} retries; try later, with a lower --rate, or add credit"
+                what = (
+                    f"too many requests, after up to {RETRIES} retries; try later, with a lower --rate, or add credit"
+                )
             case openai.APITimeoutError():
-                what = f"no answer in {self.endpoint.timeout:g} s, after {RETRIES} retries; give a longer --timeout"
+                what = (
+                    f"no answer in {self.endpoint.timeout:g} s, after up to {RETRIES} retries; give a longer --timeout"
+                )
             case openai.APIConnectionError() | openai.InternalServerError():
-                what = f"cannot answer, after {RETRIES} retries; is it up at OPENAI_BASE_URL? Try again later"
+                what = f"cannot answer, after up to {RETRIES} retries; is it up at OPENAI_BASE_URL? Try again later"
             case openai.APIStatusError():
                 what = f"does not accept a request to {self.endpoint.model!r}"
             case _:

@@ -145,15 +145,14 @@ def judged(wanted: Sequence[Grading], replies: Sequence[Reply]) -> list[Judgment
 
 def means(bench: Bench, judgments: Sequence[Judgment]) -> dict[str, float]:
     """Over all grades, over each turn where there are two, and by category; what failed altogether has no entry."""
-    categories = {question.question_id: question.category for question in bench.questions}
-    groups: dict[str, list[float]] = {"": []}
+    names = {question.question_id: question.category.replace("-", "_") for question in bench.questions}
+    turns = (1, 2) if any(len(question.turns) == 2 for question in bench.questions) else ()
+    groups = {"": [], **{f"_turn_{turn}": [] for turn in turns}, **{f"_{name}": [] for name in names.values()}}
     for one in judgments:
-        names = ["", f"_{categories[one.question_id].replace('-', '_')}"]
-        if any(len(question.turns) == 2 for question in bench.questions):
-            names.insert(1, f"_turn_{one.turn}")
-        for name in names if one.score != FAILURE else ():
-            groups.setdefault(name, []).append(one.score)
-    return {f"{METRICS[bench.name]}{name}": fmean(scores) for name, scores in groups.items() if scores}
+        for group in ("", f"_turn_{one.turn}", f"_{names[one.question_id]}"):
+            if group in groups and one.score != FAILURE:
+                groups[group].append(one.score)
+    return {f"{METRICS[bench.name]}{group}": fmean(scores) for group, scores in groups.items() if scores}
 
 
 def failures(judgments: Sequence[Judgment]) -> int:

@@ -94,12 +94,14 @@ def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
 
 
 def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchName) -> Path:
-    """A run's answers. Raises UserError where there are none."""
+    """Where a run's answers are, if there are any. Raises UserError for a run that is not finished."""
     folder = Path(runs) / run_name(record) / selections(record, selection)[0]
-    path = folder / "model_answer" / f"{bench}.jsonl"
-    if not path.is_file():
-        raise UserError(f"{path}: there are no such answers; run it again (force=true), or name its folder by --runs")
-    return path
+    return folder / "model_answer" / f"{bench}.jsonl"
+
+
+def lacking(answers: Path) -> UserError:
+    """What to say of answers that are not there."""
+    return UserError(f"{answers}: there are no such answers; run it again (force=true), or name its folder by --runs")
 
 
 def judgments_file(answers: Path, judge: str) -> Path:
