@@ -74,11 +74,9 @@ def language_model(
     )
     if base == "4bit":
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-        for (
-            module
-        ) in model.modules():  # on a CPU an evaluation would repack the weights, after which no gradient passes
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):  # or an evaluation on a CPU repacks the weight, and from
+                module.support_avx512bf16_for_cpu = False  # then on no gradient passes
         model._hf_peft_config_loaded = True  # adapters come; the Trainer knows peft's alone and refuses without
     return model
 

@@ -46,9 +46,7 @@ def check_precision(model: nn.Module) -> None:
 
 def _check_float32(name: str, parameter: nn.Parameter) -> None:
     if parameter.dtype != torch.float32:
-        raise UserError(
-            f"{name} trains and is {parameter.dtype}: use task.base=fp32, or a method that leaves it frozen"
-        )
+        raise UserError(f"{name} trains and is {parameter.dtype}: take task.base=fp32, or a method that freezes it")
 
 
 class Method(Typed):
