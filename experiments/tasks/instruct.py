@@ -102,7 +102,10 @@ class InstructTask(Typed):
 
     def is_whole(self, source: Source) -> bool:
         """Whether the source holds as many rows as the sets of the paper."""
-        return all(len(self._read(source, split)) == rows.count for split, rows in self.data.items())
+        sizes = {
+            split: len(read_parquet(source.files[split], rows.columns.values())) for split, rows in self.data.items()
+        }
+        return all(sizes[split] == rows.count for split, rows in self.data.items())
 
     def identity(self, data: Source) -> dict[str, Any]:
         """What a record says of the data."""
@@ -114,6 +117,7 @@ class InstructTask(Typed):
         Raises UserError for a file that cannot be read, a column that is missing, an empty instruction, a tokenizer
         without an end of text, or lengths that the model does not have.
         """
+        questions = {bench: read_questions(data.files[bench]) for bench in self.benches if bench in data.files}
         splits = first_rows(self._splits(data), train.rows)
         if train.holdout:
             splits = hold_out(splits["train"], train.holdout)
@@ -142,7 +146,6 @@ class InstructTask(Typed):
                 raise UserError(f"{data.id}, {split}: no row is left; raise recipe.max_length={max_length}")
         score = None
         if "test" in splits:
-            questions = {} if data.source == "embedded" else {b: read_questions(data.files[b]) for b in self.benches}
             write = functools.partial(self._write, tokenizer, longest, train, seed)
             score = functools.partial(
                 self._score, splits["test"], encoded["test"], questions, tokenizer.eos_token, write
