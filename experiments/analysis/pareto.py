@@ -114,8 +114,8 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     column, selection = foremost(exp), table_of(exp).selection
     score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
-    lower = ", lower is better" if found[0].better < 0 else ""
-    panels[0].set_ylabel(f"{score}{test}, {selection} epoch{lower}", fontsize=8)
+    epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
+    panels[0].set_ylabel(f"{score}{test}{epoch}", fontsize=8)
     counts = sorted({len(point.scores) for point in found})
     seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)

@@ -200,7 +200,7 @@ def test_a_loss_is_in_nats_and_the_front_is_the_lower_one():
     axes = figure_of(found).axes[0]
     assert names_in(axes) == ["fourierft", "full"]
     assert [bar.lines[0].get_ydata()[0] for bar in axes.containers] == pytest.approx([0.9, 1.0, 0.8])
-    assert axes.get_ylabel() == "loss of a token (nats) on the test set, last epoch, lower is better"
+    assert axes.get_ylabel() == "loss of a token (nats) on the test set,\nlast epoch, lower is better"
 
 
 def test_steps_of_other_sizes_are_told_since_their_memory_is_no_match():
