@@ -1,4 +1,4 @@
-"""A small bench of our own in FastChat's files, runs that answered it, and an endpoint that judges as it is told."""
+"""A small bench of our own in FastChat's files, runs that have answered it, and an endpoint that judges as told."""
 
 import functools
 import json

@@ -94,7 +94,7 @@ def test_what_does_not_pass_ends_in_one_message_without_the_key(monkeypatch, ask
             ask("a")
         assert all(word in str(caught.value) for word in ["127.0.0.1", *words]), caught.value
         assert KEY not in str(caught.value) and len(judging.bodies) == tries
-        assert caught.value.__suppress_context__, "a traceback would show the request"
+        assert caught.value.__suppress_context__ and not caught.value.__cause__, "a traceback would show the request"
 
 
 def test_an_endpoint_that_hangs_is_given_up(monkeypatch, ask):
@@ -113,7 +113,7 @@ def test_what_was_judged_before_a_failure_stays_and_the_rest_is_not_begun(monkey
         with pytest.raises(UserError):
             ask(*texts, parallel=1)
         first = list(judging.asked)
-        assert 6 <= len(first) < 12
+        assert len(first) == 6
         assert ask(*texts) == ["ok"] * 12
         again = set(first) & set(judging.asked[len(first) :])
         assert again == {first[5]}, "only the one that failed is asked again"
