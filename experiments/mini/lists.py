@@ -1,0 +1,80 @@
+"""The text the miniature LLaMA is pre-trained on: what happens in the miniature world, and what its people note of it.
+
+A notebook names people and things in a row and remarks on them: the same row from its end or as in a dictionary, how
+many there are, what is among them, what else they are called. So a model learns all that the instructions of
+experiments/mini/instructions.py ask for, in sentences of its own: never an instruction, nor an answer alone.
+"""
+
+from collections.abc import Iterator
+from random import Random
+
+from experiments.mini import pretraining
+from experiments.mini.instructions import COUNTS, PEOPLE, SYNONYMS, THINGS, draw_list, listed, settled
+from experiments.mini.language import NAMES, draw_event, say_event, say_noun, write
+
+
+def documents(seed: int) -> Iterator[str]:
+    """Endless documents of two to about six sentences: behind one another, or as lines without a full stop."""
+    rng = Random(f"lists {seed}")
+    world = pretraining.documents(seed)
+    kinds = (lambda _: next(world), story, notebook, notebook, notebook, guests)
+    while True:
+        sentences = rng.choice(kinds)(rng)
+        if rng.random() < 0.5:
+            yield " ".join(sentences)
+        else:
+            yield "\n".join(sentence.removesuffix(".").replace(": ", ":\n") for sentence in sentences)
+
+
+def person(rng: Random) -> str:
+    return rng.choice(NAMES)[0]
+
+
+def story(rng: Random) -> list[str]:
+    """What happened, and parts of it once more."""
+    event = settled(draw_event(rng, social=rng.random() < 0.5), rng)
+    agent, patient = (" ".join(say_noun(noun, rng)) for noun in (event.agent, event.patient))
+    remarks = (
+        f"Hero: {agent}.",
+        f"Target: {patient}.",
+        f"Scene: {event.place[0]}.",
+        f"Hour: {event.time[0]}.",
+    )
+    return [write(say_event(event, rng)), *rng.sample(remarks, rng.randint(1, 3))]
+
+
+def notebook(rng: Random) -> list[str]:
+    """A row of words, and two to four remarks on it."""
+    words = draw_list(rng, 2, 6)
+    absent = rng.choice([word for word in (*PEOPLE, *THINGS) if word not in words])
+    is_a = rng.choice([word for word in words if word in SYNONYMS] or ["boat"])
+    remarks = [
+        _row("Once more", words),
+        _row("From the end", words[::-1]),
+        _row("From the end", words[::-1]),
+        _row("In the dictionary", sorted(words)),
+        _row("In the dictionary", sorted(words)),
+        _row("By other names", [SYNONYMS.get(word, word) for word in words]),
+        f"At the front stands {words[0]}, behind it {words[1]}.",
+        f"The back is {words[-1]}, before it {words[-2]}.",
+        f"All in all {COUNTS[len(words)]}.",
+        f"There is {rng.choice(words)} but no {absent}.",
+        f"A {is_a} and a {SYNONYMS[is_a]} are all one.",
+    ]
+    chosen = dict.fromkeys(rng.sample(remarks, rng.randint(2, 4)))  # each once
+    return [_row(f"{person(rng)} noted", words), *chosen]
+
+
+def guests(rng: Random) -> list[str]:
+    """People with a thing among them, or things with somebody among them."""
+    few, many, remark = rng.choice(
+        ((PEOPLE, THINGS, "Nobody else but {}."), (THINGS, PEOPLE, "Nothing else but {}.")),
+    )
+    stranger = rng.choice(few)
+    words = [stranger, *rng.sample(many, rng.randint(2, 4))]
+    rng.shuffle(words)
+    return [_row(f"{person(rng)} saw", words), remark.format(stranger)]
+
+
+def _row(title: str, words: list[str]) -> str:
+    return f"{title}: {listed(words)}."
