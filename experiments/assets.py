@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import threading
 import urllib.request
 from collections.abc import Iterable
@@ -29,7 +30,8 @@ MODEL_FILES = (
     "merges.txt",
     "preprocessor_config.json",
 )
-REQUIRED_MODEL_FILES = MODEL_FILES[:2]
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights in several files
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 EMBEDDED = Path(__file__).parent / "mini"
 
@@ -91,18 +93,43 @@ def find_model(model: Model, assets: Assets) -> Source | None:
     """
     places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
     folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
-    if folder == assets.made / model.local and not (folder / REQUIRED_MODEL_FILES[1]).is_file():
+    if folder == assets.made / model.local and not (folder / WEIGHTS).is_file():
         folder = None  # still being made: its weights come last
     if folder:
-        files = {name: folder / name for name in MODEL_FILES if (folder / name).is_file()}
-        missing = sorted(set(REQUIRED_MODEL_FILES) - set(files))
+        files, missing = _model_files(folder)
         if missing:
             raise UserError(f"{folder}: lacks {', '.join(missing)}; complete the folder, or remove it to use the hub")
-        kind = "embedded" if model.scale == "mini" else "local"
-        return Source(model.name, kind, model.local, files)
-    return model.hub and _from_hub(
-        model.name, model.hub, "model", {f: f for f in MODEL_FILES}, REQUIRED_MODEL_FILES, assets
-    )
+        return Source(model.name, "embedded" if model.scale == "mini" else "local", model.local, files)
+    if model.hub is None:
+        return None
+    missing = ["config.json", WEIGHTS]
+    for offline in (True, False):
+        if not offline and not (assets.hub and hub_answers()):
+            return None
+        try:
+            snapshot = huggingface_hub.snapshot_download(
+                model.hub, allow_patterns=[*MODEL_FILES, INDEX, "model-*-of-*.safetensors"], local_files_only=offline
+            )
+        except LocalEntryNotFoundError:
+            continue
+        except (HfHubHTTPError, OSError) as error:
+            remedy = "log in, ask for access, or put the files under assets.root"
+            raise UserError(f"{model.hub} on the hub: {error}; {remedy}") from error
+        files, missing = _model_files(Path(snapshot))
+        if not missing:
+            return Source(model.name, "hub", model.hub, files, _revision(files["config.json"]))
+    raise UserError(f"{model.hub} on the hub has no {', '.join(missing)}; put the files under assets.root")
+
+
+def _model_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files of a model by name, its weights in one file or in several; and what is missing."""
+    names = [name for name in MODEL_FILES if (folder / name).is_file()]
+    required = {"config.json", WEIGHTS}
+    if WEIGHTS not in names and (folder / INDEX).is_file():
+        shards = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+        required = {"config.json", *shards}
+        names += [INDEX, *sorted(shard for shard in shards if (folder / shard).is_file())]
+    return {name: folder / name for name in names}, sorted(required - set(names))
 
 
 def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) -> Source | None:
@@ -119,7 +146,7 @@ def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) ->
             raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")
         return Source(name, "local", name, files)
     if all(splits.values()):
-        return _from_hub(name, hub, "dataset", splits, tuple(splits), assets)
+        return _from_hub(name, hub, splits, assets)
     shards = {split: _shards(hub, split, assets) for split in splits}
     if not all(shards.values()):
         return None
@@ -198,24 +225,21 @@ def _revision(path: Path) -> str:
     return path.parts[path.parts.index("snapshots") + 1]
 
 
-def _from_hub(
-    name: str, repo: str, repo_type: str, wanted: dict[str, str], required: tuple[str, ...], assets: Assets
-) -> Source | None:
-    """Look in the hub's cache, then ask the hub. `wanted` maps our name of a file to its path in the repository."""
+def _from_hub(name: str, repo: str, wanted: dict[str, str], assets: Assets) -> Source | None:
+    """Files of a data set, in the hub's cache or on the hub. `wanted` maps a split to its path in the repository."""
     cached = {
-        key: huggingface_hub.try_to_load_from_cache(repo, path, repo_type=repo_type) for key, path in wanted.items()
+        split: huggingface_hub.try_to_load_from_cache(repo, path, repo_type="dataset") for split, path in wanted.items()
     }
-    files = {key: Path(path) for key, path in cached.items() if isinstance(path, str)}
-    if not set(required) <= set(files):
+    files = {split: Path(path) for split, path in cached.items() if isinstance(path, str)}
+    if set(wanted) != set(files):
         if not (assets.hub and hub_answers()):
             return None
-        for key, path in wanted.items():
+        for split, path in wanted.items():
             try:
-                files[key] = Path(huggingface_hub.hf_hub_download(repo, path, repo_type=repo_type))
+                files[split] = Path(huggingface_hub.hf_hub_download(repo, path, repo_type="dataset"))
             except EntryNotFoundError as error:
-                if key in required:
-                    raise UserError(f"{repo} on the hub has no {path}; put the files under assets.root") from error
-    return Source(name, "hub", repo, files, _revision(files[required[0]]))
+                raise UserError(f"{repo} on the hub has no {path}; put the files under assets.root") from error
+    return Source(name, "hub", repo, files, _revision(files[min(wanted)]))
 
 
 @functools.cache

@@ -1,20 +1,35 @@
 """What the tasks of causal language models share: the model, its tokenizer, rows of prompt and answer, their loss."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import peft
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, EvalPrediction, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import ModelOutput
 
 from experiments.dropout import dropout_settings
 from experiments.errors import UserError
 
+AT_ONCE = 1000  # texts that are tokenised at a time: where each token begins takes much memory
 IGNORED = -100  # the label of a token that is not to be learnt
+Base = Literal["fp32", "bf16", "4bit"]
+Learnt = Literal["answer", "all"]  # whether the prompt is learnt as well
+Overlong = Literal["cut", "drop"]  # what becomes of a row that is too long
 Loss = Callable[..., Tensor]
 
 
@@ -32,13 +47,38 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def language_model(folder: Path, attention: str, dropout: float | None) -> nn.Module:
-    """The model in a folder, float32. dropout: everywhere in it; None is its own. Raises UserError where unknown."""
+def language_model(
+    folder: Path, attention: str, dropout: float | None, base: Base = "fp32", device: str = "cpu"
+) -> nn.Module:
+    """The model in a folder. dropout: everywhere in it; None is its own. base: how its weights are kept.
+
+    In 4 bits they are as in QLoRA (Dettmers et al. 2023): NF4 with its constants quantised too, products in bf16; what
+    is no linear layer stays dense, in float32. Raises UserError for dropout in an unknown type of model, and where 4
+    bits need bitsandbytes.
+    """
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     config.update(dropout_settings(config.model_type, dropout))
-    return AutoModelForCausalLM.from_pretrained(
-        folder, config=config, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+    options: dict[str, Any] = {"dtype": torch.float32 if base == "fp32" else torch.bfloat16}
+    if base == "4bit":
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise UserError("task.base=4bit: needs bitsandbytes (pip install bitsandbytes), or use task.base=bf16")
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+        options["device_map"] = {"": device}
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, attn_implementation=attention, local_files_only=True, **options
     )
+    if base == "4bit":
+        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):  # or an evaluation on a CPU repacks the weight, and from
+                module.support_avx512bf16_for_cpu = False  # then on no gradient passes
+        model._hf_peft_config_loaded = True  # adapters come; the Trainer knows peft's alone and refuses without
+    return model
 
 
 def encoded(prompts: Sequence[list[int]], answers: Sequence[list[int]], longest: int, where: str) -> Dataset:
@@ -51,6 +91,43 @@ def encoded(prompts: Sequence[list[int]], answers: Sequence[list[int]], longest:
         rows["input_ids"].append(prompt + answer)
         rows["labels"].append([IGNORED] * len(prompt) + answer)
     return Dataset.from_dict(rows)
+
+
+def completed(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    longest: int,
+    overlong: Overlong,
+    learnt: Learnt,
+) -> tuple[Dataset, dict[str, int]]:
+    """Rows of prompt, answer and end of text. One of more than `longest` tokens is cut there, or dropped; so is, in any
+    case, a row that has nothing left to learn.
+
+    Prompt and answer are one text to the tokenizer, as they are in use; a token counts to the answer if it begins
+    there. Also returned: how many were "cut" and how many "dropped".
+    """
+    texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+    parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+    read = (tokenizer(part, return_offsets_mapping=True) for part in parts)
+    tokens = chain.from_iterable(zip(part["input_ids"], part["offset_mapping"], strict=True) for part in read)
+    rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    counts = {"cut": 0, "dropped": 0}
+    for prompt, (ids, spans) in zip(prompts, tokens, strict=True):
+        starts = chain((start for start, _ in spans), [len(prompt)])  # the end of text is the answer's
+        ids = [*ids, tokenizer.eos_token_id]
+        labels = [
+            token if learnt == "all" or start >= len(prompt) else IGNORED
+            for token, start in zip(ids, starts, strict=True)
+        ]
+        too_long = len(ids) > longest
+        if (too_long and overlong == "drop") or all(label == IGNORED for label in labels[1:longest]):
+            counts["dropped"] += 1  # the first token is never predicted
+            continue
+        counts["cut"] += too_long
+        rows["input_ids"].append(ids[:longest])
+        rows["labels"].append(labels[:longest])
+    return Dataset.from_dict(rows), counts
 
 
 def smoothed(share: float) -> Loss:

@@ -1,6 +1,7 @@
 """The typed configuration: what Hydra composes from configs/ becomes a `Config`, or one clear error."""
 
 import difflib
+import re
 import types
 import typing
 from pathlib import Path
@@ -8,7 +9,12 @@ from typing import Annotated, Any, Literal
 
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+)
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from experiments.assets import Assets, Model
@@ -26,6 +32,8 @@ def _cell(key: str, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("cell", _cell, replace=True)
+OmegaConf.register_new_resolver("after_slash", lambda repository: repository.rpartition("/")[2], replace=True)
+OmegaConf.register_new_resolver("as_name", lambda text: re.sub(r"\W", "_", text).lower(), replace=True)
 
 
 class Config(Typed):
@@ -78,8 +86,10 @@ def parse(composed: DictConfig) -> Config:
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
         del values["cells"]  # a table, of which the task's row is now in place
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} has no value: give it, {error.full_key}=...") from error
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        direct = isinstance(error, MissingMandatoryValue)  # else full_key is where the value is used
+        key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
+        raise UserError(f"{key} has no value: give it, {key}=...") from error
     try:
         return Config.model_validate(values)
     except ValidationError as error:

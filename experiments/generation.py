@@ -1,4 +1,5 @@
-"""Texts that a causal language model writes behind prompts: by beam search, in batches, interrupted at any time."""
+"""Texts that a causal language model writes behind prompts: by beam search or by sampling, in batches, interrupted at
+any time."""
 
 import hashlib
 import json
@@ -6,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -14,20 +16,65 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
-from transformers import GenerationConfig, LogitsProcessorList, NoRepeatNGramLogitsProcessor, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    PreTrainedTokenizerBase,
+)
 
 from experiments import processes
 from experiments.record import replace_file
 from experiments.typed import Typed
 
 
-class Decoding(Typed):
+class BeamSearch(Typed):
     """Beam search. A text's score is its log-probability over its number of tokens to the power `length_penalty`."""
 
     beams: PositiveInt
     length_penalty: PositiveFloat
     no_repeat_ngram: NonNegativeInt
     max_new_tokens: PositiveInt
+
+    def settings(self) -> dict[str, Any]:
+        """In transformers' terms."""
+        return {
+            "num_beams": self.beams,
+            "length_penalty": self.length_penalty,
+            "early_stopping": "never",  # to the end, as the LoRA paper's code: a longer text may yet score better
+            "renormalize_logits": True,  # over the tokens that are not forbidden
+        }
+
+    def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
+        """What changes the scores of the next token, of a batch of `rows` whose prompts end at token `prompt`."""
+        return [NoRepeatedNGram(self.no_repeat_ngram, prompt)] if self.no_repeat_ngram else []
+
+    def stamp(self) -> dict[str, Any]:
+        """What tells texts of these settings from those of others."""
+        return self.model_dump()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Tokens drawn from the `top_k` likeliest, at each prompt's own temperature; 0: always the likeliest.
+
+    A text depends on seed and row alone: not on the batch it is written in, nor on the number of processes.
+    """
+
+    temperatures: list[float]
+    top_k: int
+    max_new_tokens: int
+    seed: str
+
+    def settings(self) -> dict[str, Any]:
+        return {"num_beams": 1, "do_sample": False}  # the likeliest, once noise is added
+
+    def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
+        return [Noise([self.temperatures[row] for row in rows], rows, self.top_k, self.seed)]
+
+    def stamp(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -54,25 +101,43 @@ class NoRepeatedNGram(NoRepeatNGramLogitsProcessor):
         return super().__call__(input_ids[:, self.prompt :], scores)
 
 
+class Noise(LogitsProcessor):
+    """Makes the likeliest token a sample: it has the largest sum of logit and temperature times Gumbel noise.
+
+    Each row draws its noise, on the CPU, from a generator of its own.
+    """
+
+    def __init__(self, temperatures: Sequence[float], rows: Sequence[int], top_k: int, seed: str):
+        self.temperatures, self.top_k = torch.tensor(temperatures)[:, None], top_k
+        self.generators = [torch.Generator().manual_seed(Random(f"{seed} {row}").getrandbits(63)) for row in rows]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        top, tokens = scores.topk(min(self.top_k, scores.shape[-1]))
+        drawn = [torch.empty(top.shape[-1]).exponential_(generator=each) for each in self.generators]
+        noise = -torch.stack(drawn).clamp_min(torch.finfo(torch.float32).tiny).log() * self.temperatures
+        return torch.full_like(scores, -torch.inf).scatter(-1, tokens, top + noise.to(top))
+
+
 @torch.inference_mode()
 def generate(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[int]],
-    decoding: Decoding,
+    decoding: BeamSearch | Sampling,
     batch_size: int,
     folder: Path,
     precision: AbstractContextManager,
+    name: str = "generated",
 ) -> list[Text]:
     """One text behind each prompt (token ids), in their order. Several processes share the prompts.
 
-    What is finished stands in `folder`, in generated.<process>.jsonl, beside the weights (*.safetensors) that wrote it:
+    What is finished stands in `folder`, in <name>.<process>.jsonl, beside the weights (*.safetensors) that wrote it:
     an interrupted call goes on where it was if it is made again with the same weights, prompts and decoding, by any
     number of processes.
     """
     stamp = _stamp(folder, prompts, decoding)
-    done = {text.row: text for path in folder.glob("generated.*.jsonl") for text in _read(path, stamp)}
-    path = folder / f"generated.{processes.index()}.jsonl"
+    done = {text.row: text for path in folder.glob(f"{name}.*.jsonl") for text in _read(path, stamp)}
+    path = folder / f"{name}.{processes.index()}.jsonl"
     replace_file(path, "".join(f"{json.dumps(line)}\n" for line in (stamp, *map(asdict, done.values()))).encode())
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
@@ -82,7 +147,7 @@ def generate(
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
             with precision:
-                written = _write(model, tokenizer, [prompts[row] for row in batch], decoding)
+                written = _write(model, tokenizer, [prompts[row] for row in batch], batch, decoding)
             new = [Text(row, *fields) for row, fields in zip(batch, written, strict=True)]
             file.writelines(f"{json.dumps(asdict(text))}\n" for text in new)
             file.flush()
@@ -93,37 +158,38 @@ def generate(
 
 
 def _write(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], decoding: Decoding
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    rows: list[int],
+    decoding: BeamSearch | Sampling,
 ) -> list[tuple[str, int, bool]]:
     """Output, tokens and whether it is finished, for each of one batch of prompts."""
     batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
     length, end = batch["input_ids"].shape[1], tokenizer.eos_token_id
-    ngrams = [NoRepeatedNGram(decoding.no_repeat_ngram, length)] if decoding.no_repeat_ngram else []
     settings = GenerationConfig(
-        num_beams=decoding.beams,
-        length_penalty=decoding.length_penalty,
-        early_stopping="never",  # to the end, as the LoRA paper's code: a longer text may yet have a better score
         max_new_tokens=decoding.max_new_tokens,
-        renormalize_logits=True,  # over the tokens that are not forbidden
         eos_token_id=end,
         pad_token_id=tokenizer.pad_token_id,
+        **decoding.settings(),
     )
-    ids = model.generate(**batch, generation_config=settings, logits_processor=LogitsProcessorList(ngrams))
+    processors = LogitsProcessorList(decoding.processors(rows, length))
+    ids = model.generate(**batch, generation_config=settings, logits_processor=processors)
     written = []
     for row in ids[:, length:].tolist():
         tokens = row[: row.index(end)] if end in row else row
-        written.append((tokenizer.decode(tokens).strip(), len(tokens), end in row))
+        written.append((tokenizer.decode(tokens, skip_special_tokens=True).strip(), len(tokens), end in row))
     return written
 
 
-def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: Decoding) -> dict[str, Any]:
+def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: BeamSearch | Sampling) -> dict[str, Any]:
     """What tells these texts from those of other weights, prompts or settings."""
     weights = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         for name, tensor in sorted(load_file(path).items()):  # a file's header has no fixed order
             weights.update(name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     digest = hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
-    return {"weights": weights.hexdigest(), "prompts": digest, **decoding.model_dump()}
+    return {"weights": weights.hexdigest(), "prompts": digest, **decoding.stamp()}
 
 
 def _read(path: Path, stamp: dict[str, Any]) -> list[Text]:

@@ -21,7 +21,7 @@ from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.methods.base import check_head, count, stored
+from experiments.methods.base import check_head, check_precision, count, stored
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared, Tested
 from experiments.training import Outcome, load_trained, train
@@ -165,6 +165,9 @@ def _train_and_analyse(
         fields |= {"scale": "small", "paper_cell": None}  # part of the data is not the paper's
     check_head(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
+    check_precision(model)
+    if config.train.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind needs inputs that train
     fields["params"] = params = count(model, config.model.head)
     tracker.summary({f"params/{name}": value for name, value in params.items()})
     print(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")

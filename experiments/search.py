@@ -90,7 +90,10 @@ def prepare(overrides: list[str], trials: int, holdout: float, out: Path, given:
     if trials < 1:
         raise UserError(f"--trials {trials}: a search takes at least one")
     base = _configuration(overrides, holdout, {})
-    ranges = {**read_ranges(base.method.name, required=not given), **given}
+    ranges = read_ranges(base.method.name, required=not given)
+    if not base.model.head:
+        ranges.pop("recipe.head_lr", None)
+    ranges |= given
     for end in (1, 0):  # the low end last: it is the base
         try:
             base = _configuration(overrides, holdout, {key: ends[end] for key, ends in ranges.items()})

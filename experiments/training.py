@@ -17,7 +17,7 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from experiments import processes
+from experiments import processes, sharding
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
@@ -94,6 +94,10 @@ class FineTuner(Trainer):
     def __init__(self, *args: Any, head: tuple[str, ...], lr: float, head_lr: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.head, self.rates, self.clock = head, {"adapter": lr, "head": head_lr}, Clock()
+        self.sharded = sharding.is_asked_for()
+        if self.sharded:
+            sharding.prepare(self.accelerator, self.model)
+            self.is_fsdp_enabled = False  # accelerate does it all, and checkpoints stay those of one process
         self.add_callback(self.clock)
         self.add_callback(Epochs())
         self.pop_callback(ProgressCallback)
@@ -114,6 +118,8 @@ class FineTuner(Trainer):
                 {"params": parameters, "name": part, "lr": self.rates[part], "weight_decay": decay}
                 for (part, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
             )
+            if self.sharded:
+                sharding.keep_state_whole(self.optimizer)
         return self.optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -131,16 +137,28 @@ class FineTuner(Trainer):
         logs["seconds"] = self.clock.seconds()
         super().log(logs, start_time)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A checkpoint holds the parameters that train, under the model's own names; the rest never changed."""
-        state = trained_state(self.model)
-        if state_dict is not None:  # gathered from shards
-            state = {name: state_dict[name] for name in state}
+        state = trained_state(self.model)  # by every process: where sharded, it takes all of them
+        if not self.args.should_save:
+            return
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_file(state, Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, Stateful):
                 callback.save(Path(output_dir))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.sharded and not self.args.should_save:
+            self.optimizer.state_dict()  # gives its share to the process that writes
+        super()._save_optimizer_and_scheduler(output_dir)
+
+    def take_whole(self, model: nn.Module) -> None:
+        """Put the trained weights into `model`, as it was before it was sharded, and predict by it from now on."""
+        model.load_state_dict(trained_state(self.model), strict=False)
+        self.accelerator.free_memory()
+        self.model = self.accelerator.prepare_model(model, device_placement=True, evaluation_mode=True)
+        self.model_wrapped = self.model
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Frozen parameters are missing from a checkpoint by design; anything it has too many is an error."""
@@ -205,6 +223,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         disable_tqdm=False,
         report_to="none",
     )
+    settings.mixed_precision = {"fp32": "no"}.get(train.precision, train.precision)  # not the launcher's
     settings._n_gpu = min(settings.n_gpu, 1)  # a process has one GPU; several are for torchrun, not for DataParallel
     return settings
 
@@ -216,10 +235,11 @@ def train(
 
     Leaves the model with its last weights. Raises Diverged where the loss is lost.
     """
-    if config.train.checkpointing:
-        model.gradient_checkpointing_enable()
+    sharded = sharding.is_asked_for()
+    if sharded and any(isinstance(callback, Stateful) for callback in callbacks):
+        raise UserError(f"method={config.method.name} works on whole parameters: not sharded; use DDP, by torchrun")
     trainer = FineTuner(
-        model=model,
+        model=sharding.to_shard(model) if sharded else model,
         args=arguments(config, prepared, folder),
         train_dataset=prepared.train,
         eval_dataset=prepared.validation,
@@ -236,6 +256,8 @@ def train(
     if checkpoint:
         print(f"continuing from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if sharded:
+        trainer.take_whole(model)
     return _outcome(trainer, prepared, folder)
 
 

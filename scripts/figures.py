@@ -1,20 +1,21 @@
-"""Figures from the records alone: the rank of delta_W, and what a score costs (the Pareto view).
+"""Figures from the records alone: the rank of delta_W, what a score costs (the Pareto view), and the curves of losses.
 
     python -m scripts.figures [--records results/records] [--out results/figures]
                               [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
 Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
-its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. The same records
-give the same bytes; a figure whose records are gone goes too, unless a filter was given. Exit code 2 where a record
-cannot be read or the filters leave none.
+its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. Curves: likewise
+where the score is a loss and a run has two epochs or more. The same records give the same bytes; a figure whose records
+are gone goes too, unless a filter was given. Exit code 2 where a record cannot be read or the filters leave none.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from experiments.analysis import pareto, rank
+from experiments.analysis import curves, pareto, rank
 from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.drawing import save
 from experiments.errors import UserError
@@ -33,9 +34,10 @@ def build(
         there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
         asked = ", ".join(f"--{k} {v}" for k, v in (("exp", exp), ("model", model), ("scale", scale)) if v)
         raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
-    written = [*ranks(chosen, out), *costs(chosen, out)]
+    written = [*ranks(chosen, out), *panels(pareto, chosen, out), *panels(curves, chosen, out)]
     if not filtered:
-        for stale in {*out.glob("rank_*"), *out.glob("pareto_*")} - set(written):
+        kinds = ("rank", "pareto", "curves")
+        for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
     return written
 
@@ -58,12 +60,12 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-def costs(chosen: Sequence[Row], out: Path) -> list[Path]:
-    """Score against parameters and memory, one figure for each experiment, model and scale."""
-    written = []
-    for (exp, model, scale), own in pareto.groups(chosen).items():
-        figure = pareto.draw(own, exp)
-        written += [save(figure, out / f"pareto_{exp}_{model}_{scale}.{kind}") for kind in ("pdf", "png")]
+def panels(view: ModuleType, chosen: Sequence[Row], out: Path) -> list[Path]:
+    """What a score costs, or its curve: one figure for each experiment, model and scale, named after the view."""
+    name, written = view.__name__.rpartition(".")[2], []
+    for (exp, model, scale), own in view.groups(chosen).items():
+        figure = view.draw(own, exp)
+        written += [save(figure, out / f"{name}_{exp}_{model}_{scale}.{kind}") for kind in ("pdf", "png")]
     return written
 
 

@@ -1,8 +1,8 @@
-"""The paper's tables of scores (2, 3 and 5) as Markdown and LaTeX, one a scale, the bench's table, Table 1 and every
-count of parameters, and results/README.md with the verdicts.
+"""The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the bench's
+table, Table 1 and every count of parameters, and results/README.md with the verdicts.
 
-    python -m scripts.tables [--records results/records] [--bench results/bench] [--parameters results/parameters]
-                             [--paper results/paper] [--out results/tables]
+    python -m scripts.tables [--records results/records] [--judged results/judged] [--bench results/bench]
+                             [--parameters results/parameters] [--paper results/paper] [--out results/tables]
 
 The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
 """
@@ -10,7 +10,7 @@ The same records give the same bytes. Exit code 2 where a record or one of the p
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from experiments.analysis import scores, sizes, speed
@@ -36,14 +36,15 @@ def bench_files(benches: Sequence[speed.Bench], out: Path) -> dict[Path, str]:
     }
 
 
-def present(everything: Sequence[Row]) -> Present:
-    """Every table at every scale that has a record of it, and at the paper's."""
+def present(everything: Sequence[Row], judged: Sequence[Row], printed: Collection[str]) -> Present:
+    """Every table at every scale that has a record of it, and those that are printed, by their keys, at the paper's."""
     found = []
     for table in TABLES:
         for scale in ("mini", "paper", "small"):
             experiments = {column.exp for column in table.columns_at(scale)}
-            ours = within([row for row in everything if row.scale == scale], experiments)
-            if ours or scale == "paper":
+            rows = judged if table.judged else everything
+            ours = within([row for row in rows if row.scale == scale], experiments)
+            if ours or (scale == "paper" and table.key in printed):
                 found.append((table, scale, ours))
     return found
 
@@ -56,7 +57,8 @@ def readme(found: Present, benches: int, models: int, verdicts: Sequence[Claim],
         ended.update(failure.status for row in ours for cell in row.cells.values() for failure in cell.failures)
         counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
         file = f"{folder}/{table.key}_{scale}"
-        lines.append(f"- [{table.title}, {scale} scale]({file}.md) ([LaTeX]({file}.tex)); runs: {counts}")
+        runs = "judged runs" if table.judged else "runs"
+        lines.append(f"- [{table.title}, {scale} scale]({file}.md) ([LaTeX]({file}.tex)); {runs}: {counts}")
     if models:
         for name, what in sizes.PAGES.items():
             lines.append(f"- [{what}]({folder}/{name}.md) ([LaTeX]({folder}/{name}.tex)); models: {models}")
@@ -71,17 +73,28 @@ def readme(found: Present, benches: int, models: int, verdicts: Sequence[Claim],
     return "\n".join(lines).rstrip() + "\n"
 
 
-def build(records: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path) -> list[Path]:
+def graded(judged: Path) -> list[Row]:
+    """The rows of the judged records. Raises UserError."""
+    found = find(judged)
+    if unjudged := [record for record in found if record.judge is None]:
+        names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
+        raise UserError(f"{judged}: records without a judge ({names}); python -m scripts.judge writes those with one")
+    return rows(found)
+
+
+def build(
+    records: Path, judged: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
+) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares = read_paper(paper), read_shares(paper)
     benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
-    everything = rows(find(records))
-    found = present(everything)
+    everything, answers = rows(find(records)), graded(judged)
+    found = present(everything, answers, printed)
     files = bench_files(benches, out) | sizes.files(printed, full, out)
     for table, scale, ours in found:
-        for suffix, text in scores.texts(table, scale, ours, printed[table.key], configs).items():
+        for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs).items():
             files[out / f"{table.key}_{scale}{suffix}"] = text
-    verdicts = claims(everything, printed, benches, full, shares)
+    verdicts = claims(everything, printed, benches, full, shares, answers)
     files[out.parent / "README.md"] = readme(found, len(benches), len(full), verdicts, out.name)
 
     for path, text in files.items():
@@ -96,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records")
+    parser.add_argument("--judged", type=Path, default=Path("results/judged"), help="folder of judged records")
     parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
     parser.add_argument("--parameters", type=Path, default=Path("results/parameters"), help="of make parameters")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from experiments.analysis.score_tables import Column, Protocol, table_of
+from experiments.analysis.score_tables import PRIMARY, Column, Protocol, table_of
 from experiments.errors import UserError
 from experiments.record import Record, Selection, config_hash
 
@@ -28,21 +28,20 @@ class Cell:
     failures: tuple[Record, ...]  # one a seed that has no run with status ok
     protocol: Protocol
 
-    def scores(self, selection: Selection = "best", column: Column | None = None) -> list[float]:
+    def scores(self, selection: Selection = "best", column: Column = PRIMARY) -> list[float]:
         """What the column shows of each seed: by default the primary metric, in percent. Raises UserError."""
-        metric, factor = (column.metric, column.factor) if column else (None, 100.0)
         try:
-            return [factor * run.metrics.score(selection, metric) for run in self.runs]
+            return [column.value(run.metrics.score(selection, column.metric)) for run in self.runs]
         except KeyError as error:
             run = self.runs[0]
             where = f"{run.exp}, {run.model.name}, {run.method}"
             raise UserError(f"{where}: a record has no metric {error}; run it again, force=true") from error
 
-    def centre(self, selection: Selection = "best", column: Column | None = None) -> float | None:
+    def centre(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
         """The paper's statistic of the scores; None where no run ended well."""
         return self.protocol.centre(self.scores(selection, column)) if self.runs else None
 
-    def spread(self, selection: Selection = "best", column: Column | None = None) -> float | None:
+    def spread(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
         """Their standard deviation, as the paper takes it; None with fewer than two seeds."""
         return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
 
@@ -66,7 +65,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method with the same settings on one model at one scale: experiment -> cell."""
+    """One method with the same settings on one model at one scale: experiment -> cell.
+
+    judge: who graded the answers, as a phrase that tells judges apart; empty where nobody did.
+    """
 
     scale: str
     model: str
@@ -75,6 +77,7 @@ class Row:
     settings: dict[str, Any] = field(default_factory=dict)  # those common to all its cells
     overrides: dict[str, Any] = field(default_factory=dict)  # those that tell it from its neighbours
     cells: dict[str, Cell] = field(default_factory=dict)
+    judge: str = ""
 
     @property
     def runs(self) -> list[Record]:
@@ -93,6 +96,11 @@ class Row:
             return cell
         return replace(cell, runs=tuple(run for run in cell.runs if column.metric in run.metrics.scored.last))
 
+    def has(self, column: Column) -> bool:
+        """Whether the column shows anything: of an optional metric a score, of any other a failure too."""
+        cell = self.cell(column)
+        return cell is not None and bool(cell.runs or not column.optional)
+
     def average(self, columns: Iterable[Column], selection: Selection = "best") -> float | None:
         """The mean of the columns' centres; None unless all are there."""
         cells = [(self.cell(column), column) for column in columns]
@@ -101,11 +109,12 @@ class Row:
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
-    """Group records into rows, in the order of scale, model, method and size, whatever the order of the records."""
-    families: dict[tuple[str, str, str], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    """Group records into rows, in the order of scale, model, method, judge and size, whatever the records' order."""
+    families: dict[tuple[str, ...], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if not is_trial(record):
-            families[record.scale, record.model.name, record.method][record.exp, _identity(record)].append(record)
+            family = (record.scale, record.model.name, record.method, _judge(record))
+            families[family][record.exp, _identity(record)].append(record)
     return [row for family in sorted(families) for row in _rows_of(family, families[family])]
 
 
@@ -121,13 +130,19 @@ def is_trial(record: Record) -> bool:
     return isinstance(train, dict) and any(train.get(key) is not None for key in CUT_SHORT)
 
 
+def _judge(record: Record) -> str:
+    """The judge of a run's answers: equal for judges whose scores compare."""
+    judge = record.judge
+    return f"{judge.name}, revision {judge.revision or 'not given'}, prompts {judge.prompts[:8]}" if judge else ""
+
+
 def _identity(record: Record) -> str:
     """Equal for runs that differ in their seed alone: the same configuration on the same weights and the same data."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 
-def _rows_of(family: tuple[str, str, str], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
+def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
     """The rows of one method: its groups by the settings that tell them apart, or by their hash where none does."""
     settings = {group: _settings(records[0]) for group, records in groups.items()}
     varying = {
@@ -150,13 +165,15 @@ def _rows_of(family: tuple[str, str, str], groups: dict[tuple[str, str], list[Re
         name = names[exp, digest]
         label = name if taken[exp, name] == 1 else f"{name} #{digest}".strip()
         cells[label][exp, digest] = _cell(records)
+    *named, judge = family
     rows = [
         Row(
-            *family,
+            *named,
             label=label,
             settings=_common(settings[group] for group in members),
             overrides={key: value for key, value in settings[next(iter(members))].items() if key in varying},
             cells={exp: cell for (exp, _), cell in members.items()},
+            judge=judge,
         )
         for label, members in cells.items()
     ]

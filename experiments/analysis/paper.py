@@ -20,6 +20,7 @@ TABLES = {
     "table4_instruct": "Table 4",
     "table5_vit": "Table 5",
 }
+LORA_NAMES = ("lora", "lora_qv")  # one method: its usual name, and that beside lora_all
 UNITS = {"K": 10**3, "M": 10**6}
 FLOAT = 4  # bytes of a float32
 UNEXPLAINED = "UNEXPLAINED"

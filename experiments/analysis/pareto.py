@@ -32,6 +32,7 @@ COSTS = {
     "saved": "saved for the backward of a step",
     "peak": "peak GPU memory",
 }
+LOSS = "loss of a token (nats)"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
             label += f", {_examples(cell.runs[0])} a step"
         if several_counts:
             label += f" ×{len(cell.runs)}"
+        falls = column.loss or (column.metric is None and cell.runs[0].metrics.direction == "min")
         made.append(
             Point(
                 name=row.method if methods[row.method] == 1 else row.label or row.method,
@@ -82,7 +84,7 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
                 trained=statistics.median(run.params.adapter for run in cell.runs),
                 saved=_median(run.cost.saved_bytes for run in cell.runs),
                 peak=_median(run.cost.peak_memory_bytes for run in cell.runs if run.hardware.device == "cuda"),
-                better=-1 if column.metric is None and cell.runs[0].metrics.direction == "min" else 1,
+                better=-1 if falls else 1,
             )
         )
     return sorted(made, key=lambda point: (point.trained, point.label))
@@ -110,7 +112,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
     column, selection = foremost(exp), table_of(exp).selection
-    score = f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
+    score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
     lower = ", lower is better" if found[0].better < 0 else ""
     panels[0].set_ylabel(f"{score}{test}, {selection} epoch{lower}", fontsize=8)
@@ -118,7 +120,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
     figure.legend(
-        [Line2D([], [], linestyle="none", **_style(index)) for index in range(len(found))],
+        [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))],
         [point.label for point in found],
         title=_caption([row.cells[exp] for row in rows], found),
         title_fontsize=6.5,
@@ -164,7 +166,7 @@ def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def _style(index: int) -> dict[str, Any]:
+def look(index: int) -> dict[str, Any]:
     """Colour and marker; no pair of both twice among the first 49."""
     shift = index // len(COLOURS)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
@@ -187,7 +189,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
     xs, ys = zip(*(spots[index] for index in best), strict=True)
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color="0.45", linewidth=1, zorder=1.5)
     for index, (x, y) in spots.items():
-        scores, style = found[index].scores, _style(index)
+        scores, style = found[index].scores, look(index)
         axes.errorbar(
             x,
             y,
@@ -204,7 +206,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
     """Write the names of the front beside its points, in their colours."""
     texts = [
-        axes.text(*spots[index], found[index].name, fontsize=6.5, color=_style(index)["color"], zorder=4)
+        axes.text(*spots[index], found[index].name, fontsize=6.5, color=look(index)["color"], zorder=4)
         for index in best
     ]
     for text in texts:

@@ -1,11 +1,12 @@
-"""The paper's tables of scores as facts: columns, seeds, statistic and words. Its numbers stand in results/paper.
+"""The tables of scores as facts: columns, seeds, statistic and words. The paper's numbers stand in results/paper.
 
 One more table is one more `ScoreTable` in `TABLES`: what reads the records and writes the pages knows no table by name.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.record import Selection
 
@@ -23,12 +24,13 @@ class Protocol:
     spread: Statistic  # of two seeds or more
     spread_name: str
     on_test: bool = False  # the score is that of the test set
+    whose: str = "the paper's"  # the seeds
 
     @property
     def signs(self) -> dict[str, str]:
         """What keeps a cell from being the paper's evidence, by the sign that says so."""
         signs = {
-            "†": f"not all of the paper's {COUNTS[len(self.seeds)]} seeds",
+            "†": f"not all of {self.whose} {COUNTS[len(self.seeds)]} seeds",
             "‡": "code not at a clean commit",
         }
         return signs | ({"§": "scored on validation, for want of a test set"} if self.on_test else {})
@@ -36,7 +38,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: a metric of one experiment, `factor` times the recorded number, shown with `digits` decimals."""
+    """One column: a metric of one experiment, `factor` times the recorded number, shown with `digits` decimals.
+
+    loss: shown is minus the logarithm of the recorded number, in nats instead, and less is better.
+    """
 
     exp: str
     key: str  # in results/paper
@@ -45,16 +50,27 @@ class Column:
     metric: str | None = None  # None: the experiment's primary one; of any other more is better
     factor: float = 100.0  # 1: no percentage
     optional: bool = False  # a record may lack the metric
+    loss: bool = False
+    std_digits: int | None = None  # of the paper's deviation, where it prints fewer
+
+    def value(self, recorded: float) -> float:
+        """What is shown of the recorded number."""
+        return -math.log(recorded) if self.loss else self.factor * recorded
+
+
+PRIMARY = Column("", "", "")  # of any experiment: the primary metric, in percent
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One of the paper's tables. `blocks` are the epochs whose scores are shown, the paper's choice first.
+    """One table. `blocks` are the epochs whose scores are shown, the paper's choice first.
 
-    extra: columns that the paper does not have, at any scale. parts: such columns of data cut down; never at its
-    scale. whole: whether every column stands at the other scales too, or those alone that have a record. averaged:
-    whether the columns have a mean, by which the claim is then judged, or are judged one by one. rate: what to call the
-    examples that are trained on in a second, where that is shown. example: one run, as a command.
+    extra: columns that the paper does not have, at any scale. parts: such columns, never at its scale. whole: whether
+    every column stands at the other scales too, or those alone that have a record. averaged: whether the columns have a
+    mean, by which the claim is then judged, or are judged one by one. rate: what to call the examples that are trained
+    on in a second, where that is shown. example: one run, as a command. judged: whether the scores are a judge's, whose
+    records stand apart: one block a judge, as different ones do not compare. measure: what the scores are in, where
+    percent will not do.
     """
 
     key: str  # the file in results/paper, and the beginning of those in results/tables
@@ -68,6 +84,8 @@ class ScoreTable:
     whole: bool = True
     averaged: bool = True
     rate: str | None = None
+    judged: bool = False
+    measure: str | None = None
     notes: tuple[str, ...] = ()
 
     def columns_at(self, scale: str) -> tuple[Column, ...]:
@@ -81,6 +99,8 @@ class ScoreTable:
 
     def unit(self, name: str) -> str:
         """What the scores are in, `name` being percent or points: "in percent, but for X and Y", no percentages."""
+        if self.measure:
+            return self.measure
         others = [column.heading for column in self.columns if column.factor != 100]
         return f"in {name}" + (f", but for {' and '.join(others)}" if others else "")
 
@@ -144,6 +164,57 @@ TABLE3 = ScoreTable(
     example="python run.py +exp=e2e model=gpt2_medium method=lora seed=0",
 )
 
+INSTRUCT = replace(TABLE3.protocol, whose="our")
+
+OUT_OF_10 = {"digits": 2, "std_digits": 1, "factor": 1, "optional": True}
+
+TABLE4 = ScoreTable(
+    key="table4_instruct",
+    title="Table 4, LLaMA after instruction tuning, judged",
+    protocol=INSTRUCT,
+    columns=(
+        Column("instruct", "mt_bench", "MT-Bench", metric="mt_bench", **OUT_OF_10),
+        Column("instruct", "vicuna", "Vicuna", metric="vicuna", **OUT_OF_10),
+    ),
+    averaged=False,
+    judged=True,
+    measure="out of 10",
+    blocks={"last": "scores of the last epoch's answers"},
+    notes=(
+        "The paper's judge is GPT-4; its revision is not given, nor how many runs there were, nor what its spread is. "
+        "Ours are the seeds 0, 11111 and 22222.",
+        "Scores by different judges do not compare, so no difference to the paper's is shown. A judge is a model, its "
+        "revision, and the prompts with the questions and reference answers (the first digits of their SHA-256).",
+        "MT-Bench: the mean over both turns of 80 questions. Vicuna: over 80 questions of one turn. A judgment in "
+        "which no score from 1 to 10 is found is left out.",
+        "What training costs stands with the held-out losses.",
+    ),
+    example="python run.py +exp=instruct model=llama2_7b method=lora_qv seed=0",
+)
+
+HELD_OUT = ScoreTable(
+    key="held_out_instruct",
+    title="Instruction tuning, held-out loss",
+    protocol=INSTRUCT,
+    columns=(Column("instruct", "loss", "Loss", digits=3, metric="inverse_perplexity", loss=True),),
+    parts=(Column("instruct", "accuracy", "Exact answers", metric="accuracy", optional=True),),
+    whole=False,
+    averaged=False,
+    measure="losses in nats, exact answers in percent",
+    blocks={
+        "last": "test loss of an answer's token, last epoch",
+        "best": "test loss of an answer's token, epoch that is best on validation",
+    },
+    rate="rows",
+    notes=(
+        "The loss is of held-out answers: the mean over their tokens of −ln of a token's probability. Less is better. "
+        "Losses of models with different tokenizers do not compare. The paper gives none.",
+        "The seeds are 0, 11111 and 22222.",
+        "At scale mini the instructions are generated, each with one right answer: exact are those that give it.",
+    ),
+    example=TABLE4.example,
+)
+
 TABLE5 = ScoreTable(
     key="table5_vit",
     title="Table 5, ViT on image sets",
@@ -182,12 +253,13 @@ TABLE5 = ScoreTable(
     example="python run.py +exp=vit_cifar model=vit_base method=lora seed=7",
 )
 
-TABLES = (TABLE2, TABLE3, TABLE5)
+TABLES = (TABLE2, TABLE3, TABLE4, HELD_OUT, TABLE5)
 
 
 def table_of(exp: str) -> ScoreTable:
-    """The table that has the experiment; Table 2 for one that no table has."""
-    having = (table for table in TABLES if any(column.exp == exp for column in table.columns + table.parts))
+    """The table of what a run itself measures; Table 2 for an experiment that no table has."""
+    measured = (table for table in TABLES if not table.judged)
+    having = (table for table in measured if any(column.exp == exp for column in table.columns + table.parts))
     return next(having, TABLE2)
 
 

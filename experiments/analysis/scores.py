@@ -1,7 +1,6 @@
-"""One of the paper's tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
+"""One of the tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
 
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,24 +20,27 @@ def texts(
 ) -> dict[str, str]:
     """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed."""
     heading = f"{table.title}, {scale} scale"
-    rows = arranged(scale, ours, paper)
-    printed = paper if scale == "paper" else []
-    blocks = [block for block in _blocks(table, rows, shown(table, scale, ours), printed) if block.rows]
-    notes = _notes(table, scale)
-    body = page(heading, blocks, notes) + "\n" + commands(table, scale, rows, configs)
+    printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
+    blocks, rows = [], []
+    for judge in sorted({row.judge for row in ours}) or [""]:
+        judged = arranged(scale, [row for row in ours if row.judge == judge], paper)
+        blocks += [block for block in _blocks(table, judged, columns, printed) if block.rows]
+        rows += judged
+    notes = _notes(table, compared=bool(printed) and not table.judged)
+    once = {(row.model, row.title): row for row in rows}.values()  # whatever the judges
+    body = page(heading, blocks, notes) + "\n" + commands(table, scale, once, configs)
     captioned = [replace(block, title=f"{heading}: {block.title}") for block in blocks]
     return {".md": body.rstrip() + "\n", ".tex": "\n".join(latex(block, notes) for block in captioned)}
 
 
 def shown(table: ScoreTable, scale: str, ours: Iterable[Row]) -> list[Column]:
     """The columns at this scale: all, or where the table says so those that have a record."""
-    recorded = {exp for row in ours for exp in row.cells}
-    every = scale == "paper" or table.whole
-    return [column for column in table.columns_at(scale) if every or column.exp in recorded]
+    every, rows = scale == "paper" or table.whole, list(ours)
+    return [column for column in table.columns_at(scale) if every or any(row.has(column) for row in rows)]
 
 
-def _notes(table: ScoreTable, scale: str) -> list[str]:
-    """The legend."""
+def _notes(table: ScoreTable, compared: bool) -> list[str]:
+    """The legend. `compared`: whether differences to the paper's numbers are shown."""
     protocol = table.protocol
     statistic = f"the {protocol.centre_name} and the {protocol.spread_name} over k seeds, {table.unit('percent')}"
     signs = " ".join(f"{sign} {meaning}." for sign, meaning in protocol.signs.items())
@@ -51,7 +53,7 @@ def _notes(table: ScoreTable, scale: str) -> list[str]:
     ]
     difference = "the difference to the paper's number for the same model, method and settings"
     against = f"In brackets: {difference}, {table.unit('points')}."
-    return [*notes, against] if scale == "paper" else notes
+    return [*notes, against] if compared else notes
 
 
 # --- the blocks of a table -------------------------------------------------------------------------------------------
@@ -60,7 +62,7 @@ def _notes(table: ScoreTable, scale: str) -> list[str]:
 def _blocks(
     table: ScoreTable, rows: Sequence[Row], columns: Sequence[Column], printed: Sequence[PaperRow]
 ) -> list[Table]:
-    """The epochs of the table, in the first the printed rows above ours; then the cost."""
+    """The epochs of the table, in the first the printed rows above ours; then the cost, where no judge scores."""
     names = [column.heading for column in columns]
     average = table.columns if table.averaged and set(table.columns) <= set(columns) else ()
     header = ["Model", "Method", "By", "Params", "Head", *names, *(["Avg"] if average else []), "Trials"]
@@ -72,14 +74,15 @@ def _blocks(
             above = [line for line in left if is_of(line, row)]
             left = [line for line in left if line not in above]
             lines += [_paper_line(line, columns, average) for line in above]
-            lines.append(_our_line(row, columns, average, selection, beside(row, printed)))
-        return Table(table.blocks[selection], header, lines)
+            lines.append(_our_line(row, columns, average, selection, None if table.judged else beside(row, printed)))
+        return Table(table.blocks[selection] + (_judging(ran) if table.judged else ""), header, lines)
 
     first, *others = table.blocks
     blocks = [block(first, rows, printed), *(block(selection, ran) for selection in others)]
+    if table.judged:
+        return blocks
     rates = f", {table.rate} a second (of the loader alone)" if table.rate else ""
-    several = Counter(column.exp for column in columns)
-    experiments = {column.exp: column.heading if several[column.exp] == 1 else column.exp for column in columns}
+    experiments = {column.exp: column.exp if column.metric else column.heading for column in columns}
     costs = [
         [row.model, row.title, *(_cost(row.cells.get(exp), table.rate) for exp in experiments), _device(row)]
         for row in ran
@@ -88,11 +91,20 @@ def _blocks(
     return [*blocks, Table(words, ["Model", "Method", *experiments.values(), "Device"], costs)]
 
 
+def _judging(rows: Sequence[Row]) -> str:
+    """The end of a block's title: its judge, and the judgments behind it."""
+    judges = [run.judge for row in rows for run in row.runs]
+    if not judges:
+        return "; judge: none so far"
+    asked, failed = sum(judge.judgments for judge in judges), sum(judge.failures for judge in judges)
+    return f"; judge: {rows[0].judge}; judgments: {asked:,}, without a score: {failed:,}"
+
+
 def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column]) -> list[str]:
     """A row as the paper prints it."""
     scores = [
         number(row.scores.get(column.key), column.digits)
-        + (f" ± {row.std[column.key]:.{column.digits}f}" if column.key in row.std else "")
+        + (f" ± {row.std[column.key]:.{column.std_digits or column.digits}f}" if column.key in row.std else "")
         for column in columns
     ]
     averages = [number(row.avg, column.digits) for column in average[:1]]
@@ -218,9 +230,15 @@ def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) 
             command = [f"+exp={','.join(exps)}", f"scale={row.scale}", f"model={row.model}", f"method={row.method}"]
             command += [f"method.{key}={value}" for key, value in overrides.items()]
             command += [f"seed={','.join(map(str, seeds))}"]
-            lines.append(f"# {row.model}, {row.title}: {len(row.runs)} of {len(exps) * len(seeds)} runs recorded")
+            count = "" if table.judged else f": {len(row.runs)} of {len(exps) * len(seeds)} runs recorded"
+            lines.append(f"# {row.model}, {row.title}{count}")
             lines.append(f"python run.py -m {' '.join(command)}")
+            if table.judged:
+                records = (f"results/records/{exp}/{row.model}/{row.method}/*.json" for exp in exps)
+                lines.append(f"python -m scripts.judge {' '.join(records)}")
     if not lines:
         return ""
     intro = f"A run that has its record is not repeated. One run: `{table.example}`."
+    if table.judged:
+        intro += " Nor is an answer judged twice; `python -m scripts.judge --help` tells how to reach a judge."
     return "\n".join(["## Commands", "", intro, "", "```bash", *lines, "```", ""])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
 
-from experiments.analysis.paper import FLOAT, TABLES, UNEXPLAINED, PaperRow, Share, title
+from experiments.analysis.paper import FLOAT, LORA_NAMES, TABLES, UNEXPLAINED, PaperRow, Share, title
 from experiments.analysis.render import DASH, Table, latex, page
 from experiments.record import Part, Time
 
@@ -90,8 +90,14 @@ class Sizes(Part):
         return self.model + ("" if self.dirty is False else "‡")
 
     def find(self, method: str, settings: dict[str, Any]) -> Size | None:
-        """The row of this method with exactly these settings."""
-        return next((row for row in self.rows if (row.method, row.settings) == (method, settings)), None)
+        """The row of this method, by any of its names, with exactly these settings."""
+        wanted = (counted_as(method), settings)
+        return next((row for row in self.rows if (row.method, row.settings) == wanted), None)
+
+
+def counted_as(method: str) -> str:
+    """The name under which a method is counted: one, where it has two."""
+    return LORA_NAMES[0] if method in LORA_NAMES else method
 
 
 def wanted(paper: dict[str, list[PaperRow]]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
@@ -99,8 +105,8 @@ def wanted(paper: dict[str, list[PaperRow]]) -> dict[str, list[tuple[str, dict[s
     found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for row in (row for rows in paper.values() for row in rows):
         methods = found.setdefault(row.model, [])
-        if (row.method, row.settings) not in methods:
-            methods.append((row.method, row.settings))
+        if (one := (counted_as(row.method), row.settings)) not in methods:
+            methods.append(one)
     return found
 
 

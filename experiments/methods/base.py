@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
+from experiments.sharding import whole
 from experiments.typed import Typed
 from fourierft.config import PARTS, split_target
 from fourierft.targets import means
@@ -35,6 +37,18 @@ def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
             )
 
 
+def check_precision(model: nn.Module) -> None:
+    """Raises UserError where what trains is not in float32: small steps would be lost in rounding."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            _check_float32(name, parameter)
+
+
+def _check_float32(name: str, parameter: nn.Parameter) -> None:
+    if parameter.dtype != torch.float32:
+        raise UserError(f"{name} trains and is {parameter.dtype}: take task.base=fp32, or a method that freezes it")
+
+
 class Method(Typed):
     """A method of fine-tuning, and its settings. Subclasses override what they do differently; all start frozen."""
 
@@ -52,7 +66,9 @@ class Method(Typed):
         Raises UserError where the method does not fit the model.
         """
         for name, parameter in model.named_parameters():
-            parameter.requires_grad = is_head(name, head) or self.trains(name)
+            if trains := is_head(name, head) or self.trains(name):
+                _check_float32(name, parameter)
+            parameter.requires_grad = trains
         return model
 
     def trains(self, name: str) -> bool:
@@ -87,8 +103,8 @@ class Stateful(TrainerCallback):
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> detached CPU copy of every parameter that trains."""
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    """Name -> detached CPU copy of every parameter that trains. Where they are sharded every process has to call."""
+    return {name: whole(p.detach()).cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
@@ -101,9 +117,15 @@ def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
     return {
         "adapter": sum(p.numel() for p in adapter),
         "head": sum(p.numel() for name, p in trained if is_head(name, head)),
-        "total": sum(p.numel() for p in model.parameters()),
+        "total": sum(_values(p) for p in model.parameters()),
         "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter),
     }
+
+
+def _values(parameter: nn.Parameter) -> int:
+    """How many numbers it stands for: bitsandbytes packs two of four bits into one byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()
 
 
 def stored(folder: Path) -> dict[str, int]:

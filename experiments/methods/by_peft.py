@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
 from experiments.methods.base import Method
+from fourierft.quantized import quantized_shape
 
 OURS = {"target_modules", "modules_to_save"}  # fields of a configuration that the suite fills itself
 
@@ -43,7 +44,10 @@ class ByPeft(Method):
             raise UserError(f"method={self.name}: peft refuses these settings ({error})") from error
 
     def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """What merging adds to each weight, measured in float64 on a copy: true for any tuner that merges."""
+        """What merging adds to each weight, measured in float64 on a copy: true for any tuner that merges.
+
+        Over a quantised weight it is what the tuner itself says.
+        """
         return {
             path.removeprefix("base_model.model."): _merged_difference(module)
             for path, module in model.named_modules()
@@ -55,6 +59,8 @@ class ByPeft(Method):
 
 
 def _merged_difference(layer: BaseTunerLayer) -> Tensor:
+    if quantized_shape(layer.get_base_layer()):  # a merged one would be rounded again
+        return layer.get_delta_weight("default").detach().float()
     layer = copy.deepcopy(layer).double()
     base = layer.get_base_layer()
     before = base.weight.detach().clone()

@@ -7,5 +7,6 @@ from pydantic import Field
 from experiments.tasks.e2e import E2ETask
 from experiments.tasks.glue import GlueTask
 from experiments.tasks.images import ImageTask
+from experiments.tasks.instruct import InstructTask
 
-AnyTask = Annotated[E2ETask | GlueTask | ImageTask, Field(discriminator="family")]
+AnyTask = Annotated[E2ETask | GlueTask | ImageTask | InstructTask, Field(discriminator="family")]

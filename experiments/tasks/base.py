@@ -1,7 +1,8 @@
 """What a task hands to training."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sized
+import json
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +14,10 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
+from experiments import processes
 from experiments.assets import Source
 from experiments.errors import UserError
+from experiments.record import replace_file
 from experiments.tracking import Off
 
 HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
@@ -74,6 +77,13 @@ def first_rows(splits: dict[str, Rows], count: int | None) -> dict[str, Rows]:
     if count is None:
         return splits
     return {split: rows.select(range(min(count, len(rows)))) for split, rows in splits.items()}
+
+
+def write_table(path: Path, columns: Sequence[str], table: Iterable[Sequence[Any]]) -> None:
+    """A JSON object a row, at once or not at all; by the first of several processes alone."""
+    if processes.is_first():
+        lines = (json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in table)
+        replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def hold_out(train: Rows, share: float) -> dict[str, Rows]:

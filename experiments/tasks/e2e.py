@@ -14,13 +14,12 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 from experiments import causal, processes
 from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
 from experiments.errors import UserError
-from experiments.generation import Decoding, generate
+from experiments.generation import BeamSearch, generate
 from experiments.meanings import linear, spaced
 from experiments.metrics.e2e import E2E
 from experiments.mini import places
-from experiments.record import replace_file
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity
+from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
 
@@ -36,7 +35,7 @@ class E2ETask(Typed):
     local: str
     rows: dict[Literal["train", "validation", "test"], PositiveInt]
     label_smoothing: Fraction
-    decoding: Decoding
+    decoding: BeamSearch
 
     def find(self, assets: Assets, mini: bool) -> Source | None:
         """Where the data are; a generated set of the same kind at scale mini."""
@@ -135,9 +134,8 @@ class E2ETask(Typed):
         ]
         unfinished = sum(not text.finished for text in texts)
         scores = {"unfinished": float(unfinished)}
+        write_table(folder / "outputs.jsonl", columns, table)
         if processes.is_first():
-            lines = (json.dumps(dict(zip(columns, line, strict=True)), ensure_ascii=False) for line in table)
-            replace_file(folder / "outputs.jsonl", "".join(f"{line}\n" for line in lines).encode())
             scores |= E2E().compute(
                 predictions=[text.output for text in texts],
                 references=[[spaced(reference) for reference in references] for references in grouped.values()],

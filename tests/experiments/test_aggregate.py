@@ -1,15 +1,16 @@
 """From hand-made records to rows: statistics, marks, and what is never mixed."""
 
+import math
 import statistics
 
 import pytest
 
 from experiments.analysis.aggregate import rows
-from experiments.analysis.score_tables import TABLE3, TABLES, Column
+from experiments.analysis.score_tables import HELD_OUT, TABLE3, TABLE4, TABLES, Column
 from experiments.analysis.scores import score
 from experiments.errors import UserError
 from experiments.record import Selections
-from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, image, run, three_e2e
+from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, graded, image, instruct, run, three_e2e
 
 COLUMNS = {column.exp: column for table in TABLES for column in table.columns}
 OF_TEXTS = {column.key: column for column in TABLE3.columns + TABLE3.extra}
@@ -168,3 +169,31 @@ def test_a_metric_that_some_seeds_lack_is_that_of_the_others_and_one_that_all_la
 def test_a_metric_that_every_run_measures_is_never_a_dash(key):
     with pytest.raises(UserError, match=f"e2e, gpt2_medium, fourierft.*no metric '{key}'"):
         of_texts([e2e(), e2e(seed=11111, lacks=[key])], key)
+
+
+# --- instruction tuning: losses in nats, and scores that no two judges share -----------------------------------------
+
+
+def test_a_loss_is_the_mean_over_seeds_in_nats_and_never_the_trainers():
+    (loss,), (accuracy,) = HELD_OUT.columns, HELD_OUT.parts
+    found = [instruct(nats, seed=seed) for nats, seed in ((1.2, 0), (1.3, 11111), (1.1, 22222))]
+    (row,) = rows(found)
+    assert score(row.cell(loss), loss, HELD_OUT.selection) == "1.200 ± 0.100 ×3"
+    assert score(row.cell(loss), loss, "best") == "0.900 ± 0.000 ×3"
+    assert math.isclose(loss.value(0.5), math.log(2))
+    assert row.has(loss) and not row.has(accuracy)
+    (row,) = rows([instruct(accuracy=0.625)])
+    assert row.has(accuracy) and score(row.cell(accuracy), accuracy, "last") == "62.5 ×1†"
+
+
+@pytest.mark.parametrize("change", [{"name": "b-judge"}, {"revision": "2"}, {"prompts": "f" * 64}])
+def test_scores_of_different_judges_are_never_pooled(change):
+    """Nor are those of one that was asked in other words."""
+    one, other = graded(instruct(), 5.0), graded(instruct(seed=11111), 9.0, **change)
+    found = rows([one, other])
+    assert sorted([run.seed for run in row.runs] for row in found) == [[0], [11111]]
+    assert len({row.judge for row in found}) == 2
+    (same,) = rows([one, graded(instruct(seed=11111), 9.0)])
+    mt_bench, vicuna = TABLE4.columns
+    assert score(same.cell(mt_bench), mt_bench, "last") == "7.00 ± 2.83 ×2†"
+    assert score(same.cell(vicuna), vicuna, "last") == "—", "one bench may be judged without the other"

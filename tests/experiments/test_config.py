@@ -158,6 +158,9 @@ def test_every_recipe_says_where_it_comes_from(file):
         (["+exp=vit_cifar", "task.test_share=1.5"], ["task.test_share=1.5", "less than 1"]),
         (["+exp=vit_cifar", "method=dora"], ["configs/recipe/vit_base/dora.yaml"]),
         (["+exp=glue_rte", "recipe.epochs='???'"], ["recipe.epochs has no value"]),
+        (["+exp=instruct"], ["model.hub has no value"]),
+        (["+exp=instruct_llama2_7b", "task.wording.next_turn='{answer}'"], ["task.wording.next_turn", "{instruction}"]),
+        (["+exp=instruct_llama2_7b", "task.base=2bit"], ["task.base=2bit", "'4bit'"]),
     ],
 )
 def test_a_wrong_command_is_one_clear_message(overrides, words):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from experiments.generation import Decoding, generate
+from experiments.generation import BeamSearch, generate
 from experiments.pretraining.causal import gpt2
 
 WORDS = ["<end>", "<pad>", "a", "b", "c", "d"]
@@ -41,7 +41,7 @@ def write(model, tokenizer, tmp_path):
 
     def write(batch_size=2, model=model, prompts=PROMPTS, **settings):
         usual = {"beams": 4, "length_penalty": 0.8, "no_repeat_ngram": 0, "max_new_tokens": 12}
-        decoding = Decoding(**{**usual, **settings})
+        decoding = BeamSearch(**{**usual, **settings})
         return generate(model, tokenizer, prompts, decoding, batch_size, tmp_path, nullcontext())
 
     return write

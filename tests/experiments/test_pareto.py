@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from experiments.analysis import pareto
 from experiments.analysis.aggregate import rows
 from experiments.analysis.drawing import save
-from tests.handmade import five, five_images, run, three_e2e
+from tests.handmade import five, five_images, instruct, run, three_e2e
 
 METHODS = ["fourierft", "lora", "full", "bitfit", "head_only", "adalora", "dylora", "adapter_houlsby"]
 METHODS += ["adapter_pfeiffer", "adapter_drop", "vera", "loca", "dora", "circulant", "prefix_tuning", "ia3"]
@@ -192,6 +192,15 @@ def test_where_lower_is_better_the_front_is_the_lower_one():
     ]
     axes = figure_of(found).axes[0]
     assert names_in(axes) == ["head_only"] and "lower is better" in axes.get_ylabel()
+
+
+def test_a_loss_is_in_nats_and_the_front_is_the_lower_one():
+    costs = {"full": (0.8, 10**6), "lora_qv": (1.0, 10**4), "fourierft": (0.9, 10**3)}
+    found = [instruct(loss, method=name, adapter=adapter) for name, (loss, adapter) in costs.items()]
+    axes = figure_of(found).axes[0]
+    assert names_in(axes) == ["fourierft", "full"]
+    assert [bar.lines[0].get_ydata()[0] for bar in axes.containers] == pytest.approx([0.9, 1.0, 0.8])
+    assert axes.get_ylabel() == "loss of a token (nats) on the test set, last epoch, lower is better"
 
 
 def test_steps_of_other_sizes_are_told_since_their_memory_is_no_match():

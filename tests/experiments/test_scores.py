@@ -8,9 +8,9 @@ import yaml
 from experiments.analysis import render
 from experiments.analysis.aggregate import rows
 from experiments.analysis.paper import beside
-from experiments.analysis.score_tables import TABLE2, TABLE3, TABLE5
+from experiments.analysis.score_tables import HELD_OUT, TABLE2, TABLE3, TABLE4, TABLE5
 from experiments.analysis.scores import texts
-from tests.handmade import PAPER, PRINTED, e2e, five_images, image, run, three_e2e
+from tests.handmade import PAPER, PRINTED, e2e, five_images, graded, image, instruct, run, three_e2e
 
 IMAGES = [column.exp for column in TABLE5.columns]
 SEEDS = "seed=7,77,777,7777,77777"
@@ -31,7 +31,7 @@ def page(configs):
     """page(records, scale) -> the lines of a table's Markdown, by default of Table 5's."""
 
     def page(found, scale="paper", table=TABLE5):
-        return texts(table, scale, rows(found), PRINTED[table.key], configs)[".md"].splitlines()
+        return texts(table, scale, rows(found), PRINTED.get(table.key, []), configs)[".md"].splitlines()
 
     return page
 
@@ -55,6 +55,8 @@ def test_the_papers_averages_agree_with_its_scores():
         assert list(row.mean) == [column.key for column in TABLE5.columns] == list(row.std)
     for row in PRINTED[TABLE3.key]:
         assert list(row.mean) == [column.key for column in TABLE3.columns] and row.avg is None
+    for row in PRINTED[TABLE4.key]:
+        assert list(row.mean) == [column.key for column in TABLE4.columns] == list(row.std) and row.avg is None
 
 
 def test_a_column_s_number_is_printed_for_its_own_experiment():
@@ -63,10 +65,12 @@ def test_a_column_s_number_is_printed_for_its_own_experiment():
             assert column.exp.partition("_")[2] == ("cifar" if column.key == "cifar10" else column.key)
     for column in TABLE3.columns + TABLE3.extra:
         assert (column.exp, column.metric) == ("e2e", column.key)
+    for column in TABLE4.columns:
+        assert (column.exp, column.metric) == ("instruct", column.key)
 
 
 def test_headings_are_the_papers():
-    for table in (TABLE2, TABLE3, TABLE5):
+    for table in (TABLE2, TABLE3, TABLE4, TABLE5):
         metrics = yaml.safe_load((PAPER / f"{table.key}.yaml").read_text())["metrics"]
         assert list(metrics) == [column.key for column in table.columns]
         if table is not TABLE2:  # whose metrics are of several kinds
@@ -230,6 +234,100 @@ def test_a_row_of_texts_is_one_run_a_seed(page, configs):
     start = "python run.py -m +exp=e2e scale=paper model=gpt2_medium method=adapter_lin"
     assert commands_of(lines) == [f"{start} method.r={r} seed=0,11111,22222" for r in (6, 224)]
     assert "# gpt2_medium, adapter_lin (r=6): 2 of 3 runs recorded" in lines
+
+
+# --- answers: a judge scores them, and losses of our own -------------------------------------------------------------
+
+
+@pytest.fixture
+def llama(configs):
+    """A recipe of LoRA on LLaMA2-7B."""
+    folder = configs / "recipe" / "llama2_7b"
+    folder.mkdir()
+    (folder / "lora_qv.yaml").write_text("method: { r: 64 }")
+
+
+COMMANDS = [
+    "python run.py -m +exp=instruct scale=paper model=llama2_7b method=lora_qv seed=0,11111,22222",
+    "python -m scripts.judge results/records/instruct/llama2_7b/lora_qv/*.json",
+]
+
+
+def test_without_a_judge_the_papers_answers_stand_with_dashes_and_two_commands_a_row(page, llama):
+    lines = page([], table=TABLE4)
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## scores of the last epoch's answers; judge: none so far",
+        "## Commands",
+    ]
+    assert sum("| paper |" in line for line in lines) == 12
+    assert sum(line.endswith("| ours " + "| — " * 5 + "|") for line in lines) == 12
+    assert "| llama2_7b | lora_qv (r=64) | paper | 33.5M | — | 5.20 ± 0.3 | 7.35 ± 0.6 | — |" in lines
+    assert [line for line in lines if line.startswith("python ")] == COMMANDS
+    assert "how many runs there were" in "\n".join(lines) and "out of 10." in "\n".join(lines)
+
+
+def test_each_judge_has_a_block_of_its_own_beside_the_papers_numbers_without_a_difference(page, llama):
+    runs = [instruct(seed=seed, head=0, method="lora_qv") for seed in (0, 11111)]
+    found = [graded(run, 5.0 + index, 7.0) for index, run in enumerate(runs)]
+    lines = page([*found, graded(runs[0], vicuna=9.0, name="b", revision=None, failures=0)], table=TABLE4)
+    titles = [line for line in lines if line.startswith("## ")][:2]
+    start = "## scores of the last epoch's answers; judge:"
+    assert titles == [
+        f"{start} a-judge, revision 1, prompts 0123abcd; judgments: 480, without a score: 4",
+        f"{start} b, revision not given, prompts 0123abcd; judgments: 240, without a score: 0",
+    ]
+    line = "| llama2_7b | lora_qv (r=64) | ours | 24,000 | 0 |"
+    ours = [index for index, text in enumerate(lines) if text.startswith(line)]
+    assert [lines[index].removeprefix(line) for index in ours] == [
+        " 5.50 ± 0.71 ×2† | 7.00 ± 0.00 ×2† | — |",
+        " — | 9.00 ×1† | — |",
+    ]
+    assert all("| paper | 33.5M |" in lines[index - 1] for index in ours)
+    assert "In brackets" not in "\n".join(lines)
+    assert [line for line in lines if line.startswith("python ")] == COMMANDS, "once, whatever the judges"
+
+
+LOSSES = """\
+# Instruction tuning, held-out loss, mini scale
+
+## test loss of an answer's token, last epoch
+
+| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 1.250 ± 0.071 ×2† | 50.0 ± 0.0 ×2† | — |
+| llama_mini | full | ours | 24,000 | 0 | 0.500 ×1† | 90.0 ×1† | — |
+
+## test loss of an answer's token, epoch that is best on validation
+
+| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 0.900 ± 0.000 ×2† | 50.0 ± 0.0 ×2† | — |
+| llama_mini | full | ours | 24,000 | 0 | 0.900 ×1† | 90.0 ×1† | — |
+
+## training time of a run, rows a second (of the loader alone), and best epoch (medians over seeds)
+
+| Model | Method | instruct | Device |
+| --- | --- | --- | --- |
+| llama_mini | fourierft (n=1000) | 1.5 min, 3/s, epoch 3 | A CPU |
+"""
+
+
+def test_held_out_losses_are_a_table_of_ours_alone(page):
+    mini = {"scale": "mini", "model": "llama_mini", "head": 0}
+    found = [instruct(1.2, accuracy=0.5, **mini), instruct(1.3, accuracy=0.5, seed=11111, **mini)]
+    lines = page([*found, instruct(0.5, accuracy=0.9, method="full", **mini)], "mini", HELD_OUT)
+    assert "\n".join(lines).startswith(LOSSES)
+    assert "exact answers in percent" in "\n".join(lines)
+
+
+def test_exact_answers_stand_where_some_were_counted(page):
+    small = {"scale": "small", "model": "llama_stories260k"}
+    lines = page([instruct(2.5, **small)], "small", HELD_OUT)
+    assert "Exact answers" not in "\n".join(lines) and "| 2.500 ×1† | — |" in "\n".join(lines)
+    assert "| Model | Method | instruct | Device |" in lines
+    lines = page([instruct(0.9)], "paper", HELD_OUT)
+    assert sum("| ours |" in line for line in lines) == 2, "no row that was not run"
+    assert "| paper |" not in "\n".join(lines) and "In brackets" not in "\n".join(lines)
 
 
 # --- LaTeX -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from experiments import record as records
 from experiments.analysis.rank import summarise
 from scripts import figures
-from tests.handmade import run
+from tests.handmade import instruct, run
 
 
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
@@ -57,6 +57,23 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
         path.unlink()
     assert drawn() == {name for name in everything if "paper" in name}
     assert {path.stem for path in out.iterdir()} == {name for name in everything if "paper" in name}
+
+
+def test_an_experiment_of_losses_has_curves_too_and_they_go_stale(tmp_path, capsys):
+    small = {"model": "llama_stories260k", "scale": "small", "epochs": (2.5, 2.4)}
+    for index, method in enumerate(("fourierft", "lora_qv", "full")):
+        records.write(instruct(method=method, **small), tmp_path / "records" / f"{index}.json")
+        records.write(run(method=method), tmp_path / "records" / f"glue{index}.json")
+    out = tmp_path / "figures"
+    options = ["--records", str(tmp_path / "records"), "--out", str(out)]
+    assert figures.main([*options, "--exp", "instruct", "--model", "llama_stories260k"]) == 0
+    stem = "instruct_llama_stories260k_small"
+    names = {f"{kind}_{stem}.{suffix}" for kind in ("pareto", "curves") for suffix in ("pdf", "png")}
+    assert {Path(line).name for line in capsys.readouterr().out.split()} == names
+    for path in (tmp_path / "records").glob("[0-2].json"):
+        path.unlink()
+    assert figures.main(options) == 0
+    assert {path.stem for path in out.iterdir()} == {"pareto_glue_rte_roberta_base_paper"}
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(tmp_path, capsys):

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from experiments import record as records
-from experiments.analysis.score_tables import TABLE2, TABLES
+from experiments.analysis.score_tables import HELD_OUT, TABLE2, TABLES
 from scripts import tables
-from tests.handmade import PAPER, e2e, five, five_images, image, run, three_e2e
+from tests.handmade import PAPER, e2e, five, five_images, graded, image, instruct, run, three_e2e
 
 GLUE = [column.exp for column in TABLE2.columns]
 
@@ -16,14 +16,19 @@ GLUE = [column.exp for column in TABLE2.columns]
 def build(tmp_path):
     """Write records (to files of the given names) and build the tables; returns the folder of results."""
 
-    def build(found, names=None, results="results"):
+    def build(found, names=None, results="results", judged=()):
         root = tmp_path / results
-        shutil.rmtree(root / "records", ignore_errors=True)
+        for folder in ("records", "judged"):
+            shutil.rmtree(root / folder, ignore_errors=True)
+        for index, record in enumerate(judged):
+            records.write(record, root / "judged" / f"{index}.json")
         for record, name in zip(found, names or range(len(found)), strict=True):
             records.write(record, root / "records" / f"{name}.json")
         options = [
             "--records",
             root / "records",
+            "--judged",
+            root / "judged",
             "--bench",
             root / "bench",
             "--parameters",
@@ -92,11 +97,13 @@ def contents(root):
 
 def test_the_same_records_give_the_same_bytes_whatever_their_files_are_called(build):
     found = [*mini_runs(), *five(), run(0.7, n=200, adapter=4800), *five_images(scale="mini"), *mini_runs()[::-1]]
-    found += three_e2e(scale="mini", lacks=["meteor"])
-    first = contents(build(found))
-    assert contents(build(found)) == first
-    assert contents(build(found[::-1], names=[f"x/{9 * i % 31}" for i in range(len(found))], results="again")) == first
-    stems = [f"{table.key}_{scale}" for table in TABLES for scale in ("mini", "paper")]
+    found += [*three_e2e(scale="mini", lacks=["meteor"]), instruct(scale="mini"), instruct(scale="mini", seed=11111)]
+    answers = [graded(one, 3.0, name=name) for one in found[-2:] for name in ("b", "a")]
+    first = contents(build(found, judged=answers))
+    assert contents(build(found, judged=answers)) == first
+    names = [f"x/{9 * i % 31}" for i in range(len(found))]
+    assert contents(build(found[::-1], names=names, results="again", judged=answers[::-1])) == first
+    stems = {f"{table.key}_{scale}" for table in TABLES for scale in ("mini", "paper")} - {f"{HELD_OUT.key}_paper"}
     assert set(first) == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex")} | {"README.md"}
 
 
@@ -121,6 +128,8 @@ def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
         "table2_glue_paper.tex",
         "table3_e2e_paper.md",
         "table3_e2e_paper.tex",
+        "table4_instruct_paper.md",
+        "table4_instruct_paper.tex",
         "table5_vit_paper.md",
         "table5_vit_paper.tex",
     ]
@@ -157,18 +166,33 @@ def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):
     same = {"model": "roberta_base", "n": 1000, "scale": "small"}
     at_paper_scale = {**same, "scale": "paper"}
     found = [run(0.7123, **same), image(0.6456, **same), image(0.5789, **at_paper_scale), e2e(0.5234, **same)]
-    root = build(found)
+    found.append(instruct(1.2345, **same))
+    root = build(found, judged=[graded(found[-1], 4.567)])
     pages = {path.stem: path.read_text() for path in (root / "tables").glob("*.md")}
-    assert pages.keys() == {f"{table.key}_{scale}" for table in TABLES for scale in ("paper", "small")}
+    stems = {f"{table.key}_{scale}" for table in TABLES for scale in ("paper", "small")}
+    assert pages.keys() == stems - {"held_out_instruct_paper"}, "the paper has no such table"
     places = {"71.2": "table2_glue_small", "64.56": "table5_vit_small", "57.89": "table5_vit_paper"}
-    for number, stem in (places | {"52.3": "table3_e2e_small"}).items():
+    places |= {"52.3": "table3_e2e_small", "1.234": "held_out_instruct_small", "4.57": "table4_instruct_small"}
+    for number, stem in places.items():
         assert [name for name, text in pages.items() if number in text] == [stem]
     assert "99.00 ×" not in "".join(pages.values()), "images' scores on validation stand nowhere"
     index = (root / "README.md").read_text()
     assert "[Table 5, ViT on image sets, small scale](tables/table5_vit_small.md)" in index
     assert "(tables/table5_vit_small.tex)); runs: ok 1\n" in index
+    assert "(tables/held_out_instruct_small.tex)); runs: ok 1\n" in index
+    assert "(tables/table4_instruct_small.tex)); judged runs: ok 1\n" in index
     root = build([run(0.7123, **same)])
-    assert not list((root / "tables").glob("table5_vit_small*")), "a stale one goes"
+    for stem in ("table5_vit", "table4_instruct", "held_out_instruct"):
+        assert not list((root / "tables").glob(f"{stem}_small*")), "a stale one goes"
+
+
+def test_a_record_among_the_judged_that_nobody_judged_is_refused(tmp_path, capsys):
+    records.write(instruct(seed=7), tmp_path / "judged" / "0.json")
+    options = ["--records", str(tmp_path / "none"), "--judged", str(tmp_path / "judged"), "--paper", str(PAPER)]
+    assert tables.main([*options, "--out", str(tmp_path / "out" / "tables")]) == 2
+    message = capsys.readouterr().err
+    assert "instruct/llama2_7b/fourierft, seed 7" in message and "scripts.judge" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_corrupt_file_stops_the_tables_by_name(tmp_path, capsys):

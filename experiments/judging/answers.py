@@ -1,0 +1,68 @@
+"""Answers to the questions of a bench, in FastChat's files: model_answer/<model>.jsonl, one question a line."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from experiments.judging.lines import Line, read_lines
+from experiments.record import replace_file
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to each turn of a question."""
+
+    question_id: int
+    turns: list[str]
+    model_id: str
+
+
+class _Choice(Line):
+    index: int
+    turns: list[str] = Field(min_length=1)
+
+
+class _Line(Line):
+    question_id: int
+    answer_id: str
+    model_id: str
+    choices: list[_Choice] = Field(min_length=1)
+    tstamp: float
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write FastChat's file at once or not at all. The same answer has the same answer_id. Raises RecordError."""
+    now = time.time()
+    lines = [
+        {
+            "question_id": answer.question_id,
+            "answer_id": _digest(answer),
+            "model_id": answer.model_id,
+            "choices": [{"index": 0, "turns": answer.turns}],
+            "tstamp": now,
+        }
+        for answer in answers
+    ]
+    replace_file(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """The answers of a file, in its order; of several choices the first, which is the one FastChat grades.
+
+    Raises UserError: file, line, field and value.
+    """
+    return [
+        Answer(line.question_id, line.choices[0].turns, line.model_id)
+        for line in read_lines(path, _Line, "question_id")
+    ]
+
+
+def _digest(answer: Answer) -> str:
+    """22 hex digits of what was said: as long as FastChat's, which are random."""
+    said = json.dumps([answer.question_id, answer.model_id, answer.turns])
+    return hashlib.sha256(said.encode()).hexdigest()[:22]

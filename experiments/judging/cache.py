@@ -1,0 +1,85 @@
+"""What a judge has said, kept in an append-only file: nothing that was paid for is asked again."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import NonNegativeInt, ValidationError
+
+from experiments.errors import UserError
+from experiments.judging.lines import Line
+from experiments.record import replace_file
+
+Messages = Sequence[dict[str, str]]
+
+
+class Reply(Line):
+    """One reply of an endpoint. `asked`: the model asked for; `model`, `system_fingerprint`: what the endpoint says."""
+
+    key: str
+    asked: str
+    model: str | None
+    system_fingerprint: str | None
+    content: str
+    finish_reason: str | None
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
+    tstamp: float
+
+
+def content_key(
+    model: str, messages: Messages, temperature: float, max_tokens: int, revision: str | None = None
+) -> str:
+    """SHA-256 of a request. `revision`: as the user calls it; the same request to another one is another request."""
+    request = {"model": model, "messages": list(messages), "temperature": temperature, "max_tokens": max_tokens}
+    if revision is not None:
+        request["revision"] = revision
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+class Cache:
+    """Replies by `content_key`: in memory, and in `path`, a line each, on disk before `add` returns.
+
+    Threads may share one. Raises UserError for a file that cannot be read or written; a last line that was cut off by
+    an interruption is dropped.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._replies = {reply.key: reply for reply in self._read()}
+
+    def get(self, key: str) -> Reply | None:
+        """The reply to a request, or None."""
+        return self._replies.get(key)
+
+    def add(self, reply: Reply) -> None:
+        """Keep a reply."""
+        with self._lock:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path, "ab", buffering=0) as file:
+                    file.write(f"{reply.model_dump_json()}\n".encode())
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be written ({error}); make room, or give --cache FILE") from error
+            self._replies[reply.key] = reply
+
+    def _read(self) -> list[Reply]:
+        if not self.path.exists():
+            return []
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error}); give another --cache FILE") from error
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            replace_file(self.path, whole)
+        replies = []
+        for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+            try:
+                replies.append(Reply.model_validate_json(line))
+            except ValidationError as error:
+                raise UserError(f"{self.path}, line {number}: no reply of a judge; remove the line") from error
+        return replies

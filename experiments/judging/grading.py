@@ -1,0 +1,170 @@
+"""FastChat's grading of single answers: the prompts filled, the score found in what the judge says, and the means.
+
+Every question is graded at its first turn, and those of two turns at the second too. Categories of NEED_REFERENCE get
+the prompts that show a reference answer. One departure: FastChat counts whatever number stands in the brackets; here a
+score outside 1 to 10 is a failure, as one that is missing is. Failures have the score -1 and are left out of the means.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from experiments.errors import UserError
+from experiments.judging.answers import Answer
+from experiments.judging.cache import Reply
+from experiments.judging.lines import Line, read_lines
+from experiments.judging.questions import Bench, Prompt, Question
+from experiments.record import replace_file
+
+TEMPERATURE, MAX_TOKENS = 0.0, 2048
+NEED_REFERENCE = ("math", "reasoning", "coding")
+PATTERNS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
+FAILURE = -1.0
+METRICS = {"mt_bench": "mt_bench", "vicuna_bench": "vicuna"}  # what a bench's scores are called in a record
+
+
+@dataclass(frozen=True)
+class Grading:
+    """One grade that is wanted: of one turn of one answer, by the prompt of this name, filled."""
+
+    question_id: int
+    category: str
+    turn: int
+    model: str
+    prompt: str
+    system: str
+    user: str
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """What the judge is sent."""
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}]
+
+
+class Judgment(Line):
+    """One grade, a line of FastChat's <judge>_single.jsonl. judge: its name and the prompt's."""
+
+    question_id: int
+    model: str
+    judge: tuple[str, str]
+    user_prompt: str
+    judgment: str
+    score: float
+    turn: int
+    tstamp: float
+
+
+def gradings(bench: Bench, prompts: dict[str, Prompt], answers: Sequence[Answer]) -> list[Grading]:
+    """All grades of a set of answers in FastChat's order: by turn, and those with a reference answer last.
+
+    Raises UserError: questions without an answer or without a reference, answers to no question of the bench, turns
+    left out, a prompt that is missing or has other fields.
+    """
+    given = {answer.question_id: answer for answer in answers}
+    _check(bench, given)
+    wanted = [
+        (turn, question.category in NEED_REFERENCE, question)
+        for turn in (1, 2)
+        for question in bench.questions
+        if turn == 1 or len(question.turns) == 2
+    ]
+    wanted.sort(key=lambda one: one[:2])
+    return [_fill(bench, prompts, question, given[question.question_id], turn) for turn, _, question in wanted]
+
+
+def _check(bench: Bench, given: dict[int, Answer]) -> None:
+    """Raises UserError where questions, answers and references do not match."""
+    questions = {question.question_id: question for question in bench.questions}
+    needy = {name for name, question in questions.items() if question.category in NEED_REFERENCE}
+    problems = {
+        "no answer to question": questions.keys() - given.keys(),
+        f"answers that are not to {bench.name}'s questions:": given.keys() - questions.keys(),
+        "too few turns answered of question": {
+            name
+            for name in questions.keys() & given.keys()
+            if len(given[name].turns) < min(2, len(questions[name].turns))
+        },
+        f"too few turns in {bench.files['references']} of question": {
+            name for name in needy if len(bench.references.get(name, ())) < min(2, len(questions[name].turns))
+        },
+    }
+    for problem, names in problems.items():
+        if names:
+            raise UserError(f"{bench.name}: {problem} {', '.join(map(str, sorted(names)))}; make the file complete")
+
+
+def _fill(bench: Bench, prompts: dict[str, Prompt], question: Question, answer: Answer, turn: int) -> Grading:
+    needs_reference = question.category in NEED_REFERENCE
+    name = ("single-math-v1" if needs_reference else "single-v1") + ("-multi-turn" if turn == 2 else "")
+    if name not in prompts:
+        raise UserError(f"{bench.files['prompts']}: has no prompt {name}; fetch the file anew")
+    if turn == 1:
+        fields = {"question": question.turns[0], "answer": answer.turns[0]}
+    else:
+        fields = {f"question_{i}": text for i, text in enumerate(question.turns, 1)}
+        fields |= {f"answer_{i}": text for i, text in enumerate(answer.turns, 1)}
+    if needs_reference:
+        fields |= {f"ref_answer_{i}": text for i, text in enumerate(bench.references[question.question_id], 1)}
+    try:
+        user = prompts[name].prompt_template.format(**fields)
+    except (KeyError, IndexError, ValueError) as error:
+        remedy = f"its fields are {', '.join(fields)}"
+        raise UserError(f"{bench.files['prompts']}: prompt {name} cannot be filled ({error!r}); {remedy}") from error
+    system = prompts[name].system_prompt
+    return Grading(question.question_id, question.category, turn, answer.model_id, name, system, user)
+
+
+def score(judgment: str) -> float:
+    """The first number in double brackets, else in single ones; FAILURE where there is none from 1 to 10."""
+    for pattern in PATTERNS:
+        if match := pattern.search(judgment):
+            found = float(match[1])
+            return found if 1 <= found <= 10 else FAILURE
+    return FAILURE
+
+
+def judged(wanted: Sequence[Grading], replies: Sequence[Reply]) -> list[Judgment]:
+    """The judge's replies with their scores."""
+    return [
+        Judgment(
+            question_id=one.question_id,
+            model=one.model,
+            judge=(reply.asked, one.prompt),
+            user_prompt=one.user,
+            judgment=reply.content,
+            score=score(reply.content),
+            turn=one.turn,
+            tstamp=reply.tstamp,
+        )
+        for one, reply in zip(wanted, replies, strict=True)
+    ]
+
+
+def means(bench: Bench, judgments: Sequence[Judgment]) -> dict[str, float]:
+    """Over all grades, over each turn where there are two, and by category; what failed altogether has no entry."""
+    names = {question.question_id: question.category.replace("-", "_") for question in bench.questions}
+    turns = (1, 2) if any(len(question.turns) == 2 for question in bench.questions) else ()
+    groups = {"": [], **{f"_turn_{turn}": [] for turn in turns}, **{f"_{name}": [] for name in names.values()}}
+    for one in judgments:
+        for group in ("", f"_turn_{one.turn}", f"_{names[one.question_id]}"):
+            if group in groups and one.score != FAILURE:
+                groups[group].append(one.score)
+    return {f"{METRICS[bench.name]}{group}": fmean(scores) for group, scores in groups.items() if scores}
+
+
+def failures(judgments: Sequence[Judgment]) -> int:
+    """How many have no score."""
+    return sum(one.score == FAILURE for one in judgments)
+
+
+def write_judgments(path: Path, judgments: Sequence[Judgment]) -> None:
+    """Write FastChat's file at once or not at all. Raises RecordError."""
+    replace_file(path, "".join(f"{json.dumps(one.model_dump())}\n" for one in judgments).encode())
+
+
+def read_judgments(path: Path) -> list[Judgment]:
+    """Raises UserError: file, line, field and value."""
+    return read_lines(path, Judgment, "model", "question_id", "turn")

@@ -1,0 +1,169 @@
+"""Judged records: a run's record with the scores that a judge gave to its answers, and where all that lies.
+
+    <runs>/<exp>/<model>/<method>/seed<seed>-<hash>/<last|best>/model_answer/<bench>.jsonl              the answers
+    <runs>/<exp>/<model>/<method>/seed<seed>-<hash>/<last|best>/model_judgment/<judge>_single.<bench>.jsonl
+    <out>/<judge>/<exp>/<model>/<method>/seed<seed>-<hash>.json                                         the record
+
+<judge> is the judge's name, with @revision where that says more, made safe for a path. Where the best epoch is the last
+one the answers lie in last/ alone, and their scores stand under both selections.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments import record as records
+from experiments.errors import UserError
+from experiments.judging.cache import Reply
+from experiments.judging.client import Client
+from experiments.judging.grading import (
+    MAX_TOKENS,
+    METRICS,
+    TEMPERATURE,
+    Grading,
+    Judgment,
+    failures,
+    judged,
+    means,
+)
+from experiments.judging.questions import Bench, BenchName
+from experiments.record import Judge, Record, Selection, Selections
+
+COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
+
+
+@dataclass(frozen=True)
+class Grades:
+    """What a judge says of one file of answers. scores: the means, and what they are of (COUNTS)."""
+
+    bench: BenchName
+    judgments: list[Judgment]
+    scores: dict[str, float]
+    revision: str | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """COUNTS of this bench."""
+        return {count: int(self.scores[f"{METRICS[self.bench]}_{count}"]) for count in COUNTS}
+
+
+def grade(client: Client, bench: Bench, wanted: Sequence[Grading]) -> Grades:
+    """Ask the judge for every grade. Raises UserError: see `Client.complete`; no score at all; several models."""
+    replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
+    judgments = judged(wanted, replies)
+    name, found = METRICS[bench.name], means(bench, judgments)
+    if name not in found:
+        raise UserError(
+            f"{bench.name}: none of {len(judgments)} judgments holds a score from 1 to 10 as [[8]], the first is "
+            f"{judgments[0].judgment[:200]!r}; choose a judge that follows the prompt"
+        )
+    tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
+    counts = zip(COUNTS, (len(judgments), failures(judgments), *tokens), strict=True)
+    scores = found | {f"{name}_{count}": value for count, value in counts}
+    return Grades(bench.name, judgments, scores, client.endpoint.revision or revision(replies))
+
+
+def revision(replies: Sequence[Reply]) -> str | None:
+    """What the endpoint calls the model that replied. Raises UserError where there were several."""
+    names = {reply.model for reply in replies}
+    if len(names) > 1:
+        raise UserError(
+            f"the judgments are by several models: {', '.join(sorted(map(str, names)))}; name one of them by --model"
+        )
+    return names.pop()
+
+
+def label(name: str, revised: str | None) -> str:
+    """What a judge's folders and files are called."""
+    full = name if revised in (None, name) else f"{name}@{revised}"
+    return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
+
+
+def run_name(record: Record) -> Path:
+    """Where a run's files stand below the folder of runs, and its record, with .json, below one of records."""
+    return Path(record.exp) / record.model.name / record.method / f"seed{record.seed}-{record.config_hash}"
+
+
+def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
+    """The selections that the adapter of this one stands for: both where the best epoch is the last."""
+    if record.metrics is None or record.metrics.test is None:
+        raise UserError(f"{run_name(record)}: not a finished run with a test set ({record.status}); run it to its end")
+    epochs = [epoch["epoch"] for epoch in record.metrics.per_epoch]
+    return ("last", "best") if epochs[-1:] == [record.metrics.best_epoch] else (selection,)
+
+
+def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchName) -> Path:
+    """Where a run's answers are, if there are any. Raises UserError for a run that is not finished."""
+    folder = Path(runs) / run_name(record) / selections(record, selection)[0]
+    return folder / "model_answer" / f"{bench}.jsonl"
+
+
+def lacking(answers: Path) -> UserError:
+    """What to say of answers that are not there."""
+    return UserError(f"{answers}: there are no such answers; run it again (force=true), or name its folder by --runs")
+
+
+def judgments_file(answers: Path, judge: str) -> Path:
+    """Where the judgments of a file of answers go, by a judge's label: FastChat's place."""
+    return answers.parent.parent / "model_judgment" / f"{judge}_single.{answers.stem}.jsonl"
+
+
+def judged_record(
+    record: Record,
+    old: Record | None,
+    grades: Grades,
+    selection: Selection,
+    *,
+    judge: str,
+    prompts: str,
+    price: Sequence[float] | None = None,
+) -> Record:
+    """`record` with these grades under the selection, and with those that `old`, the same run's judged record, holds.
+
+    judge: the name of the model asked; prompts: `questions.digest`. The counts and the cost are those of all grades
+    together; without a price the cost is what `old` says, if no grade was added. Raises UserError where `old` is of
+    another judge, other prompts or another run.
+    """
+    if old:
+        _same(record, old, {"name": judge, "revision": grades.revision, "prompts": prompts})
+    test = {name: dict(found) for name, found in record.metrics.test}
+    for name, found in test.items():
+        found |= _of_benches(old, name) if old else {}
+        if name in selections(record, selection):
+            test[name] = {key: value for key, value in found.items() if not key.startswith(METRICS[grades.bench])}
+            test[name] |= grades.scores
+    apart = [test[name] for name in {selections(record, name)[0] for name in test}]
+    totals = {
+        count: sum(int(found.get(f"{bench}_{count}", 0)) for found in apart for bench in METRICS.values())
+        for count in COUNTS
+    }
+    who = Judge(name=judge, revision=grades.revision, prompts=prompts, **totals, ended=records.now())
+    if price:
+        spent = cost(price, who.prompt_tokens, who.completion_tokens)
+    else:
+        unchanged = old and all(getattr(old.judge, count) == totals[count] for count in COUNTS)
+        spent = old.judge.cost_usd if unchanged else None
+    metrics = record.metrics.model_copy(update={"test": Selections(**test)})
+    return record.model_copy(update={"judge": who.model_copy(update={"cost_usd": spent}), "metrics": metrics})
+
+
+def cost(price: Sequence[float], prompt_tokens: int, completion_tokens: int) -> float:
+    """In USD; `price`: of a million tokens in, and of a million out."""
+    return (price[0] * prompt_tokens + price[1] * completion_tokens) / 1e6
+
+
+def _of_benches(record: Record, selection: Selection) -> dict[str, float]:
+    """A judge's scores and counts of one selection."""
+    found = getattr(record.metrics.test, selection)
+    return {key: value for key, value in found.items() if key.startswith(tuple(METRICS.values()))}
+
+
+def _same(record: Record, old: Record, judge: dict[str, str | None]) -> None:
+    """Raises UserError unless both are of one run, and `old` by this judge."""
+    remedy = "move the older file away, or give another --out"
+    if (old.started, old.ended) != (record.started, record.ended):
+        raise UserError(f"{run_name(record)}: what was judged before is a run that ended {old.ended}; {remedy}")
+    for key, value in judge.items():
+        if (before := getattr(old.judge, key, None)) != value:
+            raise UserError(f"{run_name(record)}: the judge's {key} was {before!r}, now it is {value!r}; {remedy}")

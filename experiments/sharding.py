@@ -1,0 +1,88 @@
+"""FSDP2 by accelerate: each process keeps a share of every parameter, of its gradient and of the optimiser's state.
+
+The launcher asks for it (configs/launcher/fsdp.yaml), in training alone: before and after each process has a whole
+model. So a run has one kind of checkpoint, the trained parameters and the optimiser's state, all whole: it may end on
+another number of processes than it began, sharded or not.
+"""
+
+import copy
+import os
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from experiments.errors import UserError
+
+
+def is_asked_for() -> bool:
+    """Whether the launcher asks for it. Raises UserError where it asks for what would be another run, or none."""
+    for other in ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"):
+        if _is_set(f"ACCELERATE_USE_{other}"):
+            raise UserError(f"accelerate launch with {other.lower()}: not supported; use a file of configs/launcher/")
+    if not _is_set("ACCELERATE_USE_FSDP"):
+        return False
+    for variable, allowed, remedy in (
+        ("FSDP_VERSION", "2", "fsdp_version: 2"),
+        ("FSDP_ACTIVATION_CHECKPOINTING", "false", "train.checkpointing=true of the run"),
+        ("FSDP_OFFLOAD_PARAMS", "false", "fsdp_offload_params: false"),
+    ):
+        value = os.environ.get(variable, allowed)
+        if value.lower() != allowed:
+            raise UserError(f"{variable.lower()}: {value} in the launcher's file: not supported; use {remedy}")
+    return True
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() == "true"
+
+
+def to_shard(model: nn.Module) -> nn.Module:
+    """A copy of `model` where it is, to be sharded; `model` itself waits in the host's memory."""
+    device = next(model.parameters()).device
+    return copy.deepcopy(model.cpu()).to(device)  # by .to(), which takes along what is neither parameter nor buffer
+
+
+def prepare(accelerator: Accelerator, model: nn.Module) -> None:
+    """Make `accelerator` shard the model that it prepares next, and let it compute in the run's precision.
+
+    accelerate would cast parameters and their gradients, where in one process autocast casts what it multiplies; and it
+    would load the weights by the first process, where each has them already.
+    """
+    state = accelerator.state
+    if state.distributed_type == DistributedType.MULTI_CPU:  # not sharded by accelerate, which has no word for that
+        state.fsdp_plugin, state.distributed_type = FullyShardedDataParallelPlugin(), DistributedType.FSDP
+    state.fsdp_plugin.mixed_precision_policy = None
+    state.fsdp_plugin.cpu_ram_efficient_loading = False
+    accelerator.prepare_model(model, evaluation_mode=True)  # autocast, which FSDP2's preparation leaves out
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor gathered, for which every process has to call; any other as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def keep_state_whole(optimizer: torch.optim.Optimizer) -> None:
+    """Let `optimizer` give away a whole state, for which every process has to call state_dict(), and take one back."""
+    optimizer.register_state_dict_post_hook(_gather)
+    optimizer.register_load_state_dict_pre_hook(_distribute)
+
+
+def _gather(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    moments = {i: {k: whole(v) if torch.is_tensor(v) else v for k, v in of.items()} for i, of in state["state"].items()}
+    return {**state, "state": moments}
+
+
+def _distribute(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def share(value: Any, parameter: Tensor) -> Any:
+        if not isinstance(parameter, DTensor) or not torch.is_tensor(value) or value.shape != parameter.shape:
+            return value  # the number of steps
+        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+
+    moments = {i: {k: share(v, parameters[i]) for k, v in of.items()} for i, of in state["state"].items()}
+    return {**state, "state": moments}

@@ -1,0 +1,271 @@
+"""Instruction tuning: an instruction in, an answer out; then the questions of benches, answered for a judge to grade.
+
+The facts of a set stand in configs/task/. Judging is scripts/judge.py: it costs money, and needs no model.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets import Dataset
+from pydantic import NonNegativeInt, PositiveInt
+from torch import nn
+from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+
+from experiments import causal, processes
+from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
+from experiments.errors import UserError
+from experiments.generation import Sampling, Text, generate
+from experiments.instructions import Wording
+from experiments.judging.answering import as_table, converse
+from experiments.judging.answers import Answer, write_answers
+from experiments.judging.questions import BenchName, Question, bench_files, read_questions
+from experiments.metrics.answers import CHECKS
+from experiments.mini import instructions
+from experiments.settings import Recipe, Train
+from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
+from experiments.tracking import Off
+from experiments.typed import Typed
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
+
+
+class Rows(Typed):
+    """The rows of one split: a folder below datasets/ or a file on the hub ("": its only one), and their columns.
+
+    columns: those of the file that hold the instruction, its input (where there is such a column) and the output.
+    count: how many there are in all.
+    """
+
+    local: str
+    hub: str
+    file: str
+    columns: dict[Literal["instruction", "input", "output"], str]
+    count: PositiveInt
+
+
+class Decoding(Typed):
+    """How answers are written: tokens among the `top_k` likeliest, at the temperature that a question has."""
+
+    top_k: PositiveInt
+    max_new_tokens: PositiveInt
+
+
+class InstructTask(Typed):
+    """Training on answers to instructions; validation and test by the probability of held-out answers.
+
+    held_out: rows of train that are kept for a split without a file of its own, drawn with `split_seed`. learn: the
+    answer alone, or its prompt too. overlong: what becomes of rows of more than recipe.max_length tokens. base: how the
+    model's own weights are kept. check: how an answer is told right; None where there is no one right answer. benches:
+    sets of questions to answer once trained.
+    """
+
+    family: Literal["instruct"]
+    name: str
+    data: dict[Split, Rows]
+    held_out: dict[Literal["validation", "test"], PositiveInt]
+    split_seed: NonNegativeInt
+    wording: Wording
+    learn: causal.Learnt
+    overlong: causal.Overlong
+    base: causal.Base
+    check: Literal["exact", "number"] | None
+    benches: tuple[BenchName, ...]
+    decoding: Decoding
+
+    @property
+    def local(self) -> str:
+        """Where the data belong, for a person to read."""
+        return " and datasets/".join(dict.fromkeys(rows.local for rows in self.data.values()))
+
+    def find(self, assets: Assets, mini: bool) -> Source | None:
+        """Where data and questions are; generated instructions, and no questions, at scale mini.
+
+        Raises UserError where data are there and a bench is not.
+        """
+        if mini:
+            return Source("mini/instructions", "embedded", "experiments.mini.instructions", {})
+        found = {}
+        for split, rows in self.data.items():
+            found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
+            if found[split] is None:
+                return None
+        files = {split: source.files[split] for split, source in found.items()}
+        for bench in self.benches:
+            files[bench] = bench_files(assets.root, bench)["questions"]
+        first = found["train"]
+        return Source(self.name, first.source, ", ".join(source.id for source in found.values()), files, first.revision)
+
+    def is_whole(self, source: Source) -> bool:
+        """Whether the source holds as many rows as the sets of the paper."""
+        return all(len(self._read(source, split)) == rows.count for split, rows in self.data.items())
+
+    def identity(self, data: Source) -> dict[str, Any]:
+        """What a record says of the data."""
+        return identity(data, lambda: (json.dumps(list(self._read(data, split))).encode() for split in SPLITS))
+
+    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """Load model and data. With `train.holdout` the test rows stay out of sight, and no question is answered.
+
+        Raises UserError for a file that cannot be read, a column that is missing, an empty instruction, a tokenizer
+        without an end of text, or lengths that the model does not have.
+        """
+        splits = first_rows(self._splits(data), train.rows)
+        if train.holdout:
+            splits = hold_out(splits["train"], train.holdout)
+        folder = weights.files["config.json"].parent
+        tokenizer = causal.read_tokenizer(folder)
+        network = causal.language_model(
+            folder, train.attention_kernel(), model.dropout, self.base, train.torch_device()
+        )
+        longest = network.config.max_position_embeddings
+        max_length = recipe.max_length or longest
+        for key, tokens in (
+            ("recipe.max_length", max_length),
+            ("task.decoding.max_new_tokens", self.decoding.max_new_tokens + 1),
+        ):
+            if tokens > longest:
+                raise UserError(f"{key}: {model.name} has room for {longest} tokens; choose fewer")
+        encoded = {}
+        for split, rows in splits.items():
+            encoded[split], counts = causal.completed(
+                tokenizer, self._prompts(rows), rows[OUTPUT], max_length, self.overlong, self.learn
+            )
+            if any(counts.values()):
+                told = ", ".join(f"{count} {what}" for what, count in counts.items())
+                print(f"{data.id}, {split}: {len(rows)} rows, of which {told} at recipe.max_length={max_length}")
+            if not len(encoded[split]):
+                raise UserError(f"{data.id}, {split}: no row is left; raise recipe.max_length={max_length}")
+        score = None
+        if "test" in splits:
+            questions = {} if data.source == "embedded" else {b: read_questions(data.files[b]) for b in self.benches}
+            write = functools.partial(self._write, tokenizer, longest, train, seed)
+            score = functools.partial(
+                self._score, splits["test"], encoded["test"], questions, tokenizer.eos_token, write
+            )
+        return Prepared(
+            model=network,
+            train=encoded["train"],
+            validation=encoded["validation"],
+            collate=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=causal.IGNORED),
+            metrics=causal.inverse_perplexity,
+            primary="inverse_perplexity",
+            direction="max",
+            loss=causal.smoothed(0.0),
+            reduce=causal.token_losses,
+            test=encoded.get("test"),
+            score=score,
+            generates=True,
+            shown="last",
+        )
+
+    def _score(
+        self,
+        rows: Dataset,
+        encoded: Dataset,
+        questions: dict[BenchName, list[Question]],
+        end: str,
+        write: Callable[..., list[Text]],
+        model: nn.Module,
+        predict: Predict,
+        folder: Path,
+    ) -> Tested:
+        """The test rows' probability; where answers can be checked, the share that is right; answers to the benches.
+
+        Leaves outputs.jsonl (what was checked) and model_answer/<bench>.jsonl (FastChat's form) in `folder`.
+        """
+        metrics, tables = predict(encoded).metrics, {}
+        write = functools.partial(write, model, folder)
+        if self.check:
+            prompts, expected = self._prompts(rows), rows[OUTPUT][:]
+            outputs = [text.output for text in write("generated", prompts, [0.0] * len(prompts))]
+            right = list(map(CHECKS[self.check], outputs, expected))
+            metrics["accuracy"] = sum(right) / len(right)
+            columns = ["prompt", "output", "expected", "right"]
+            tables["outputs"] = columns, list(map(list, zip(prompts, outputs, expected, right, strict=True)))
+            write_table(folder / "outputs.jsonl", *tables["outputs"])
+        for bench, asked in questions.items():
+            said = converse(asked, bench, self.wording, end, write)
+            tables[bench] = as_table(asked, said)
+            metrics[f"{bench}_unfinished"] = float(sum(not text.finished for texts in said for text in texts))
+            if processes.is_first():
+                name = "-".join(folder.parts[-4:-1])  # model, method and run
+                answers = [
+                    Answer(question.question_id, [text.output for text in texts], name)
+                    for question, texts in zip(asked, said, strict=True)
+                ]
+                write_answers(folder / "model_answer" / f"{bench}.jsonl", answers)
+        return Tested(metrics, functools.partial(_show, tables))
+
+    def _write(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        longest: int,
+        train: Train,
+        seed: int,
+        model: nn.Module,
+        folder: Path,
+        name: str,
+        prompts: Sequence[str],
+        temperatures: list[float],
+    ) -> list[Text]:
+        """Texts behind prompts, whose beginnings are cut where the model has no room for them. Tells what was cut."""
+        limit = self.decoding.max_new_tokens
+        room = longest - limit
+        ids = tokenizer(list(prompts))["input_ids"]
+        sampling = Sampling(temperatures, self.decoding.top_k, limit, f"{seed} {name}")
+        texts = generate(
+            model,
+            tokenizer,
+            [each[-room:] for each in ids],
+            sampling,
+            train.eval_batch_size,
+            folder,
+            train.autocast(),
+            name,
+        )
+        counts = {
+            f"prompts were cut to their last {room} tokens": sum(len(each) > room for each in ids),
+            f"answers were cut off at task.decoding.max_new_tokens={limit}": sum(not text.finished for text in texts),
+        }
+        for what, count in counts.items():
+            if count and processes.is_first():
+                print(f"{name}: {count} of {len(texts)} {what}")
+        return texts
+
+    def _prompts(self, rows: Dataset) -> list[str]:
+        return [self.wording.ask(*row) for row in zip(rows[INSTRUCTION], rows[INPUT], strict=True)]
+
+    def _splits(self, data: Source) -> dict[Split, Dataset]:
+        """Rows of every split."""
+        if data.source == "embedded":
+            return {split: self._read(data, split) for split in SPLITS}
+        splits = {split: self._read(data, split) for split in self.data}
+        for split, count in self.held_out.items():
+            if count >= len(splits["train"]):
+                raise UserError(f"task.held_out.{split}={count}: {data.id} has {len(splits['train'])} rows in all")
+            halves = splits["train"].train_test_split(test_size=count, seed=self.split_seed)
+            splits |= {"train": halves["train"], split: halves["test"]}
+        return splits
+
+    def _read(self, data: Source, split: Split) -> Dataset:
+        """Rows in columns of the same names whatever the set. Raises UserError for an empty instruction."""
+        if data.source == "embedded":
+            return instructions.generate(split)
+        file, columns = data.files[split], self.data[split].columns
+        rows = read_parquet(file, columns.values())
+        texts = {name: rows[column] for name, column in columns.items()}
+        rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
+        for number, instruction in enumerate(rows[INSTRUCTION]):
+            if not instruction.strip():
+                raise UserError(f"{file}, row {number}: the instruction is empty; correct that row or remove it")
+        return rows
+
+
+def _show(tables: dict[str, tuple[list[str], list[list[Any]]]], folder: Path, tracker: Off) -> None:
+    for name, (columns, rows) in tables.items():
+        tracker.table(name, columns, rows)

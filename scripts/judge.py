@@ -1,0 +1,174 @@
+"""Have a judge grade a run's answers to MT-Bench and Vicuna's questions, as FastChat does.
+
+    export OPENAI_API_KEY=...                                     # and OPENAI_BASE_URL, for another endpoint
+    python -m scripts.judge results/records/instruct/*/*/*.json --model gpt-4 --price 30 60
+    python -m scripts.judge --answers model_answer/vicuna-13b.jsonl --bench mt_bench --model gpt-4
+
+A judge of one's own, on this machine, is any server of OpenAI's protocol; none of these wants a key, but one is sent:
+
+    vllm serve MODEL                                              # OPENAI_BASE_URL=http://localhost:8000/v1
+    llama-server -m FILE.gguf --port 8080 -c 16384 -np 2          # OPENAI_BASE_URL=http://localhost:8080/v1
+
+    export OPENAI_BASE_URL=http://localhost:8080/v1 OPENAI_API_KEY=none
+    python -m scripts.judge RECORD.json --model NAME --revision FILE.gguf --parallel 2
+
+Every reply is kept at once in --cache: whatever interrupts the command, the next call goes on where it stopped, and the
+same answer is never judged twice. FastChat's file of judgments goes beside the answers (model_judgment/), a copy of the
+run's record with the scores to results/judged/<judge>/. Both benches are 240 judgments a run. Exit code 2 where
+something asked for is wrong or the endpoint refuses, 130 after an interruption.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments import record as records
+from experiments.analysis.render import Table, markdown, number
+from experiments.errors import UserError
+from experiments.judging import judged
+from experiments.judging.answers import read_answers
+from experiments.judging.cache import Cache
+from experiments.judging.client import Client, Endpoint
+from experiments.judging.grading import METRICS, Grading, gradings, write_judgments
+from experiments.judging.judged import Grades, grade
+from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
+from experiments.record import Record
+
+
+@dataclass(frozen=True)
+class Work:
+    """Answers to be graded: of a run, or of a file alone."""
+
+    bench: Bench
+    answers: Path
+    wanted: list[Grading]
+    record: Record | None = None
+
+
+def plan(options: argparse.Namespace) -> list[Work]:
+    """Everything that is to be graded, read and checked before the first request. Raises UserError."""
+    if bool(options.records) == bool(options.answers):
+        raise UserError("give records, or --answers FILE with --bench, and not both")
+    if options.answers and not options.bench:
+        raise UserError(f"--answers needs --bench: one of {', '.join(BENCHES)}")
+    names = [options.bench] if options.answers else dict.fromkeys(options.benches)
+    benches = {name: find_bench(options.assets, name) for name in names}
+    if options.answers:
+        places = [(benches[options.bench], options.answers, None)]
+    else:
+        runs = [records.read(path) for path in options.records]
+        places = [
+            (bench, judged.answers_file(run, options.runs, options.selection, name), run)
+            for run in runs
+            for name, bench in benches.items()
+        ]
+    if missing := [path for _, path, run in places if run and not path.is_file()]:
+        raise judged.lacking(missing[0])
+    return [
+        Work(bench, path, gradings(bench, read_prompts(bench.files["prompts"]), read_answers(path)), run)
+        for bench, path, run in places
+    ]
+
+
+def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
+    """Grade, and write the judgments, and the judged record of a run. Raises UserError."""
+    grades = grade(client, work.bench, work.wanted)
+    name = client.endpoint.model
+    label = judged.label(name, grades.revision)
+    write_judgments(judged.judgments_file(work.answers, label), grades.judgments)
+    if work.record:
+        path = options.out / label / f"{judged.run_name(work.record)}.json"
+        old = records.read(path) if path.exists() else None
+        known = {"judge": name, "prompts": digest(options.assets), "price": options.price}
+        records.write(judged.judged_record(work.record, old, grades, options.selection, **known), path)
+        print(f"written: {path}")
+    return grades
+
+
+def report(done: Sequence[tuple[Work, Grades]]) -> str:
+    """A table a bench: the scores, over both turns, by turn and by category, and what they are of."""
+    blocks = []
+    for bench in dict.fromkeys(grades.bench for _, grades in done):
+        of_bench = [(work, grades) for work, grades in done if grades.bench == bench]
+        counts = {f"{METRICS[bench]}_{count}" for count in judged.COUNTS}
+        keys = list(dict.fromkeys(key for _, grades in of_bench for key in grades.scores if key not in counts))
+        titles = ["all", *(key.removeprefix(f"{METRICS[bench]}_").replace("_", " ") for key in keys[1:])]
+        rows = [
+            [
+                str(judged.run_name(work.record)) if work.record else work.answers.stem,
+                *(number(grades.scores.get(key), 2) for key in keys),
+                *(f"{value:,}" for value in grades.counts.values()),
+            ]
+            for work, grades in of_bench
+        ]
+        table = Table(bench, ["answers", *titles, *(count.replace("_", " ") for count in judged.COUNTS)], rows)
+        blocks.append(f"{bench}\n\n{markdown(table)}")
+    return "\n".join(blocks)
+
+
+def expense(client: Client, price: Sequence[float] | None) -> str:
+    """What this command asked for, in one line."""
+    words = f"calls {client.calls}, cached {client.cached}, tokens in {client.prompt_tokens:,}"
+    words += f", tokens out {client.completion_tokens:,}"
+    if price:
+        words += f", cost {judged.cost(price, client.prompt_tokens, client.completion_tokens):.2f} USD"
+    return f"{words}; judge {client.endpoint.model}; cache {client.cache.path}"
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    if not 0 < float(text) < float("inf"):
+        raise ValueError(text)
+    return float(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers lie in --runs"
+    )
+    parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+    parser.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
+    parser.add_argument("--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records")
+    parser.add_argument("--bench", choices=BENCHES, help="which --answers are to")
+    parser.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
+    parser.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
+    parser.add_argument("--price", nargs=2, type=float, metavar=("IN", "OUT"), help="USD for a million tokens")
+    parser.add_argument(
+        "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
+    )
+    parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
+    parser.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--assets", type=Path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
+    parser.add_argument("--out", type=Path, default=Path("results/judged"), help="folder of judged records")
+    options = parser.parse_args(arguments)
+    if options.parallel < 1:
+        parser.error("--parallel: at least 1")
+    done, client = [], None
+    try:
+        works = plan(options)
+        settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
+        endpoint = Endpoint.from_environment(options.model, **settings)
+        client = Client(endpoint, Cache(options.cache or options.runs / "judged.jsonl"))
+        for work in works:
+            done.append((work, judge(work, client, options)))
+        return 0
+    except UserError as error:
+        print(f"judge: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("judge: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        if client:
+            print(f"\n{report(done)}\n{expense(client, options.price)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
