@@ -3,6 +3,7 @@
     python -m scripts.pretrain_mini --model roberta --bf16   # masked words; about a quarter of an hour, two CPU cores
     python -m scripts.pretrain_mini --model vit --bf16       # invented characters; two minutes, one core
     python -m scripts.pretrain_mini --model gpt2 --bf16      # stories of an invented town; ten minutes, one core
+    python -m scripts.pretrain_mini --model llama --bf16     # lists that people note; ten minutes, one core
     python -m scripts.pretrain_mini --model vit_tiny --bf16 --assets FOLDER    # CIFAR-100, half an hour, two cores
     python -m scripts.pretrain_mini --model gpt2_tiny --bf16 --assets FOLDER   # Alpaca and GLUE, an hour, one core
     python -m scripts.pretrain_mini --model vit --steps 50 --out trial/vit     # a trial

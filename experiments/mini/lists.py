@@ -34,12 +34,12 @@ def story(rng: Random) -> list[str]:
     """What happened, and parts of it once more."""
     event = settled(draw_event(rng, social=rng.random() < 0.5), rng)
     agent, patient = (" ".join(say_noun(noun, rng)) for noun in (event.agent, event.patient))
-    remarks = [
-        f"It was the work of {agent}.",
-        f"It befell {patient}.",
-        f"It came about {event.place[0]}.",
-        f"The hour was {event.time[0]}.",
-    ]
+    remarks = (
+        f"Hero: {agent}.",
+        f"Target: {patient}.",
+        f"Scene: {event.place[0]}.",
+        f"Hour: {event.time[0]}.",
+    )
     return [write(say_event(event, rng)), *rng.sample(remarks, rng.randint(1, 3))]
 
 

@@ -1,4 +1,4 @@
-"""A GPT-2, pre-trained on texts packed end to end into blocks of one length; its tokenizer is made from them too."""
+"""A GPT-2 or a LLaMA, pre-trained on texts packed end to end into blocks; its tokenizer is made from them too."""
 
 import math
 import shutil
@@ -9,13 +9,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from tokenizers import ByteLevelBPETokenizer
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, Trainer, set_seed
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2TokenizerFast,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Trainer,
+    set_seed,
+)
 
 from experiments.pretraining.arguments import arguments
 from experiments.training import last_checkpoint
 
 END = "<|endoftext|>"  # GPT-2's one special token: it ends a text
+MARKS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # LLaMA's, in the order of their ids
 
 
 def byte_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -> GPT2TokenizerFast:
@@ -31,7 +41,18 @@ def byte_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -
     return tokenizer
 
 
-def blocks(tokenizer: GPT2TokenizerFast, texts: Sequence[str], length: int) -> Dataset:
+def marked_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -> PreTrainedTokenizerFast:
+    """LLaMA 3's kind of tokenizer: bytes as in GPT-2's, but a text begins with <s>. It does not get its </s> here."""
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, vocab_size=size, special_tokens=[*MARKS.values()], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(made.to_str()), add_bos_token=True, model_max_length=length, **MARKS
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def blocks(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> Dataset:
     """Rows of `length` tokens, their own labels: the texts one after another, each with its end, without the rest."""
     ids = tokenizer.backend_tokenizer.encode_batch(list(texts))
     stream = list(chain.from_iterable([*text.ids, tokenizer.eos_token_id] for text in ids))
@@ -59,8 +80,33 @@ def gpt2(
     )
 
 
+def llama(width: int, layers: int, heads: int, length: int, vocabulary: int, intermediate: int) -> LlamaConfig:
+    """A small LLaMA, two heads to a key and value head; its embeddings are its output layer too."""
+    return LlamaConfig(
+        hidden_size=width,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        max_position_embeddings=length,
+        vocab_size=vocabulary,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        attn_implementation="eager",
+    )
+
+
+TOKENIZERS = {"gpt2": byte_tokenizer, "llama": marked_tokenizer}  # by the model's type
+
+
 def pretrain(
-    train: Sequence[str], held_out: Sequence[str], config: GPT2Config, out: Path, settings: dict[str, Any], bf16: bool
+    train: Sequence[str],
+    held_out: Sequence[str],
+    config: PreTrainedConfig,
+    out: Path,
+    settings: dict[str, Any],
+    bf16: bool,
 ) -> float:
     """Train a model of `config` and save it, in fp16, to `out`; returns its perplexity a token on the held-out texts.
 
@@ -68,10 +114,10 @@ def pretrain(
     """
     options = arguments(out, bf16, settings)
     set_seed(options.seed)
-    length = config.n_positions
-    tokenizer = byte_tokenizer(train, config.vocab_size, length, out)
+    length = config.max_position_embeddings
+    tokenizer = TOKENIZERS[config.model_type](train, config.vocab_size, length, out)
     trainer = Trainer(
-        GPT2LMHeadModel(config),
+        AutoModelForCausalLM.from_config(config),
         options,
         train_dataset=blocks(tokenizer, train, length),
         eval_dataset=blocks(tokenizer, held_out, length),
