@@ -133,14 +133,17 @@ def _model_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) -> Source | None:
-    """The parquet files of a data set, split -> file, or None.
+    """The files of a data set, split -> file, or None.
 
-    `splits` maps a split to its file in the repository `hub`, or to "" where that is the split's only one, wherever it
-    lies; locally it is <root>/datasets/<name>/<split>.parquet.
+    `splits` maps a split to its file in the repository `hub`, or to "" where that is the split's only parquet file,
+    wherever it lies; locally it is <root>/datasets/<name>/<split>.parquet, or .json.
     """
     folder = assets.root and assets.root / "datasets" / name
     if folder and folder.is_dir():
         files = {split: folder / f"{split}.parquet" for split in splits}
+        for split, file in files.items():
+            if not file.is_file() and (other := file.with_suffix(".json")).is_file():
+                files[split] = other
         missing = [str(file) for file in files.values() if not file.is_file()]
         if missing:
             raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")
@@ -208,16 +211,27 @@ def _shards(repo: str, split: str, assets: Assets) -> list[Path]:
     raise UserError(f"{repo} on the hub has no whole split {split}; put the files under assets.root")
 
 
-def read_parquet(file: Path, needed: Iterable[str]) -> Dataset:
-    """The rows of a file. Raises UserError where it cannot be read or lacks one of the columns."""
+def read_rows(file: Path, needed: Iterable[str]) -> Dataset:
+    """The rows of a parquet file, or of a JSON file that is one list of objects.
+
+    Raises UserError where it cannot be read or lacks one of the columns.
+    """
+    kind = "JSON" if file.suffix == ".json" else "parquet"
     try:
-        rows = Dataset(pyarrow.parquet.read_table(file))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{file}: not a readable parquet file ({error}); it may be cut short: fetch it anew") from error
+        rows = _json_rows(file) if kind == "JSON" else Dataset(pyarrow.parquet.read_table(file))
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{file}: not a readable {kind} file ({error}); it may be cut short: fetch it anew") from error
     missing = sorted(set(needed) - set(rows.column_names))
     if missing:
         raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
     return rows
+
+
+def _json_rows(file: Path) -> Dataset:
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is no list of objects")
+    return Dataset.from_list(rows)
 
 
 def _revision(path: Path) -> str:

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from experiments.assets import Source, read_parquet
+from experiments.assets import Source, read_rows
 from experiments.errors import UserError
 from experiments.images import decode
 from experiments.record import usable_cores
@@ -31,7 +31,7 @@ def read(source: Source, image: str, label: str) -> dict[str, Dataset]:
             raise UserError(f"{files[name]}: no split of that name; want {', '.join(SPLITS)}: rename or remove it")
     splits = {}
     for split in SPLITS:
-        shards = [read_parquet(path, (image, label)) for name, path in files.items() if _split_of(name) == split]
+        shards = [read_rows(path, (image, label)) for name, path in files.items() if _split_of(name) == split]
         if shards:
             rows = concatenate_datasets([shard.select_columns([image, label]) for shard in shards])
             rows = rows.rename_columns({image: "image", label: "label"})

@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+NUMBER = re.compile(r"[-+]?(\d+/\d+|\d+\.?\d*|\.\d+)")  # no exponent: 1e999999999 has that many digits
 FINAL = re.compile(r"(?:the (?:final )?answer is:?|####)\s*([^\n]*)", re.IGNORECASE)
 
 
@@ -26,12 +27,13 @@ def number(output: str, answer: str) -> bool:
 def final(text: str) -> str | None:
     """What is given as the final answer, or None."""
     found = FINAL.findall(text)
-    return found[-1].strip(" .!?$%") if found else None
+    return found[-1].lstrip(" $").rstrip(" .!?$%") if found else None
 
 
 def _value(text: str) -> Fraction | str:
+    plain = re.sub("[, $]", "", text)
     try:
-        return Fraction(text.replace(",", "").replace(" ", "").replace("$", ""))
+        return Fraction(plain) if NUMBER.fullmatch(plain) else text
     except (ValueError, ZeroDivisionError):
         return text
 

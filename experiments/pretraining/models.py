@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import ViTConfig
 
-from experiments.assets import EMBEDDED, read_parquet
+from experiments.assets import EMBEDDED, read_rows
 from experiments.errors import UserError
 from experiments.image_sets import UNDECODED
 from experiments.mini import glyphs, lists, stories
@@ -178,4 +178,4 @@ def _rows(assets: Path | None, file: str, columns: tuple[str, ...]) -> Dataset:
     """A data set's file. Raises UserError where it is not to be had."""
     if assets is None:
         raise UserError(f"needs datasets/{file}.parquet; name the folder that has it with --assets or FOURIERFT_ASSETS")
-    return read_parquet(assets / "datasets" / f"{file}.parquet", columns)
+    return read_rows(assets / "datasets" / f"{file}.parquet", columns)

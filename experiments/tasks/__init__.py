@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from experiments.tasks.e2e import E2ETask
+from experiments.tasks.excerpt import Excerpt
 from experiments.tasks.glue import GlueTask
 from experiments.tasks.images import ImageTask
 from experiments.tasks.instruct import InstructTask
 
-AnyTask = Annotated[E2ETask | GlueTask | ImageTask | InstructTask, Field(discriminator="family")]
+AnyTask = Annotated[GlueTask | ImageTask | E2ETask | InstructTask | Excerpt, Field(discriminator="family")]

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
+from experiments.assets import Assets, Model, Source, find_dataset, read_rows
 from experiments.errors import UserError
 from experiments.generation import BeamSearch, generate
 from experiments.meanings import linear, spaced
@@ -151,7 +151,7 @@ class E2ETask(Typed):
         if data.source == "embedded":
             return places.generate(split)
         file = data.files[split]
-        rows = read_parquet(file, (MEANING, REFERENCE))
+        rows = read_rows(file, (MEANING, REFERENCE))
         for number, (meaning, reference) in enumerate(zip(rows[MEANING], rows[REFERENCE], strict=True)):
             try:
                 linear(meaning or "")

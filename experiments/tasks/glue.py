@@ -11,7 +11,7 @@ from datasets import Dataset
 from pydantic import Field, PositiveInt
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, EvalPrediction
 
-from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
+from experiments.assets import Assets, Model, Source, find_dataset, read_rows
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
@@ -118,7 +118,7 @@ class GlueTask(Typed):
         if data.source == "embedded":
             return generate(self.set, split)
         file = data.files[split]
-        rows = read_parquet(file, (*self.inputs, "label"))
+        rows = read_rows(file, (*self.inputs, "label"))
         labels = np.asarray(rows.with_format("numpy")["label"][:], dtype=float)
         check_labels(labels, len(self.classes) - 1 if self.classes else 5.0, str(file), self.name)
         return rows

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_parquet
+from experiments.assets import Assets, Model, Source, find_dataset, read_rows
 from experiments.errors import UserError
 from experiments.generation import Sampling, Text, generate
 from experiments.instructions import Wording
@@ -260,7 +260,7 @@ class InstructTask(Typed):
         if data.source == "embedded":
             return instructions.generate(split)
         file, columns = data.files[split], self.data[split].columns
-        rows = read_parquet(file, columns.values())
+        rows = read_rows(file, columns.values())
         texts = {name: rows[column] for name, column in columns.items()}
         rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
         for number, instruction in enumerate(rows[INSTRUCTION]):

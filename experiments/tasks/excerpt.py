@@ -1,0 +1,42 @@
+"""Instruction tuning on part of a set: rows that are short enough, and of these the first.
+
+So a benchmark that counts steps, and not epochs, has its rows in one epoch.
+"""
+
+from typing import Literal
+
+from datasets import Dataset
+from pydantic import PositiveInt
+
+from experiments.assets import Source
+from experiments.errors import UserError
+from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask, Split
+
+
+class Excerpt(InstructTask):
+    """As InstructTask, on part of the rows; the generated ones of scale mini are all used.
+
+    first: how many rows a split has; all, where none is said. characters: rows of more are no part of these splits,
+    counting instruction, input and output with a space between them.
+    """
+
+    family: Literal["excerpt"]
+    characters: PositiveInt
+    first: dict[Split, PositiveInt]
+
+    def _splits(self, data: Source) -> dict[Split, Dataset]:
+        splits = super()._splits(data)
+        if data.source == "embedded":
+            return splits
+        return splits | {split: self._chosen(data, split, splits[split]) for split in self.first}
+
+    def _chosen(self, data: Source, split: Split, rows: Dataset) -> Dataset:
+        texts = zip(rows[INSTRUCTION], rows[INPUT], rows[OUTPUT], strict=True)
+        short = [i for i, row in enumerate(texts) if len(" ".join(filter(None, row))) <= self.characters]
+        wanted = self.first[split]
+        if wanted > len(short):
+            raise UserError(
+                f"task.first.{split}={wanted}: {data.id} has {len(short)} rows of at most "
+                f"task.characters={self.characters}; lower the one or raise the other"
+            )
+        return rows.select(short[:wanted])

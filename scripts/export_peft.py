@@ -1,0 +1,143 @@
+"""Write the settings of a run as an experiment of PEFT's method comparison on MetaMathQA.
+
+    python -m scripts.export_peft +exp=metamath method.n=5000 --out FOLDER
+
+Leaves FOLDER/experiments/<method>/<name>/ with adapter_config.json, by peft itself, and training_params.json: what differs
+from that benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. To run it there, put the folder
+into method_comparison/MetaMathQA of github.com/huggingface/peft: python run.py -v experiments/<method>/<name>
+
+Exit code 2 where something asked for is wrong, or the benchmark has no word for it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import peft
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import Config, explain, parse
+from experiments.errors import UserError
+from experiments.methods.by_peft import ByPeft
+from experiments.methods.fourierft import FourierFT
+from experiments.record import ROOT, replace_file
+
+BENCHMARK = ["+exp=metamath", "recipe=llama32_3b/fourierft_peft_default"]
+TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4 bits are not those of task.base=4bit
+TRANSLATED = {
+    *("seed", "model.hub", "task.base", "task.first.train", "task.wording.without_input"),
+    *("task.decoding.max_new_tokens", "recipe.epochs", "recipe.batch_size", "recipe.lr", "recipe.weight_decay"),
+    *("recipe.max_length", "recipe.max_grad_norm", "train.checkpointing", "train.max_steps"),
+}
+ELSEWHERE = {  # of no effect on what the benchmark does; head_lr as no head trains
+    *("model.name", "model.local", "model.scale", "model.miniature", "recipe.head_lr"),
+    *("train.device", "train.accumulation", "train.group_by_length"),
+}
+
+
+def export(config: Config, defaults: Config, out: Path) -> Path:
+    """Write the experiment; returns its folder. Raises UserError for a setting that the benchmark cannot express."""
+    check(config, defaults)
+    ours, theirs = training_params(config), training_params(defaults)
+    different = {key: value for key, value in ours.items() if value != theirs[key]}
+    folder = out / "experiments" / config.method.name / name_of(config)
+    files = {"adapter_config.json": adapter_config(config).to_dict(), "training_params.json": different}
+    for name, content in files.items():
+        text = json.dumps(content, indent=2, sort_keys=True, default=sorted) + "\n"  # sets, as sorted lists
+        if (folder / name).exists() and (folder / name).read_text() != text:
+            raise UserError(f"{folder / name}: holds another experiment of that name; choose another --out")
+        replace_file(folder / name, text.encode())
+    return folder
+
+
+def check(config: Config, defaults: Config) -> None:
+    """Raises UserError for a key that differs from the benchmark's and has no counterpart there."""
+    if config.task.name != defaults.task.name:
+        raise UserError(f"task.name={config.task.name}: the benchmark's task is +exp=metamath")
+    if config.task.base not in TYPES:
+        raise UserError(f"task.base={config.task.base}: not as in the benchmark; choose from {', '.join(TYPES)}")
+    ours, theirs = (dict(flat(each.result_key())) for each in (config, defaults))
+    for key in sorted(ours.keys() | theirs.keys()):
+        value, fixed = ours.get(key), theirs.get(key)
+        if value != fixed and not key.startswith("method.") and key not in TRANSLATED | ELSEWHERE:
+            raise UserError(f"{key}={value}: the benchmark has no setting for it, and does as {key}={fixed}; use that")
+
+
+def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries, under dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def training_params(config: Config) -> dict[str, Any]:
+    """What the benchmark calls training parameters, as far as they can be set here."""
+    task, recipe = config.task, config.recipe
+    return {
+        "model_id": config.model.hub,
+        "dtype": TYPES[task.base],
+        "max_seq_length": recipe.max_length,
+        "batch_size": recipe.batch_size,
+        "max_steps": config.train.max_steps or recipe.epochs * -(-task.first["train"] // recipe.batch_size),
+        "use_gc": config.train.checkpointing,
+        "seed": config.seed,
+        "grad_norm_clip": recipe.max_grad_norm,
+        "optimizer_kwargs": {"lr": recipe.lr, "weight_decay": recipe.weight_decay},
+        "generation_kwargs": {"max_length": 800, "max_new_tokens": task.decoding.max_new_tokens},
+        "query_template": task.wording.without_input.replace("{instruction}", "{query}"),
+    }
+
+
+def adapter_config(config: Config) -> peft.PeftConfig:
+    """The method in peft's terms. Raises UserError for one that is not peft's, or differs in what peft cannot say."""
+    method, names = config.method, {"target_modules": list(config.model.attention)}
+    if isinstance(method, FourierFT):
+        if not method.shared_entries:
+            raise UserError("method.shared_entries=false: peft draws the positions of every matrix from the same seed")
+        return peft.FourierFTConfig(
+            n_frequency=method.n,
+            scaling=method.scale,
+            random_loc_seed=method.entry_seed,
+            init_weights=method.init == "zeros",
+            **names,
+        )
+    if not isinstance(method, ByPeft):
+        raise UserError(f"method={method.name}: peft has none of that kind; choose fourierft, lora or another of peft's")
+    if method.callbacks():
+        raise UserError(f"method={method.name}: its schedule follows the steps of a run, which peft's file cannot say")
+    return method.configuration(**names)
+
+
+def name_of(config: Config) -> str:
+    """In the benchmark's manner: the model, the size of the adapter, the learning rate."""
+    method, model = config.method, config.model.local
+    size = {"n": "n_frequency-", "r": "rank"}
+    sizes = [f"{word}{getattr(method, key)}" for key, word in size.items() if hasattr(method, key)]
+    return "-".join([model[0].lower() + model[1:], *sizes, f"lr_{config.recipe.lr:g}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        config, defaults = (parse(compose("config", overrides)) for overrides in (options.overrides, BENCHMARK))
+        print(f"written: {export(config, defaults, options.out)}")
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"export_peft: {explain(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        sys.exit(main())
