@@ -102,9 +102,7 @@ class InstructTask(Typed):
 
     def is_whole(self, source: Source) -> bool:
         """Whether the source holds as many rows as the sets of the paper."""
-        sizes = {
-            split: len(read_parquet(source.files[split], rows.columns.values())) for split, rows in self.data.items()
-        }
+        sizes = {split: len(read_rows(source.files[split], rows.columns.values())) for split, rows in self.data.items()}
         return all(sizes[split] == rows.count for split, rows in self.data.items())
 
     def identity(self, data: Source) -> dict[str, Any]:
