@@ -65,3 +65,30 @@ def test_a_tokenizer_without_padding_pads_with_the_end_and_one_without_an_end_is
     )
     with pytest.raises(UserError, match="has no end of text"):
         causal.read_tokenizer(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    return byte_tokenizer(["ab cd ef gh "] * 4, 300, 64, tmp_path_factory.mktemp("letters"))
+
+
+def test_what_is_learnt_of_a_completion_is_the_answer_and_its_end(letters):
+    rows, counts = causal.completed(letters, ["ab cd:", "ab:"], ["ef gh", ""], 64, "cut", "answer")
+    assert counts == {"cut": 0, "dropped": 0}
+    for row, text, learnt in zip(rows, ("ab cd:ef gh", "ab:"), ("ef gh", ""), strict=True):
+        assert letters.decode(row["input_ids"]) == text + letters.eos_token
+        labels = [label for label in row["labels"] if label != causal.IGNORED]
+        assert letters.decode(labels) == learnt + letters.eos_token
+        assert row["labels"][-len(labels) :] == labels, "an answer is the end of its row"
+    rows, _ = causal.completed(letters, ["ab cd:"], ["ef gh"], 64, "cut", "all")
+    assert rows[0]["labels"] == rows[0]["input_ids"]
+
+
+def test_a_row_that_is_too_long_is_cut_or_dropped_and_counted(letters):
+    prompts, answers = ["ab:", "ab:", "ab" * 20], ["ef", "ef gh " * 9, "cd"]
+    rows, counts = causal.completed(letters, prompts, answers, 12, "cut", "answer")
+    assert counts == {"cut": 1, "dropped": 1}, "where the prompt alone fills the row nothing is left to learn"
+    assert len(rows) == 2 and len(rows[1]["input_ids"]) == 12
+    assert letters.eos_token_id in rows[0]["labels"] and letters.eos_token_id not in rows[1]["labels"]
+    rows, counts = causal.completed(letters, prompts, answers, 12, "drop", "answer")
+    assert counts == {"cut": 0, "dropped": 2} and len(rows) == 1

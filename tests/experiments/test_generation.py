@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from experiments.generation import BeamSearch, generate
+from experiments.generation import BeamSearch, Sampling, generate
 from experiments.pretraining.causal import gpt2
 
-WORDS = ["<end>", "<pad>", "a", "b", "c", "d"]
+WORDS = ["<end>", "e", "a", "b", "c", "d"]
 PROMPTS = [[2], [3, 4, 2, 5], [5, 5], [4, 3, 2], [2, 3, 4, 5, 2, 3, 4, 5]]
 
 
@@ -21,7 +21,7 @@ PROMPTS = [[2], [3, 4, 2, 5], [5, 5], [4, 3, 2], [2, 3, 4, 5, 2, 3, 4, 5]]
 def tokenizer():
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<end>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +131,29 @@ def test_texts_of_other_weights_or_settings_are_not_taken(write, tmp_path):
     assert "not written by it" in [text.output for text in write()]  # as long as the weights are the same
     save_file({"w": torch.ones(1)}, tmp_path / "trained.safetensors")
     assert write() == first
+
+
+def sample(model, tokenizer, folder, temperature, rows=range(400), top_k=6, batch_size=100, seed="s"):
+    """One token behind the first prompt for each row: its id."""
+    sampling = Sampling([temperature] * len(rows), top_k, 1, seed)
+    prompts = [PROMPTS[0]] * len(rows)
+    texts = generate(model, tokenizer, prompts, sampling, batch_size, folder, nullcontext(), f"t{batch_size}")
+    return [tokenizer.convert_tokens_to_ids(text.output) if text.finished is False else 0 for text in texts]
+
+
+def test_samples_have_the_model_s_probabilities_at_the_temperature(model, tokenizer, tmp_path):
+    """Of 400 draws none is off by more than four standard deviations; of the likeliest two, no other is drawn."""
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPTS[0]])).logits[0, -1]
+    for temperature in (0.7, 3.0):
+        wanted = (logits / temperature).softmax(-1)
+        counts = torch.tensor(sample(model, tokenizer, tmp_path, temperature)).bincount(minlength=len(WORDS)) / 400
+        assert ((counts - wanted).abs() <= 4 * (wanted * (1 - wanted) / 400).sqrt() + 1e-3).all(), (counts, wanted)
+    assert set(sample(model, tokenizer, tmp_path, 9.0, top_k=2)) == set(logits.topk(2).indices.tolist())
+    assert set(sample(model, tokenizer, tmp_path, 0.0)) == {int(logits.argmax())}
+
+
+def test_a_sample_depends_on_seed_and_row_alone(model, tokenizer, tmp_path):
+    whole = sample(model, tokenizer, tmp_path, 3.0, rows=range(12), batch_size=12)
+    assert sample(model, tokenizer, tmp_path, 3.0, rows=range(12), batch_size=5) == whole
+    assert sample(model, tokenizer, tmp_path, 3.0, rows=range(12), batch_size=4, seed="t") != whole
