@@ -192,7 +192,7 @@ class InstructTask(Typed):
         for bench, asked in questions.items():
             said = converse(asked, bench, self.wording, end, write)
             tables[bench] = as_table(asked, said)
-            metrics[f"{bench}_unfinished"] = float(sum(not text.finished for texts in said for text in texts))
+            metrics[f"unfinished_{bench}"] = float(sum(not text.finished for texts in said for text in texts))
             if processes.is_first():
                 name = "-".join(folder.parts[-4:-1])  # model, method and run
                 answers = [

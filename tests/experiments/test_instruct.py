@@ -72,7 +72,7 @@ def test_a_run_leaves_answers_in_fastchat_s_form_and_an_adapter_for_peft(instruc
         {"train": 40, "validation": 10, "test": 10},
     )
     assert (done.metrics.primary, done.params.head) == ("inverse_perplexity", 0)
-    scores = {"loss", "inverse_perplexity", "mt_bench_unfinished", "vicuna_bench_unfinished"}
+    scores = {"loss", "inverse_perplexity", "unfinished_mt_bench", "unfinished_vicuna_bench"}
     assert set(done.metrics.test.last) == scores
     run = config.runs / config.name
     for bench, turns in BENCHES.items():
