@@ -141,6 +141,7 @@ def test_a_line_that_was_cut_off_is_dropped_and_asked_again(monkeypatch, ask, tm
         path = tmp_path / "cache.jsonl"
         path.write_bytes(path.read_bytes()[:-20])
         ask("a", "b", parallel=1)
+        ask("a", "b")
         assert judging.asked == ["a", "b", "b"] and path.read_text().count("\n") == 2
         path.write_text("{}\n" + path.read_text())
         with pytest.raises(UserError, match=r"cache.jsonl, line 1: no reply"):
