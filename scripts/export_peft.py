@@ -2,7 +2,7 @@
 
     python -m scripts.export_peft +exp=metamath method.n=5000 --out FOLDER
 
-Leaves FOLDER/experiments/<method>/<name>/ with adapter_config.json, by peft itself, and training_params.json: what differs
+Leaves FOLDER/experiments/<method>/<name>/ with adapter_config.json, peft's own, and training_params.json: what differs
 from that benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. To run it there, put the folder
 into method_comparison/MetaMathQA of github.com/huggingface/peft: python run.py -v experiments/<method>/<name>
 
@@ -30,7 +30,7 @@ from experiments.record import ROOT, replace_file
 BENCHMARK = ["+exp=metamath", "recipe=llama32_3b/fourierft_peft_default"]
 TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4 bits are not those of task.base=4bit
 TRANSLATED = {
-    *("seed", "model.hub", "task.base", "task.first.train", "task.wording.without_input"),
+    *("seed", "model.hub", "model.attention", "task.base", "task.first.train", "task.wording.without_input"),
     *("task.decoding.max_new_tokens", "recipe.epochs", "recipe.batch_size", "recipe.lr", "recipe.weight_decay"),
     *("recipe.max_length", "recipe.max_grad_norm", "train.checkpointing", "train.max_steps"),
 }
@@ -59,6 +59,8 @@ def check(config: Config, defaults: Config) -> None:
     """Raises UserError for a key that differs from the benchmark's and has no counterpart there."""
     if config.task.name != defaults.task.name:
         raise UserError(f"task.name={config.task.name}: the benchmark's task is +exp=metamath")
+    if config.model.hub is None:
+        raise UserError("model.hub=null: the benchmark takes its model from the hub; name the repository")
     if config.task.base not in TYPES:
         raise UserError(f"task.base={config.task.base}: not as in the benchmark; choose from {', '.join(TYPES)}")
     ours, theirs = (dict(flat(each.result_key())) for each in (config, defaults))
@@ -98,6 +100,8 @@ def training_params(config: Config) -> dict[str, Any]:
 def adapter_config(config: Config) -> peft.PeftConfig:
     """The method in peft's terms. Raises UserError for one that is not peft's, or differs in what peft cannot say."""
     method, names = config.method, {"target_modules": list(config.model.attention)}
+    if parts := [target for target in names["target_modules"] if ":" in target]:
+        raise UserError(f"model.attention={parts[0]}: peft cannot adapt a part of a fused projection")
     if isinstance(method, FourierFT):
         if not method.shared_entries:
             raise UserError("method.shared_entries=false: peft draws the positions of every matrix from the same seed")
@@ -109,7 +113,9 @@ def adapter_config(config: Config) -> peft.PeftConfig:
             **names,
         )
     if not isinstance(method, ByPeft):
-        raise UserError(f"method={method.name}: peft has none of that kind; choose fourierft, lora or another of peft's")
+        raise UserError(
+            f"method={method.name}: peft has none of that kind; choose fourierft, lora or another of peft's"
+        )
     if method.callbacks():
         raise UserError(f"method={method.name}: its schedule follows the steps of a run, which peft's file cannot say")
     return method.configuration(**names)
