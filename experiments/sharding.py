@@ -61,7 +61,9 @@ def prepare(accelerator: Accelerator, model: nn.Module) -> None:
     state.fsdp_plugin.cpu_ram_efficient_loading = False
     embedding = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     kept = {type(part).__name__ for part in model.modules() if embedding not in part.modules()}
-    state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(kept & set(getattr(model, "_no_split_modules", None) or ()))
+    state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(
+        kept & set(getattr(model, "_no_split_modules", None) or ())
+    )
 
 
 class Shares(TrainerCallback):

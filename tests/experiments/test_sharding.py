@@ -62,7 +62,9 @@ def test_an_optimiser_s_state_is_whole_in_a_file_and_goes_on_sharded_or_not(alon
     steps(resumed, optimizer, [2])
     found = trained_state(resumed)
     assert found.keys() == dict(plain.named_parameters()).keys()
-    assert all(type(found[name]) is torch.Tensor and torch.equal(found[name], p) for name, p in plain.named_parameters())
+    assert all(
+        type(found[name]) is torch.Tensor and torch.equal(found[name], p) for name, p in plain.named_parameters()
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,6 @@ def test_checkpointing_leaves_the_gradients_of_an_adapter_and_saves_less(make, m
         gradients = [p.grad for p in model.parameters() if p.requires_grad]
         results.append((gradients, saved_for_backward(model, loss)))
     (plain, kept), (again, less) = results
-    assert len(plain) > 0 and sum(g.abs().sum() for g in plain) > 0
-    assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
+    assert any(g.abs().sum() > 0 for g in plain)
+    assert all(torch.dist(a, b) <= 1e-5 * a.norm() for a, b in zip(plain, again, strict=True))
     assert less < kept / 2
