@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import TrainerCallback
 
 from experiments.errors import UserError
 
@@ -47,17 +48,31 @@ def to_shard(model: nn.Module) -> nn.Module:
 
 
 def prepare(accelerator: Accelerator, model: nn.Module) -> None:
-    """Make `accelerator` shard the model that it prepares next, and let it compute in the run's precision.
+    """Make `accelerator` shard `model`, which it prepares next, a layer at a time, and leave its precision alone.
 
-    accelerate would cast parameters and their gradients, where in one process autocast casts what it multiplies; and it
-    would load the weights by the first process, where each has them already.
+    accelerate would cast parameters and gradients, where in one process autocast casts what is multiplied; it would let
+    the first process load the weights, where each has them already; and it stumbles over a block that the model's class
+    names to be kept in one piece and that holds the input embedding, which it shards apart.
     """
     state = accelerator.state
     if state.distributed_type == DistributedType.MULTI_CPU:  # not sharded by accelerate, which has no word for that
         state.fsdp_plugin, state.distributed_type = FullyShardedDataParallelPlugin(), DistributedType.FSDP
     state.fsdp_plugin.mixed_precision_policy = None
     state.fsdp_plugin.cpu_ram_efficient_loading = False
-    accelerator.prepare_model(model, evaluation_mode=True)  # autocast, which FSDP2's preparation leaves out
+    embedding = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    kept = {type(part).__name__ for part in model.modules() if embedding not in part.modules()}
+    state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(
+        kept & set(getattr(model, "_no_split_modules", None) or ())
+    )
+
+
+class Shares(TrainerCallback):
+    """Says how much of the model the first process holds."""
+
+    def on_train_begin(self, args, state, control, model: nn.Module, **kwargs):
+        if state.is_world_process_zero:
+            held = sum(p.to_local().numel() if isinstance(p, DTensor) else p.numel() for p in model.parameters())
+            print(f"sharded: the first process holds {held:,} of {sum(p.numel() for p in model.parameters()):,} values")
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,6 +99,7 @@ class FineTuner(Trainer):
         if self.sharded:
             sharding.prepare(self.accelerator, self.model)
             self.is_fsdp_enabled = False  # accelerate does it all, and checkpoints stay those of one process
+            self.add_callback(sharding.Shares())
         self.add_callback(self.clock)
         self.add_callback(Epochs())
         self.pop_callback(ProgressCallback)
@@ -137,6 +139,10 @@ class FineTuner(Trainer):
         logs["seconds"] = self.clock.seconds()
         super().log(logs, start_time)
 
+    def autocast_smart_context_manager(self, *args: Any, **kwargs: Any) -> AbstractContextManager:
+        """FSDP2's preparation leaves autocast out."""
+        return self.accelerator.autocast() if self.sharded else super().autocast_smart_context_manager(*args, **kwargs)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A checkpoint holds the parameters that train, under the model's own names; the rest never changed."""
         state = trained_state(self.model)  # by every process: where sharded, it takes all of them
@@ -157,8 +163,9 @@ class FineTuner(Trainer):
         """Put the trained weights into `model`, as it was before it was sharded, and predict by it from now on."""
         model.load_state_dict(trained_state(self.model), strict=False)
         self.accelerator.free_memory()
-        self.model = self.accelerator.prepare_model(model, device_placement=True, evaluation_mode=True)
-        self.model_wrapped = self.model
+        self.model = self.model_wrapped = self.accelerator.prepare_model(
+            model.to(self.args.device), evaluation_mode=True
+        )
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Frozen parameters are missing from a checkpoint by design; anything it has too many is an error."""
