@@ -9,7 +9,7 @@ from typing import Any, Literal
 from datasets import Dataset
 from pydantic import PositiveInt
 from torch import nn
-from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from experiments import causal, processes
 from experiments.assets import Assets, Model, Source, find_dataset, read_rows
@@ -20,6 +20,7 @@ from experiments.metrics.e2e import E2E
 from experiments.mini import places
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
+from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
 
@@ -63,10 +64,7 @@ class E2ETask(Typed):
         folder = weights.files["config.json"].parent
         tokenizer = causal.read_tokenizer(folder)
         network = causal.language_model(folder, train.attention_kernel(), model.dropout)
-        longest = network.config.max_position_embeddings
-        max_length = recipe.max_length or longest
-        if max_length > longest:
-            raise UserError(f"recipe.max_length={max_length}: {model.name} reads at most {longest}; choose fewer")
+        longest, max_length = network.config.max_position_embeddings, longest_row(recipe, model, network)
         encoded = {
             split: causal.encoded(
                 prompts(tokenizer, rows[MEANING]),
@@ -87,21 +85,7 @@ class E2ETask(Typed):
                     f"{model.name} has room for {room} tokens; choose fewer"
                 )
             score = functools.partial(self._score, tokenizer, grouped, asked, encoded["test"], train)
-        return Prepared(
-            model=network,
-            train=encoded["train"],
-            validation=encoded["validation"],
-            collate=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=causal.IGNORED),
-            metrics=causal.inverse_perplexity,
-            primary="inverse_perplexity",
-            direction="max",
-            loss=causal.smoothed(self.label_smoothing),
-            reduce=causal.token_losses,
-            test=encoded.get("test"),
-            score=score,
-            generates=True,
-            shown="last",
-        )
+        return prepared(network, tokenizer, encoded, self.label_smoothing, score)
 
     def _score(
         self,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from datasets import Dataset
 from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
-from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from experiments import causal, processes
 from experiments.assets import Assets, Model, Source, find_dataset, read_rows
@@ -26,6 +26,7 @@ from experiments.metrics.answers import CHECKS
 from experiments.mini import instructions
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
+from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Typed
 
@@ -124,14 +125,9 @@ class InstructTask(Typed):
         network = causal.language_model(
             folder, train.attention_kernel(), model.dropout, self.base, train.torch_device()
         )
-        longest = network.config.max_position_embeddings
-        max_length = recipe.max_length or longest
-        for key, tokens in (
-            ("recipe.max_length", max_length),
-            ("task.decoding.max_new_tokens", self.decoding.max_new_tokens + 1),
-        ):
-            if tokens > longest:
-                raise UserError(f"{key}: {model.name} has room for {longest} tokens; choose fewer")
+        longest, max_length = network.config.max_position_embeddings, longest_row(recipe, model, network)
+        if (limit := self.decoding.max_new_tokens) >= longest:
+            raise UserError(f"task.decoding.max_new_tokens={limit}: {model.name} has {longest} for prompt and answer")
         encoded = {}
         for split, rows in splits.items():
             encoded[split], counts = causal.completed(
@@ -148,21 +144,7 @@ class InstructTask(Typed):
             score = functools.partial(
                 self._score, splits["test"], encoded["test"], questions, tokenizer.eos_token, write
             )
-        return Prepared(
-            model=network,
-            train=encoded["train"],
-            validation=encoded["validation"],
-            collate=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=causal.IGNORED),
-            metrics=causal.inverse_perplexity,
-            primary="inverse_perplexity",
-            direction="max",
-            loss=causal.smoothed(0.0),
-            reduce=causal.token_losses,
-            test=encoded.get("test"),
-            score=score,
-            generates=True,
-            shown="last",
-        )
+        return prepared(network, tokenizer, encoded, 0.0, score)
 
     def _score(
         self,

@@ -187,9 +187,9 @@ def test_what_is_missing_or_wrong_is_named(instruct, make, folder, tmp_path):
     question.write_text('{"question_id": 1, "category": "math", "turns": ["a"], "level": 3}\n')
     with pytest.raises(UserError, match=r"question\.jsonl, line 1: level: .*got 3"):
         pipeline.run(make(f"assets.root={lonely}", "model=causal_lm", *QUICK))
-    with pytest.raises(UserError, match=r"task\.decoding\.max_new_tokens: random has room for 256 tokens"):
+    with pytest.raises(UserError, match=r"task\.decoding\.max_new_tokens=256: random has 256 for prompt and answer"):
         pipeline.run(instruct(*QUICK, "task.decoding.max_new_tokens=256"))
-    with pytest.raises(UserError, match=r"recipe\.max_length: random has room for 256 tokens"):
+    with pytest.raises(UserError, match=r"recipe\.max_length=512: random reads at most 256"):
         pipeline.run(instruct(*QUICK, "recipe.max_length=512"))
     with pytest.raises(UserError, match=r"train: no row is left; raise recipe\.max_length=4"):
         pipeline.run(instruct(*QUICK, "recipe.max_length=4"))
