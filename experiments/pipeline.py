@@ -191,8 +191,8 @@ def _train_and_analyse(
             tested[prepared.shown].show(folder, tracker)
     params |= stored(folder / "best")
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
-    if processes.is_first() and (deltas := config.method.delta_weights(model)):
-        fields["rank"] = analysis = rank.summarise(deltas)
+    if processes.is_first() and (analysis := rank.summarise(config.method.delta_weights(model))):
+        fields["rank"] = analysis
         title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))

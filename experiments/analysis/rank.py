@@ -52,11 +52,11 @@ def analyse(name: str, delta: Tensor) -> MatrixRank:
     )
 
 
-def summarise(deltas: dict[str, Tensor]) -> Rank:
-    """Analyse every delta_W of a model: module path -> (out, in). Raises ValueError where there is none."""
-    if not deltas:
-        raise ValueError("no delta_W: the method reports none, so there is no rank to analyse")
-    matrices = [analyse(name, delta) for name, delta in deltas.items()]
+def summarise(deltas: Iterable[tuple[str, Tensor]]) -> Rank | None:
+    """Analyse every delta_W of a model, given as module path and matrix (out, in); None where there is none."""
+    matrices = [analyse(name, delta) for name, delta in deltas]
+    if not matrices:
+        return None
     return Rank(
         tolerance=TOLERANCE,
         matrices=matrices,

@@ -75,9 +75,11 @@ class Method(Typed):
         """Whether the parameter `name` of the encoder trains. Used by the methods that add none of their own."""
         return False
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """delta_W of every adapted matrix: module path -> (out, in) float32, detached. Empty where none is adapted."""
-        return {}
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Module path and delta_W, (out, in) float32, detached, of every adapted matrix: one at a time, since all those
+        of a big model do not fit into memory at once. None where none is adapted.
+        """
+        yield from ()
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:

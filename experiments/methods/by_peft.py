@@ -7,6 +7,7 @@ configuration) and its name below.
 import copy
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -43,16 +44,14 @@ class ByPeft(Method):
         except (TypeError, ValueError) as error:
             raise UserError(f"method={self.name}: peft refuses these settings ({error})") from error
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         """What merging adds to each weight, measured in float64 on a copy: true for any tuner that merges.
 
         Over a quantised weight it is what the tuner itself says.
         """
-        return {
-            path.removeprefix("base_model.model."): _merged_difference(module)
-            for path, module in model.named_modules()
-            if isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), nn.Linear | Conv1D)
-        }
+        for path, module in model.named_modules():
+            if isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), nn.Linear | Conv1D):
+                yield path.removeprefix("base_model.model."), _merged_difference(module)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         model.save_pretrained(folder)

@@ -6,6 +6,7 @@ saved adapter use all r. `frozen` is their variant that trains row b and column 
 """
 
 import random
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
@@ -31,7 +32,7 @@ class DyLora(Method):
         low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=self.frozen)
         return model
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         return low_rank.delta_weights(model)
 
     def callbacks(self) -> list[TrainerCallback]:

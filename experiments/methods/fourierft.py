@@ -31,8 +31,10 @@ class FourierFT(Method):
         settings = self.model_dump(exclude={"name"})
         return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=attention, head=head))
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        return fourierft.delta_weights(model)
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        for path, layer in fourierft.fourier_layers(model).items():
+            for part, delta in fourierft.delta_weights(layer).items():
+                yield path + part, delta
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:

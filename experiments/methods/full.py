@@ -1,5 +1,6 @@
 """Full fine-tuning: every parameter trains."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import PrivateAttr
@@ -22,6 +23,7 @@ class Full(Method):
     def trains(self, name: str) -> bool:
         return True
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         now = weights(model, tuple(self._initial))
-        return {path: now[path].float().cpu() - start for path, start in self._initial.items()}
+        for path, start in self._initial.items():
+            yield path, now[path].float().cpu() - start

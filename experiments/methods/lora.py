@@ -4,6 +4,7 @@ Three names for one method: `lora` and `lora_qv` adapt the model's attention mat
 `lora_all` every linear layer but the output's, the dagger rows of the paper's Table 4.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +40,9 @@ class Lora(ByPeft):
         low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=False)
         return model
 
-    def delta_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        return low_rank.delta_weights(model) or super().delta_weights(model)
+    def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        yield from low_rank.delta_weights(model)
+        yield from super().delta_weights(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         if isinstance(model, peft.PeftModel):

@@ -5,6 +5,7 @@ LoRA (Hu et al. 2021) with b = r on the q and v of a fused projection, each a pa
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +71,9 @@ def insert(model: nn.Module, attention: tuple[str, ...], **settings) -> None:
             setattr(model.get_submodule(parent), name, LowRank(module, parts, **settings))
 
 
-def delta_weights(model: nn.Module) -> dict[str, Tensor]:
-    """delta_W (out, in) of every adapted matrix by its path, path:part for a part."""
-    return {
-        f"{path}:{part}" if part else path: delta
-        for path, layer in model.named_modules()
-        if isinstance(layer, LowRank)
-        for part, delta in layer.delta_weights().items()
-    }
+def delta_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Path, or path:part, and delta_W (out, in) of every adapted matrix."""
+    for path, layer in model.named_modules():
+        if isinstance(layer, LowRank):
+            for part, delta in layer.delta_weights().items():
+                yield f"{path}:{part}" if part else path, delta

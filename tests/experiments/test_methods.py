@@ -126,7 +126,7 @@ def test_delta_w_is_what_changed_the_output(make, model, name):
         for parameter_name, parameter in tuned.named_parameters():
             parameter.requires_grad = parameter_name.endswith(("query.weight", "value.weight"))
     disturb(tuned)
-    deltas = chosen.delta_weights(tuned)
+    deltas = dict(chosen.delta_weights(tuned))
     assert len(deltas) == MATRICES and all(delta.shape == (D, D) for delta in deltas.values())
     ids = torch.randint(3, 50, (4, 9))
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_on_a_fused_projection_q_and_v_have_pairs_of_their_own_and_k_stays(make,
     tuned = chosen.adapt(gpt2, ("c_attn:q,v",), ()).eval()
     assert count(tuned, ())["adapter"] == LAYERS * 2 * 2 * D * 3
     disturb(tuned)
-    deltas = chosen.delta_weights(tuned)
+    deltas = dict(chosen.delta_weights(tuned))
     assert [path for path in deltas] == [f"transformer.h.{i}.attn.c_attn:{part}" for i in range(2) for part in "qv"]
     with torch.no_grad():
         for i, block in enumerate(plain.transformer.h):
@@ -231,7 +231,7 @@ def test_full_reports_the_parts_of_a_fused_projection(make, gpt2):
     tuned = chosen.adapt(gpt2, ("c_attn:q,v",), ())
     with torch.no_grad():
         tuned.transformer.h[0].attn.c_attn.weight[1, 2] += 5.0  # in 1, out 2: of q
-    deltas = chosen.delta_weights(tuned)
+    deltas = dict(chosen.delta_weights(tuned))
     assert len(deltas) == MATRICES
     assert deltas["transformer.h.0.attn.c_attn:q"][2, 1] == pytest.approx(5.0)
     assert sum(delta.count_nonzero().item() for delta in deltas.values()) == 1
@@ -341,7 +341,7 @@ def test_delta_w_of_a_peft_method_has_its_rank_and_no_noise(make, model):
     with torch.no_grad():  # small beside W, whose rounding must not count
         for name, parameter in tuned.named_parameters():
             parameter.mul_(1e-5 if "lora_B" in name else 1)
-    assert {analyse(path, delta).numerical_rank for path, delta in chosen.delta_weights(tuned).items()} == {3}
+    assert {analyse(path, delta).numerical_rank for path, delta in chosen.delta_weights(tuned)} == {3}
 
 
 @pytest.mark.parametrize("name", ["lora", "adalora", *PEFT_METHODS])

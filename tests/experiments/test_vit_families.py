@@ -111,7 +111,7 @@ def test_the_same_training_gives_the_same_adapter(folders, kind):
 
 def tensors(method, model) -> dict[str, torch.Tensor]:
     """delta_W in the order of the layers, q before v."""
-    return {path: delta.clone() for path, delta in method.delta_weights(model).items()}
+    return {path: delta.clone() for path, delta in method.delta_weights(model)}
 
 
 def copy_adapter(source: nn.Module, target: nn.Module) -> None:
