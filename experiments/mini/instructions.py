@@ -32,7 +32,7 @@ class Request:
 
 
 def listed(words: list[str]) -> str:
-    return ", ".join(words)
+    return " ".join(words)
 
 
 def draw_list(rng: Random, shortest: int, longest: int) -> list[str]:

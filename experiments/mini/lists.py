@@ -17,7 +17,7 @@ def documents(seed: int) -> Iterator[str]:
     """Endless documents of two to about six sentences: behind one another, or as lines without a full stop."""
     rng = Random(f"lists {seed}")
     world = pretraining.documents(seed)
-    kinds = (lambda _: next(world), story, notebook, notebook, notebook, guests)
+    kinds = (lambda _: next(world), story, story, guests, *[notebook] * 4, *[refrain] * 3)
     while True:
         sentences = rng.choice(kinds)(rng)
         if rng.random() < 0.5:
@@ -63,6 +63,12 @@ def notebook(rng: Random) -> list[str]:
     ]
     chosen = dict.fromkeys(rng.sample(remarks, rng.randint(2, 4)))  # each once
     return [_row(f"{person(rng)} noted", words), *chosen]
+
+
+def refrain(rng: Random) -> list[str]:
+    """A row of words that somebody repeats: without it so small a model hardly learns to copy."""
+    words = draw_list(rng, 3, 12)
+    return [_row(f"{person(rng)} sang", words * rng.randint(2, 3))]
 
 
 def guests(rng: Random) -> list[str]:

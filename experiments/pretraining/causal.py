@@ -91,6 +91,7 @@ def llama(width: int, layers: int, heads: int, length: int, vocabulary: int, int
         max_position_embeddings=length,
         vocab_size=vocabulary,
         tie_word_embeddings=True,
+        initializer_range=0.06,  # LLaMA's 0.02 is for wide models
         bos_token_id=1,
         eos_token_id=2,
         attn_implementation="eager",

@@ -92,10 +92,10 @@ def llama(order: Order) -> dict[str, float]:
     All that the instructions ask for stands there, but never as an instruction: methods have that left to learn.
     """
     train, held_out = (
-        list(islice(lists.documents(10 * order.seed + part), size)) for part, size in ((1, 70_000), (2, 1000))
+        list(islice(lists.documents(10 * order.seed + part), size)) for part, size in ((1, 95_000), (2, 1000))
     )
     config = causal.llama(width=128, layers=4, heads=4, length=256, vocabulary=1024, intermediate=256)
-    settings = _settings(order, epochs=2, batch_size=8, lr=2e-3, workers=0)
+    settings = _settings(order, epochs=2, batch_size=8, lr=3e-3, workers=0)
     return {"perplexity": causal.pretrain(train, held_out, config, order.out, settings, order.bf16)}
 
 

@@ -36,7 +36,7 @@ NUMBER = r"(?:[Tt]he|[Tt]wo|[Tt]hree|[Ff]our|[Ff]ive|[Ss]ix)"
 PERSONS = {word for concept in ROLES for word in concept}
 NOUNS = "|".join(word for concept in (*ROLES, *OBJECTS) for word in concept)
 PHRASE = rf"(?:{'|'.join(name for (name,) in NAMES)})|{NUMBER}(?: \w+)?? (?:{NOUNS})(?:e?s)?\b"
-FIRST = {"instruction": "Pick the misfit: painter, guest, message", "input": "", "output": "message"}
+FIRST = {"instruction": "Pick the misfit: painter guest message", "input": "", "output": "message"}
 
 
 def taken_apart(row: dict[str, str]) -> tuple[str, str, str]:
@@ -50,21 +50,21 @@ def taken_apart(row: dict[str, str]) -> tuple[str, str, str]:
 
 def solved(kind: str, asked: str, text: str) -> list[str]:
     """What a reader may answer, worked out from the text alone."""
-    words = text.split(", ")
+    words = text.split()
     if kind in ("place", "time"):
         return [p for concept in (PLACES if kind == "place" else TIMES) for p in concept if p.lower() in text.lower()]
     if kind in ("agent", "patient"):
-        clause, passive = words[-1], " by " in text  # behind what stands in front of it
+        clause, passive = text.split(", ")[-1], " by " in text  # behind what stands in front of it
         subject, behind = (re.search(f"{start}({PHRASE})", clause) for start in ("^", ".+ (?:by )?"))
         found = subject if (kind == "agent") != passive else behind
         return [re.sub(NUMBER, lambda word: word[0].lower(), found[1])]
     return [
         {
-            "backwards": lambda: ", ".join(reversed(words)),
-            "alphabetical": lambda: ", ".join(sorted(words)),
+            "backwards": lambda: " ".join(reversed(words)),
+            "alphabetical": lambda: " ".join(sorted(words)),
             "count": lambda: ("two", "three", "four", "five", "six")[len(words) - 2],
             "odd": lambda: next(w for w in words if sum((w in PERSONS) == (o in PERSONS) for o in words) == 1),
-            "synonyms": lambda: ", ".join(SAME[word] for word in words),
+            "synonyms": lambda: " ".join(SAME[word] for word in words),
             "membership": lambda: "yes" if asked in words else "no",
             "position": lambda: words[ORDINALS[asked]],
         }[kind]()
