@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from experiments.mini.language import OBJECTS, ROLES, Concept, Event, draw_event, say_event, say_noun, write
 
-ROWS = {"train": 2000, "validation": 200, "test": 200}
+ROWS = {"train": 4000, "validation": 200, "test": 200}
 PEOPLE, THINGS = (tuple(word for concept in concepts for word in concept) for concepts in (ROLES, OBJECTS))
 WORDS = (*PEOPLE, *THINGS)
 SYNONYMS = {
@@ -127,7 +127,7 @@ KINDS = (question, position, backwards, alphabetical, count, membership, odd, sy
 
 
 def generate(split: str, seed: int = 0) -> Dataset:
-    """The `split` of Alpaca in the miniature world: train (2,000 rows), validation or test (200 each).
+    """The `split` of Alpaca in the miniature world: train (4,000 rows), validation or test (200 each).
 
     Columns `instruction`, `input` (empty in half of the rows) and `output`, one to four words; the kinds in equal
     shares. Of no list or sentence the same kind of thing is asked twice, in a split or in two. Raises ValueError for

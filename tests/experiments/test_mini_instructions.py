@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from itertools import islice
+from random import Random
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from experiments.mini.language import NAMES, OBJECTS, PLACES, ROLES, TIMES
 from experiments.pretraining import causal
 
 CHECKPOINT = EMBEDDED / "llama"
-SPLITS = {"train": 2000, "validation": 200, "test": 200}
+SPLITS = {"train": 4000, "validation": 200, "test": 200}
 KINDS = {  # by words of the instruction
     "backwards": "Reverse|backwards|order around|end of the list",
     "alphabetical": "Sort|words in order|alphabet|A to Z",
@@ -36,7 +37,7 @@ NUMBER = r"(?:[Tt]he|[Tt]wo|[Tt]hree|[Ff]our|[Ff]ive|[Ss]ix)"
 PERSONS = {word for concept in ROLES for word in concept}
 NOUNS = "|".join(word for concept in (*ROLES, *OBJECTS) for word in concept)
 PHRASE = rf"(?:{'|'.join(name for (name,) in NAMES)})|{NUMBER}(?: \w+)?? (?:{NOUNS})(?:e?s)?\b"
-FIRST = {"instruction": "Pick the misfit: painter guest message", "input": "", "output": "message"}
+FIRST = {"instruction": "Write it backwards: jacket teacher bike", "input": "", "output": "bike teacher jacket"}
 
 
 def taken_apart(row: dict[str, str]) -> tuple[str, str, str]:
@@ -133,10 +134,22 @@ def test_the_checkpoint_is_a_small_llama_with_a_token_for_every_word():
 
 def test_the_checkpoint_predicts_lists_it_was_not_trained_on():
     model, tokenizer = AutoModelForCausalLM.from_pretrained(CHECKPOINT), AutoTokenizer.from_pretrained(CHECKPOINT)
-    block = causal.blocks(tokenizer, list(islice(lists.documents(99), 300)), 256)["input_ids"]
+    block = causal.blocks(tokenizer, list(islice(lists.documents(99), 300)), 256)["input_ids"][:]
     counts = block.flatten().bincount()
     shares = counts[counts > 0] / counts.sum()
     unigram = math.exp(-(shares * shares.log()).sum())
     with torch.no_grad():
         perplexity = math.exp(model.float().eval()(input_ids=block, labels=block).loss)
-    assert perplexity < 5 and perplexity < unigram / 10, (perplexity, unigram)
+    assert perplexity < 5 and perplexity < unigram / 20, (perplexity, unigram)
+
+
+def test_the_checkpoint_says_again_what_it_has_read():
+    """The second half of a refrain; by knowing the words alone it would be right once in sixty."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(CHECKPOINT), AutoTokenizer.from_pretrained(CHECKPOINT)
+    rng = Random(0)
+    rows = torch.tensor(
+        [tokenizer("Anna sang: " + " ".join(rng.sample(instructions.WORDS, 8) * 2))["input_ids"] for _ in range(50)]
+    )
+    with torch.no_grad():
+        guesses = model.float().eval()(input_ids=rows).logits[:, -8:-1].argmax(-1)
+    assert (guesses == rows[:, -7:]).float().mean() > 0.9
