@@ -18,6 +18,7 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
     EvalPrediction,
+    GenerationConfig,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import ModelOutput
@@ -72,6 +73,7 @@ def language_model(
     model = AutoModelForCausalLM.from_pretrained(
         folder, config=config, attn_implementation=attention, local_files_only=True, **options
     )
+    model.generation_config = GenerationConfig()  # what is not set in a call is not set by a file either
     if base == "4bit":
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         for module in model.modules():

@@ -1,11 +1,12 @@
 """One run, from a configuration to its record: find, prepare, adapt, train, analyse, write."""
 
 import errno
+import functools
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +217,8 @@ def _save_and_test(
         if prepared.score and selection == "best" and outcome.best is outcome.last:
             tested["best"] = tested["last"]
         elif prepared.score:
-            with config.method.merged(model) if prepared.generates else nullcontext():
-                tested[selection] = prepared.score(model, outcome.predict, folder / selection)
+            merged = functools.partial(config.method.merged, model)
+            tested[selection] = prepared.score(model, outcome.predict, folder / selection, merged)
     return tested
 
 

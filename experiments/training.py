@@ -229,6 +229,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         label_names=["labels"],
         disable_tqdm=False,
         report_to="none",
+        ddp_timeout=86400,  # seconds: the first process alone analyses ranks and scores texts, while the others wait
     )
     settings.mixed_precision = {"fp32": "no"}.get(train.precision, train.precision)  # not the launcher's
     settings._n_gpu = min(settings.n_gpu, 1)  # a process has one GPU; several are for torchrun, not for DataParallel

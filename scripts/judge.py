@@ -12,10 +12,11 @@ A judge of one's own, on this machine, is any server of OpenAI's protocol; none 
     export OPENAI_BASE_URL=http://localhost:8080/v1 OPENAI_API_KEY=none
     python -m scripts.judge RECORD.json --model NAME --revision FILE.gguf --parallel 2
 
-Every reply is kept at once in --cache: whatever interrupts the command, the next call goes on where it stopped, and the
-same answer is never judged twice. FastChat's file of judgments goes beside the answers (model_judgment/), a copy of the
-run's record with the scores to results/judged/<judge>/. Both benches are 240 judgments a run. Exit code 2 where
-something asked for is wrong or the endpoint refuses, 130 after an interruption.
+Every reply is kept at once in --cache: whatever interrupts the command, the next call goes on where it stopped, and no
+grade that has arrived is asked for again. FastChat's file of judgments goes beside the answers (model_judgment/), a
+copy of the run's record with the scores to results/judged/<judge>/. Both benches are 240 judgments a run. A run that
+failed, or has no answers, is passed over. Exit code 2 where something asked for is wrong or the endpoint refuses, 130
+after an interruption.
 """
 
 import argparse
@@ -59,14 +60,19 @@ def plan(options: argparse.Namespace) -> list[Work]:
     if options.answers:
         places = [(benches[options.bench], options.answers, None)]
     else:
-        runs = [records.read(path) for path in options.records]
         places = [
             (bench, judged.answers_file(run, options.runs, options.selection, name), run)
-            for run in runs
+            for run in map(records.read, options.records)
             for name, bench in benches.items()
+            if judged.is_finished(run)
         ]
-    if missing := [path for _, path, run in places if run and not path.is_file()]:
-        raise judged.lacking(missing[0])
+        answered = [place for place in places if place[1].is_file()]
+        for bench, path, run in places if answered else ():
+            if not path.is_file():
+                print(f"passed over: {judged.run_name(run)} has no answers to {bench.name}", file=sys.stderr)
+        if not answered:
+            raise judged.lacking([path for _, path, _ in places])
+        places = answered
     return [
         Work(bench, path, gradings(bench, read_prompts(bench.files["prompts"]), read_answers(path)), run)
         for bench, path, run in places
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", choices=BENCHES, help="which --answers are to")
     parser.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
     parser.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
-    parser.add_argument("--price", nargs=2, type=float, metavar=("IN", "OUT"), help="USD for a million tokens")
+    parser.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
     parser.add_argument(
         "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
     )

@@ -155,7 +155,11 @@ def _cost(cell: Cell | None, rate: str | None) -> str:
         alone = f" ({statistics.median(loader):.0f})" if loader else ""
         parts.append(f"{statistics.median(run.cost.samples_per_s for run in cell.runs):.0f}/s{alone}")
     parts.append(f"epoch {statistics.median(run.metrics.best_epoch for run in cell.runs):g}")
-    unfinished = max(found.get("unfinished", 0) for run in cell.runs for _, found in run.metrics.scored)
+    unfinished = max(
+        sum(value for key, value in found.items() if key.startswith("unfinished"))
+        for run in cell.runs
+        for _, found in run.metrics.scored
+    )
     parts += [f"up to {unfinished:g} unfinished"] if unfinished else []
     return ", ".join(parts)
 

@@ -102,12 +102,14 @@ def quality_of_texts(rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
 
 
 def quality_of_answers(rows: Sequence[Row], judged: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 4: FourierFT against LoRA, judge by judge; one that refutes is enough. Held-out losses are told alone."""
+    """Table 4: FourierFT against LoRA by the judges of the paper's kind; one that refutes is enough. What other judges
+    say, and held-out losses, is told alone.
+    """
     measured, verdicts = list(_against_lora(HELD_OUT, rows, ())[0]), []
     for judge in sorted({row.judge for row in judged}):
         lines, verdict = _against_lora(TABLE4, [row for row in judged if row.judge == judge], paper)
         measured += [f"{line}; judge: {judge}" for line in lines]
-        verdicts.append(verdict)
+        verdicts += [verdict] if judge.startswith("gpt-4") else []
     return Claim(
         "Quality of answers",
         "After instruction tuning FourierFT reaches LoRA's scores with 0.064M parameters against 33.5M: on LLaMA2-7B "

@@ -60,7 +60,7 @@ class Cache:
         with self._lock:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "ab", buffering=0) as file:
+                with open(self.path, "ab") as file:
                     file.write(f"{reply.model_dump_json()}\n".encode())
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written ({error}); make room, or give --cache FILE") from error

@@ -92,7 +92,7 @@ class Client:
         """
         model, revision = self.endpoint.model, self.endpoint.revision
         keys = [content_key(model, messages, temperature, max_tokens, revision) for messages in conversations]
-        wanted = {key: messages for key, messages in zip(keys, conversations, strict=True) if not self.cache.get(key)}
+        wanted = {key: messages for key, messages in zip(keys, conversations, strict=True) if not self._said(key)}
         self.cached += len(keys) - len(wanted)
         bar = tqdm(total=len(wanted), desc=title, disable=not wanted)
         with bar, ThreadPoolExecutor(self.endpoint.parallel) as pool:
@@ -107,6 +107,11 @@ class Client:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [self.cache.get(key) for key in keys]
+
+    def _said(self, key: str) -> bool:
+        """Whether there is a reply with words in it: one without is asked for again."""
+        reply = self.cache.get(key)
+        return reply is not None and bool(reply.content.strip())
 
     def _ask(self, key: str, messages: Messages, temperature: float, max_tokens: int) -> None:
         try:

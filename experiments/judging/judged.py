@@ -18,6 +18,7 @@ from experiments.errors import UserError
 from experiments.judging.cache import Reply
 from experiments.judging.client import Client
 from experiments.judging.grading import (
+    FAILURE,
     MAX_TOKENS,
     METRICS,
     TEMPERATURE,
@@ -30,6 +31,7 @@ from experiments.judging.grading import (
 from experiments.judging.questions import Bench, BenchName
 from experiments.record import Judge, Record, Selection, Selections
 
+TOLERATED = 0.5  # share of judgments without a score, above which a mean says nothing of the bench
 COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
 
 
@@ -53,10 +55,11 @@ def grade(client: Client, bench: Bench, wanted: Sequence[Grading]) -> Grades:
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies)
     name, found = METRICS[bench.name], means(bench, judgments)
-    if name not in found:
+    without = [one.judgment for one in judgments if one.score == FAILURE]
+    if len(without) > TOLERATED * len(judgments):
         raise UserError(
-            f"{bench.name}: none of {len(judgments)} judgments holds a score from 1 to 10 as [[8]], the first is "
-            f"{judgments[0].judgment[:200]!r}; choose a judge that follows the prompt"
+            f"{bench.name}: {len(without)} of {len(judgments)} judgments hold no score from 1 to 10 as [[8]], the "
+            f"first is {without[0][:200]!r}; choose a judge that follows the prompt"
         )
     tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
     counts = zip(COUNTS, (len(judgments), failures(judgments), *tokens), strict=True)
@@ -85,9 +88,14 @@ def run_name(record: Record) -> Path:
     return Path(record.exp) / record.model.name / record.method / f"seed{record.seed}-{record.config_hash}"
 
 
+def is_finished(record: Record) -> bool:
+    """Whether it is of a run that has come to its end, and has a test set."""
+    return record.metrics is not None and record.metrics.test is not None
+
+
 def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
     """The selections that the adapter of this one stands for: both where the best epoch is the last."""
-    if record.metrics is None or record.metrics.test is None:
+    if not is_finished(record):
         raise UserError(f"{run_name(record)}: not a finished run with a test set ({record.status}); run it to its end")
     epochs = [epoch["epoch"] for epoch in record.metrics.per_epoch]
     return ("last", "best") if epochs[-1:] == [record.metrics.best_epoch] else (selection,)
@@ -99,9 +107,10 @@ def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchN
     return folder / "model_answer" / f"{bench}.jsonl"
 
 
-def lacking(answers: Path) -> UserError:
-    """What to say of answers that are not there."""
-    return UserError(f"{answers}: there are no such answers; run it again (force=true), or name its folder by --runs")
+def lacking(answers: Sequence[Path]) -> UserError:
+    """What to say where none of these answers is there."""
+    where = answers[0] if answers else "none of the records is of a finished run with a test set"
+    return UserError(f"{where}: there are no such answers; run it again (force=true), or name its folder by --runs")
 
 
 def judgments_file(answers: Path, judge: str) -> Path:

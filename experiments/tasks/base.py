@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for
 
 
 Predict = Callable[[Dataset], PredictionOutput]
+Merged = Callable[[], AbstractContextManager]  # within it the model is `Method.merged`: faster, token by token
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Prepared:
 
     loss: of a model's output, the labels and their number in the whole step; None: the model's own. reduce: logits and
     labels to what `metrics` needs of them, before they are collected.
-    test: the rows of the test set; score: the trained model on them, given the Trainer's prediction and a folder that
-    holds the trained weights. Neither: validation is all that is reported. generates: whether it writes texts, token by
-    token. shown: the epoch that a person is to see, the paper's choice. skipped: unreadable rows of each split.
+    test: the rows of the test set; score: the trained model on them, given the Trainer's prediction, a folder with the
+    trained weights, and what merges them for a while. Neither: validation is all that is reported. shown: the epoch
+    that a person is to see, the paper's choice. skipped: unreadable rows of each split.
     """
 
     model: nn.Module
@@ -56,8 +58,7 @@ class Prepared:
     loss: Callable[..., Tensor] | None = None
     reduce: Callable[[Tensor, Tensor], Tensor] | None = None
     test: Sized | None = None
-    score: Callable[[nn.Module, Predict, Path], Tested] | None = None
-    generates: bool = False
+    score: Callable[[nn.Module, Predict, Path, Merged], Tested] | None = None
     shown: Literal["best", "last"] = "best"
     skipped: dict[str, int] | None = None
 

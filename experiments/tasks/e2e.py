@@ -19,7 +19,7 @@ from experiments.meanings import linear, spaced
 from experiments.metrics.e2e import E2E
 from experiments.mini import places
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
+from experiments.tasks.base import Merged, Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
 from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
@@ -97,20 +97,14 @@ class E2ETask(Typed):
         model: nn.Module,
         predict: Predict,
         folder: Path,
+        merged: Merged,
     ) -> Tested:
         """Write a text for each meaning, leave all in `folder`/outputs.jsonl, and compare each with its references.
 
         Of several processes the first alone has all metrics.
         """
-        texts = generate(
-            model,
-            tokenizer,
-            asked,
-            self.decoding,
-            train.eval_batch_size,
-            folder,
-            train.autocast(),
-        )
+        with merged():
+            texts = generate(model, tokenizer, asked, self.decoding, train.eval_batch_size, folder, train.autocast())
         columns = ["meaning", "output", "references", "tokens", "finished"]
         table = [
             [meaning, text.output, references, text.tokens, text.finished]

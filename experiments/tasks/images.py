@@ -21,7 +21,7 @@ from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, check_labels, first_rows, hold_out, identity
+from experiments.tasks.base import Merged, Predict, Prepared, Tested, check_labels, first_rows, hold_out, identity
 from experiments.tracking import Off
 from experiments.typed import Share, Typed
 
@@ -160,7 +160,9 @@ def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
     return metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
 
 
-def _test(images: dict[str, Images], names: list[str], model: nn.Module, predict: Predict, folder: Path) -> Tested:
+def _test(
+    images: dict[str, Images], names: list[str], model: nn.Module, predict: Predict, folder: Path, merged: Merged
+) -> Tested:
     predicted = predict(images["test"])
     return Tested(predicted.metrics, functools.partial(_show, images, names, predicted))
 

@@ -5,7 +5,8 @@ The facts of a set stand in configs/task/. Judging is scripts/judge.py: it costs
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from experiments.judging.questions import BenchName, Question, bench_files, read
 from experiments.metrics.answers import CHECKS
 from experiments.mini import instructions
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
+from experiments.tasks.base import Merged, Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
 from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Typed
@@ -54,6 +55,53 @@ class Decoding(Typed):
 
     top_k: PositiveInt
     max_new_tokens: PositiveInt
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes answers, in the room that a model has for prompt and answer: `longest` tokens."""
+
+    tokenizer: PreTrainedTokenizerBase
+    decoding: Decoding
+    longest: int
+    train: Train
+    seed: int
+
+    def write(
+        self,
+        model: nn.Module,
+        folder: Path,
+        counts: dict[str, float],
+        name: str,
+        prompts: Sequence[str],
+        temperatures: list[float],
+    ) -> list[Text]:
+        """A text behind each prompt; of a prompt that is too long, the first token and the last.
+
+        How many prompts were cut, and how many answers are unfinished, is told, and added to `counts`.
+        """
+        limit = self.decoding.max_new_tokens
+        room = self.longest - limit
+        ids = self.tokenizer(list(prompts))["input_ids"]
+        texts = generate(
+            model,
+            self.tokenizer,
+            [each if len(each) <= room else [each[0], *each[len(each) - room + 1 :]] for each in ids],
+            Sampling(temperatures, self.decoding.top_k, limit, f"{self.seed} {name}"),
+            self.train.eval_batch_size,
+            folder,
+            self.train.autocast(),
+            name,
+        )
+        for what, count, why in (
+            ("cut", sum(len(each) > room for each in ids), f"prompts of more than {room} tokens"),
+            ("unfinished", sum(not text.finished for text in texts), f"answers at max_new_tokens={limit}"),
+        ):
+            key = f"{what}_{name.partition('.')[0]}"
+            counts[key] = counts.get(key, 0.0) + count
+            if count and processes.is_first():
+                print(f"{name}: {count} of {len(texts)} {what}: {why}")
+        return texts
 
 
 class InstructTask(Typed):
@@ -140,10 +188,8 @@ class InstructTask(Typed):
                 raise UserError(f"{data.id}, {split}: no row is left; raise recipe.max_length={max_length}")
         score = None
         if "test" in splits:
-            write = functools.partial(self._write, tokenizer, longest, train, seed)
-            score = functools.partial(
-                self._score, splits["test"], encoded["test"], questions, tokenizer.eos_token, write
-            )
+            writer = Writer(tokenizer, self.decoding, longest, train, seed)
+            score = functools.partial(self._score, splits["test"], encoded["test"], questions, writer)
         return prepared(network, tokenizer, encoded, 0.0, score)
 
     def _score(
@@ -151,74 +197,38 @@ class InstructTask(Typed):
         rows: Dataset,
         encoded: Dataset,
         questions: dict[BenchName, list[Question]],
-        end: str,
-        write: Callable[..., list[Text]],
+        writer: Writer,
         model: nn.Module,
         predict: Predict,
         folder: Path,
+        merged: Merged,
     ) -> Tested:
         """The test rows' probability; where answers can be checked, the share that is right; answers to the benches.
 
         Leaves outputs.jsonl (what was checked) and model_answer/<bench>.jsonl (FastChat's form) in `folder`.
         """
         metrics, tables = predict(encoded).metrics, {}
-        write = functools.partial(write, model, folder)
-        if self.check:
-            prompts, expected = self._prompts(rows), rows[OUTPUT][:]
-            outputs = [text.output for text in write("generated", prompts, [0.0] * len(prompts))]
-            right = list(map(CHECKS[self.check], outputs, expected))
-            metrics["accuracy"] = sum(right) / len(right)
-            columns = ["prompt", "output", "expected", "right"]
-            tables["outputs"] = columns, list(map(list, zip(prompts, outputs, expected, right, strict=True)))
-            write_table(folder / "outputs.jsonl", *tables["outputs"])
-        for bench, asked in questions.items():
-            said = converse(asked, bench, self.wording, end, write)
-            tables[bench] = as_table(asked, said)
-            metrics[f"unfinished_{bench}"] = float(sum(not text.finished for texts in said for text in texts))
-            if processes.is_first():
-                name = "-".join(folder.parts[-4:-1])  # model, method and run
-                answers = [
-                    Answer(question.question_id, [text.output for text in texts], name)
-                    for question, texts in zip(asked, said, strict=True)
-                ]
-                write_answers(folder / "model_answer" / f"{bench}.jsonl", answers)
+        write = functools.partial(writer.write, model, folder, metrics)
+        with merged():
+            if self.check:
+                prompts, expected = self._prompts(rows), rows[OUTPUT][:]
+                outputs = [text.output for text in write("test", prompts, [0.0] * len(prompts))]
+                right = list(map(CHECKS[self.check], outputs, expected))
+                metrics["accuracy"] = sum(right) / len(right)
+                columns = ["prompt", "output", "expected", "right"]
+                tables["outputs"] = columns, list(map(list, zip(prompts, outputs, expected, right, strict=True)))
+                write_table(folder / "outputs.jsonl", *tables["outputs"])
+            for bench, asked in questions.items():
+                said = converse(asked, bench, self.wording, writer.tokenizer.eos_token, write)
+                tables[bench] = as_table(asked, said)
+                if processes.is_first():
+                    name = "-".join(folder.parts[-4:-1])  # model, method and run
+                    answers = [
+                        Answer(question.question_id, [text.output for text in texts], name)
+                        for question, texts in zip(asked, said, strict=True)
+                    ]
+                    write_answers(folder / "model_answer" / f"{bench}.jsonl", answers)
         return Tested(metrics, functools.partial(_show, tables))
-
-    def _write(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        longest: int,
-        train: Train,
-        seed: int,
-        model: nn.Module,
-        folder: Path,
-        name: str,
-        prompts: Sequence[str],
-        temperatures: list[float],
-    ) -> list[Text]:
-        """Texts behind prompts, whose beginnings are cut where the model has no room for them. Tells what was cut."""
-        limit = self.decoding.max_new_tokens
-        room = longest - limit
-        ids = tokenizer(list(prompts))["input_ids"]
-        sampling = Sampling(temperatures, self.decoding.top_k, limit, f"{seed} {name}")
-        texts = generate(
-            model,
-            tokenizer,
-            [each[-room:] for each in ids],
-            sampling,
-            train.eval_batch_size,
-            folder,
-            train.autocast(),
-            name,
-        )
-        counts = {
-            f"prompts were cut to their last {room} tokens": sum(len(each) > room for each in ids),
-            f"answers were cut off at task.decoding.max_new_tokens={limit}": sum(not text.finished for text in texts),
-        }
-        for what, count in counts.items():
-            if count and processes.is_first():
-                print(f"{name}: {count} of {len(texts)} {what}")
-        return texts
 
     def _prompts(self, rows: Dataset) -> list[str]:
         return [self.wording.ask(*row) for row in zip(rows[INSTRUCTION], rows[INPUT], strict=True)]

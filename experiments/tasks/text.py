@@ -37,6 +37,5 @@ def prepared(
         reduce=causal.token_losses,
         test=encoded.get("test"),
         score=score,
-        generates=True,
         shown="last",
     )

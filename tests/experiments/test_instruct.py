@@ -72,8 +72,8 @@ def test_a_run_leaves_answers_in_fastchat_s_form_and_an_adapter_for_peft(instruc
         {"train": 40, "validation": 10, "test": 10},
     )
     assert (done.metrics.primary, done.params.head) == ("inverse_perplexity", 0)
-    scores = {"loss", "inverse_perplexity", "unfinished_mt_bench", "unfinished_vicuna_bench"}
-    assert set(done.metrics.test.last) == scores
+    counts = {f"{what}_{bench}" for what in ("cut", "unfinished") for bench in BENCHES}
+    assert set(done.metrics.test.last) == {"loss", "inverse_perplexity", *counts}
     run = config.runs / config.name
     for bench, turns in BENCHES.items():
         answers = read_answers(run / "last" / "model_answer" / f"{bench}.jsonl")
@@ -218,9 +218,7 @@ def test_weights_in_several_files_are_found_and_a_missing_one_named(instruct, fo
 def test_the_wording_is_that_of_every_row_of_alpaca(assets, make):
     config = make("+exp=instruct", "model=llama_stories260k", f"assets.root={assets}")
     data = config.task.find(config.assets, mini=False)
-    from experiments.assets import read_parquet
-
-    rows = read_parquet(data.files["train"], ["text"])
+    rows = sources.read_rows(data.files["train"], ["text"])
     prompts = config.task._prompts(config.task._read(data, "train"))
     assert all(
         text == prompt + output for text, prompt, output in zip(rows["text"], prompts, rows["output"], strict=True)

@@ -237,7 +237,7 @@ def test_texts_of_small_models_are_told_with_the_metrics_that_both_have():
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def as_judged(shift=None, judge="a-judge", **changes):
+def as_judged(shift=None, judge="gpt-4", **changes):
     """Every row of Table 4 with the paper's scores; `shift`: (model, metric, how far FourierFT is moved down)."""
     found = []
     for line in PRINTED[TABLE4.key]:
@@ -256,7 +256,7 @@ def test_the_papers_own_scores_of_answers_are_level_with_lora():
     assert len(claim.measured) == 4, "lora_all is no rival of equal matrices"
     assert claim.measured[-1] == (
         "paper, llama2_7b, fourierft (n=1000) minus lora_qv (r=64): MT-Bench −0.02 (margin 0.300), Vicuna +0.14 "
-        "(margin 0.500); seeds: 3 or more; judge: a-judge, revision 1, prompts 0123abcd"
+        "(margin 0.500); seeds: 3 or more; judge: gpt-4, revision 1, prompts 0123abcd"
     )
 
 
@@ -269,7 +269,7 @@ def test_the_papers_own_scores_of_answers_are_level_with_lora():
 )
 def test_each_bench_is_judged_by_its_own_spread_and_one_judge_refutes(model, metric, within, beyond):
     assert verdict([], OF_ANSWERS, as_judged((model, metric, within))).verdict == REPRODUCED
-    refuted = as_judged((model, metric, beyond), judge="b")
+    refuted = as_judged((model, metric, beyond), judge="gpt-4o")
     assert verdict([], OF_ANSWERS, refuted).verdict == NOT_REPRODUCED
     assert verdict([], OF_ANSWERS, [*as_judged(), *refuted]).verdict == NOT_REPRODUCED
 
@@ -277,7 +277,7 @@ def test_each_bench_is_judged_by_its_own_spread_and_one_judge_refutes(model, met
 def test_one_judge_s_whole_clean_evidence_alone_confirms_answers():
     complete = as_judged()
     halves = [one for one in complete if "13b" in one.model.name], [one for one in complete if "7b" in one.model.name]
-    others = [one.model_copy(update={"judge": one.judge.model_copy(update={"name": "b"})}) for one in halves[1]]
+    others = [one.model_copy(update={"judge": one.judge.model_copy(update={"name": "gpt-4o"})}) for one in halves[1]]
     incomplete = {
         "a seed": [one for one in complete if (one.seed, one.model.name) != (0, "llama2_7b")],
         "a model": halves[0],
@@ -289,6 +289,13 @@ def test_one_judge_s_whole_clean_evidence_alone_confirms_answers():
         claim = verdict([], OF_ANSWERS, judged)
         assert claim.verdict == NOT_MEASURED and claim.measured, missing
     assert verdict([], OF_ANSWERS, [*complete, *others]).verdict == REPRODUCED, "a second judge may have seen less"
+
+
+def test_a_judge_of_another_kind_than_the_paper_s_is_told_and_decides_nothing():
+    claim = verdict([], OF_ANSWERS, as_judged(judge="a-judge"))
+    assert claim.verdict == NOT_MEASURED and all("judge: a-judge" in line for line in claim.measured)
+    refuting = as_judged(("llama2_7b", "mt_bench", 1), judge="a-judge")
+    assert verdict([], OF_ANSWERS, [*as_judged(), *refuting]).verdict == REPRODUCED
 
 
 def test_held_out_losses_are_told_and_never_judged():

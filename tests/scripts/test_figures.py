@@ -14,9 +14,7 @@ from tests.handmade import instruct, run
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     torch.manual_seed(0)
     deltas = [(f"layer.{i}.{kind}", torch.randn(8, 8)) for i in range(2) for kind in ("query", "value")]
-    ranked = [
-        run(method=method).model_copy(update={"rank": summarise(deltas)}) for method in ("fourierft", "lora")
-    ]
+    ranked = [run(method=method).model_copy(update={"rank": summarise(deltas)}) for method in ("fourierft", "lora")]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     for index, record in enumerate([*ranked, run(method="head_only"), mini]):
         records.write(record, tmp_path / "records" / f"{index}.json")

@@ -174,7 +174,7 @@ def test_judgments_without_a_score_are_counted_and_left_out(judging, tmp_path, m
 
     with serving(monkeypatch, lambda number, body: "I like it."):
         assert judging(finished(tmp_path, {"last": "other"}, seed=1)) == 2
-    assert "none of 8 judgments holds a score" in capsys.readouterr().err
+    assert "8 of 8 judgments hold no score" in capsys.readouterr().err
 
 
 def test_an_endpoint_that_fails_in_the_middle_loses_nothing(judging, tmp_path, monkeypatch, capsys):
@@ -234,7 +234,7 @@ def test_plain_answers_are_judged_without_a_record(judging, tmp_path, monkeypatc
         (["--answers", "a.jsonl", "--bench", "mt_bench"], "a.jsonl: cannot be read"),
         (["record.json", "--runs", "elsewhere"], "elsewhere/instruct"),
         (["record.json", "--assets", "nowhere"], "fastchat/llm_judge/data"),
-        (["other.json"], "not a finished run with a test set"),
+        (["other.json"], "none of the records is of a finished run with a test set"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(judging, tmp_path, monkeypatch, capsys, arguments, words):
