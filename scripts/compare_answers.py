@@ -33,7 +33,7 @@ def read(file: Path, options: argparse.Namespace) -> Side:
     places = {bench: judged.answers_file(record, options.runs, options.selection, bench) for bench in benches}
     found = {bench: path for bench, path in places.items() if path.is_file()}
     if not found:
-        raise judged.lacking(places[benches[0]])
+        raise judged.lacking([places[benches[0]]])
     judge = options.judge or (record.judge and judged.label(record.judge.name, record.judge.revision))
     return compare.side(str(judged.run_name(record)), found, judge, facts(record, options.selection))
 
