@@ -205,7 +205,12 @@ def test_a_command_that_is_interrupted_goes_on_where_it_was(judging, tmp_path, m
 
     with serving(monkeypatch, answer) as endpoint:
         command = [sys.executable, "-m", "scripts.judge", str(path), "--model", "judge", "--parallel", "1"]
-        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )
         assert process.wait(60) == code, process.stderr.read()
         process.stderr.close()
         done = len((tmp_path / "runs/judged.jsonl").read_text().splitlines())
