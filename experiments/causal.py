@@ -25,6 +25,7 @@ from transformers.utils import ModelOutput
 
 from experiments.dropout import dropout_settings
 from experiments.errors import UserError
+from experiments.processes import say
 
 AT_ONCE = 1000  # texts that are tokenised at a time: where each token begins takes much memory
 IGNORED = -100  # the label of a token that is not to be learnt
@@ -43,7 +44,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no end of text; set eos_token in its tokenizer_config.json")
     if tokenizer.pad_token_id is None:
-        print(f"the tokenizer has no padding token: {tokenizer.eos_token} pads, masked out of attention and loss")
+        say(f"the tokenizer has no padding token: {tokenizer.eos_token} pads, masked out of attention and loss")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

@@ -46,9 +46,9 @@ def run(config: Config) -> Record:
     if path.exists() and not config.force:
         done = records.read(path)
         if (done.model.sha256, done.dataset.sha256) == _digests(config, weights, data):
-            print(f"done before: {path} (force=true repeats it)")
+            processes.say(f"done before: {path} (force=true repeats it)")
             return done
-        print(f"the model or the data changed since {path}: running again")
+        processes.say(f"the model or the data changed since {path}: running again")
     folder = config.runs / config.name
     if processes.is_first():
         if config.force:
@@ -171,7 +171,7 @@ def _train_and_analyse(
         model.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind needs inputs that train
     fields["params"] = params = count(model, config.model.head)
     tracker.summary({f"params/{name}": value for name, value in params.items()})
-    print(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")
+    processes.say(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")
 
     saved = _saved_bytes(config, prepared, model)
     memory.start_peak()

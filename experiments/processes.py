@@ -23,6 +23,12 @@ def is_first() -> bool:
     return index() == 0
 
 
+def say(text: str) -> None:
+    """Print it once, by the first."""
+    if is_first():
+        print(text)
+
+
 def take_device() -> None:
     """Make the GPU of this process the one that `cuda` means."""
     import torch  # here, so that records are read without it

@@ -262,7 +262,7 @@ def train(
     )
     checkpoint = last_checkpoint(folder) if config.train.resume else None
     if checkpoint:
-        print(f"continuing from {checkpoint}")
+        processes.say(f"continuing from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if sharded:
         trainer.take_whole(model)

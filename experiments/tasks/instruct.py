@@ -99,8 +99,8 @@ class Writer:
         ):
             key = f"{what}_{name.partition('.')[0]}"
             counts[key] = counts.get(key, 0.0) + count
-            if count and processes.is_first():
-                print(f"{name}: {count} of {len(texts)} {what}: {why}")
+            if count:
+                processes.say(f"{name}: {count} of {len(texts)} {what}: {why}")
         return texts
 
 
@@ -183,7 +183,9 @@ class InstructTask(Typed):
             )
             if any(counts.values()):
                 told = ", ".join(f"{count} {what}" for what, count in counts.items())
-                print(f"{data.id}, {split}: {len(rows)} rows, of which {told} at recipe.max_length={max_length}")
+                processes.say(
+                    f"{data.id}, {split}: {len(rows)} rows, of which {told} at recipe.max_length={max_length}"
+                )
             if not len(encoded[split]):
                 raise UserError(f"{data.id}, {split}: no row is left; raise recipe.max_length={max_length}")
         score = None
