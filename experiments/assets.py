@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,21 +103,12 @@ def find_model(model: Model, assets: Assets) -> Source | None:
     if model.hub is None:
         return None
     missing = ["config.json", WEIGHTS]
-    for offline in (True, False):
-        if not offline and not (assets.hub and hub_answers()):
-            return None
-        try:
-            snapshot = huggingface_hub.snapshot_download(
-                model.hub, allow_patterns=[*MODEL_FILES, INDEX, "model-*-of-*.safetensors"], local_files_only=offline
-            )
-        except LocalEntryNotFoundError:
-            continue
-        except (HfHubHTTPError, OSError) as error:
-            remedy = "log in, ask for access, or put the files under assets.root"
-            raise UserError(f"{model.hub} on the hub: {error}; {remedy}") from error
-        files, missing = _model_files(Path(snapshot))
+    for snapshot in _snapshots(model.hub, "model", [*MODEL_FILES, INDEX, "model-*-of-*.safetensors"], assets):
+        files, missing = _model_files(snapshot)
         if not missing:
             return Source(model.name, "hub", model.hub, files, _revision(files["config.json"]))
+    if not _asks_hub(assets):
+        return None
     raise UserError(f"{model.hub} on the hub has no {', '.join(missing)}; put the files under assets.root")
 
 
@@ -192,23 +183,37 @@ def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) 
 
 def _shards(repo: str, split: str, assets: Assets) -> list[Path]:
     """The parquet files of a split, all of them: from the hub's cache, else from the hub; none where neither has."""
-    download = functools.partial(
-        huggingface_hub.snapshot_download, repo, repo_type="dataset", allow_patterns=f"*{split}-*.parquet"
-    )
-    for offline in (True, False):
-        if not offline and not (assets.hub and hub_answers()):
-            return []
-        try:
-            folder = Path(download(local_files_only=offline))
-        except LocalEntryNotFoundError:
-            continue
-        except (HfHubHTTPError, OSError) as error:
-            remedy = "log in, try again, or put the files under assets.root"
-            raise UserError(f"{repo} on the hub, split {split}: {error}; {remedy}") from error
+    for folder in _snapshots(repo, "dataset", [f"*{split}-*.parquet"], assets):
         shards = sorted(folder.rglob(f"{split}-*-of-*.parquet"))
         if shards and len(shards) == int(shards[0].stem.partition("-of-")[2].split("-")[0]):
             return shards
+    if not _asks_hub(assets):
+        return []
     raise UserError(f"{repo} on the hub has no whole split {split}; put the files under assets.root")
+
+
+def _snapshots(repo: str, repo_type: str, patterns: list[str], assets: Assets) -> Iterator[Path]:
+    """A folder of such files of a repository: what the hub's cache has, then, where the hub is asked, what it has.
+
+    Raises UserError where the hub answers with an error.
+    """
+    for offline in (True, False):
+        if not offline and not _asks_hub(assets):
+            return
+        try:
+            folder = huggingface_hub.snapshot_download(
+                repo, repo_type=repo_type, allow_patterns=patterns, local_files_only=offline
+            )
+        except LocalEntryNotFoundError:
+            continue
+        except (HfHubHTTPError, OSError) as error:
+            remedy = "log in, ask for access, try again, or put the files under assets.root"
+            raise UserError(f"{repo} on the hub, {', '.join(patterns)}: {error}; {remedy}") from error
+        yield Path(folder)
+
+
+def _asks_hub(assets: Assets) -> bool:
+    return assets.hub and hub_answers()
 
 
 def read_rows(file: Path, needed: Iterable[str]) -> Dataset:
@@ -246,7 +251,7 @@ def _from_hub(name: str, repo: str, wanted: dict[str, str], assets: Assets) -> S
     }
     files = {split: Path(path) for split, path in cached.items() if isinstance(path, str)}
     if set(wanted) != set(files):
-        if not (assets.hub and hub_answers()):
+        if not _asks_hub(assets):
             return None
         for split, path in wanted.items():
             try:

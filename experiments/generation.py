@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from experiments import processes
-from experiments.record import replace_file
+from experiments.record import replace_lines
 from experiments.typed import Typed
 
 
@@ -138,7 +138,7 @@ def generate(
     stamp = _stamp(folder, prompts, decoding)
     done = {text.row: text for path in folder.glob(f"{name}.*.jsonl") for text in _read(path, stamp)}
     path = folder / f"{name}.{processes.index()}.jsonl"
-    replace_file(path, "".join(f"{json.dumps(line)}\n" for line in (stamp, *map(asdict, done.values()))).encode())
+    replace_lines(path, (stamp, *map(asdict, done.values())))
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()

@@ -11,6 +11,7 @@ import re
 import reprlib
 import shutil
 import subprocess
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -286,6 +287,14 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         remedy = "make room there or name another folder"
         raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def replace_lines(path: Path, rows: Iterable[Any], ascii_only: bool = True) -> None:
+    """Write JSON, a row a line, at once or not at all. ascii_only=False leaves letters as a person reads them.
+
+    Raises RecordError.
+    """
+    replace_file(path, "".join(f"{json.dumps(row, ensure_ascii=ascii_only)}\n" for row in rows).encode())
 
 
 def write(record: Part, path: Path) -> None:

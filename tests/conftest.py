@@ -16,6 +16,7 @@ os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments import generation
 from experiments.analysis.sizes import Sizes
 from experiments.config import Config, parse
 from experiments.record import find
@@ -46,6 +47,25 @@ def make(tmp_path):
         return parse(compose("config", [*(o for o in quick if o.split("=")[0] not in chosen), *overrides]))
 
     return make
+
+
+@pytest.fixture
+def stop_writing(monkeypatch):
+    """stop_writing(3) -> the batches of texts that are written from now on, a list: at the third one is interrupted."""
+
+    def stop_writing(at: int) -> list:
+        real, calls = generation._write, []
+
+        def stopped(*arguments):
+            calls.append(arguments)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(generation, "_write", stopped)
+        return calls
+
+    return stop_writing
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from experiments.judging.lines import Line, read_lines
-from experiments.record import replace_file
+from experiments.record import replace_lines
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
         }
         for answer in answers
     ]
-    replace_file(path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+    replace_lines(path, lines)
 
 
 def read_answers(path: Path) -> list[Answer]:

@@ -5,7 +5,6 @@ the prompts that show a reference answer. One departure: FastChat counts whateve
 score outside 1 to 10 is a failure, as one that is missing is. Failures have the score -1 and are left out of the means.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from experiments.judging.answers import Answer
 from experiments.judging.cache import Reply
 from experiments.judging.lines import Line, read_lines
 from experiments.judging.questions import Bench, Prompt, Question
-from experiments.record import replace_file
+from experiments.record import replace_lines
 
 TEMPERATURE, MAX_TOKENS = 0.0, 2048
 NEED_REFERENCE = ("math", "reasoning", "coding")
@@ -162,7 +161,7 @@ def failures(judgments: Sequence[Judgment]) -> int:
 
 def write_judgments(path: Path, judgments: Sequence[Judgment]) -> None:
     """Write FastChat's file at once or not at all. Raises RecordError."""
-    replace_file(path, "".join(f"{json.dumps(one.model_dump())}\n" for one in judgments).encode())
+    replace_lines(path, (one.model_dump() for one in judgments))
 
 
 def read_judgments(path: Path) -> list[Judgment]:

@@ -55,14 +55,15 @@ def grade(client: Client, bench: Bench, wanted: Sequence[Grading]) -> Grades:
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies)
     name, found = METRICS[bench.name], means(bench, judgments)
-    without = [one.judgment for one in judgments if one.score == FAILURE]
-    if len(without) > TOLERATED * len(judgments):
+    failed = failures(judgments)
+    if failed > TOLERATED * len(judgments):
+        first = next(one.judgment for one in judgments if one.score == FAILURE)
         raise UserError(
-            f"{bench.name}: {len(without)} of {len(judgments)} judgments hold no score from 1 to 10 as [[8]], the "
-            f"first is {without[0][:200]!r}; choose a judge that follows the prompt"
+            f"{bench.name}: {failed} of {len(judgments)} judgments hold no score from 1 to 10 as [[8]], the "
+            f"first is {first[:200]!r}; choose a judge that follows the prompt"
         )
     tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
-    counts = zip(COUNTS, (len(judgments), failures(judgments), *tokens), strict=True)
+    counts = zip(COUNTS, (len(judgments), failed, *tokens), strict=True)
     scores = found | {f"{name}_{count}": value for count, value in counts}
     return Grades(bench.name, judgments, scores, client.endpoint.revision or revision(replies))
 

@@ -1,7 +1,6 @@
 """What a task hands to training."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from transformers.trainer_utils import PredictionOutput
 from experiments import processes
 from experiments.assets import Source
 from experiments.errors import UserError
-from experiments.record import replace_file
+from experiments.record import replace_lines
 from experiments.tracking import Off
 
 HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
@@ -83,8 +82,7 @@ def first_rows(splits: dict[str, Rows], count: int | None) -> dict[str, Rows]:
 def write_table(path: Path, columns: Sequence[str], table: Iterable[Sequence[Any]]) -> None:
     """A JSON object a row, at once or not at all; by the first of several processes alone."""
     if processes.is_first():
-        lines = (json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in table)
-        replace_file(path, "".join(f"{line}\n" for line in lines).encode())
+        replace_lines(path, (dict(zip(columns, row, strict=True)) for row in table), ascii_only=False)
 
 
 def hold_out(train: Rows, share: float) -> dict[str, Rows]:

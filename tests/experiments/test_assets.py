@@ -146,3 +146,36 @@ def test_a_run_is_repeated_where_its_data_changed(local, folder, capsys):
     assert "the model or the data changed" in capsys.readouterr().out
     assert (first.dataset.rows["train"], second.dataset.rows["train"]) == (40, 48)
     assert first.dataset.sha256 != second.dataset.sha256 and first.config_hash == second.config_hash
+
+
+def test_a_model_of_the_hub_comes_from_its_cache_or_is_asked_for_once(monkeypatch, make, tmp_path):
+    """Or is named as incomplete, or is nowhere, or an error of the hub's is passed on with a remedy."""
+    config = make("+exp=glue_rte", "model=roberta_base", "assets.root=null")
+    snapshot = tmp_path / "hub" / "snapshots" / "c0ffee"
+    shutil.copytree(EMBEDDED / "roberta", snapshot)
+    asked, has = [], {"cache": True, "hub": True}
+
+    def download(repo, repo_type, allow_patterns, local_files_only):
+        asked.append("cache" if local_files_only else "hub")
+        if isinstance(has[asked[-1]], Exception):
+            raise has[asked[-1]]
+        if not has[asked[-1]]:
+            raise assets.LocalEntryNotFoundError("not there")
+        return str(snapshot)
+
+    monkeypatch.setattr(assets.huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(assets, "hub_answers", lambda: True)
+    found = find_model(config.model, config.assets)
+    assert (found.source, found.id, found.revision, asked) == ("hub", "FacebookAI/roberta-base", "c0ffee", ["cache"])
+    has["cache"] = False
+    assert find_model(config.model, config.assets).files == found.files and asked[1:] == ["cache", "hub"]
+    has["hub"] = OSError("gated")
+    with pytest.raises(UserError, match=r"FacebookAI/roberta-base on the hub, .*gated; log in, ask for access"):
+        find_model(config.model, config.assets)
+    has["hub"] = True
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"on the hub has no model\.safetensors; put the files"):
+        find_model(config.model, config.assets)
+    monkeypatch.setattr(assets, "hub_answers", lambda: False)
+    has["cache"] = False
+    assert find_model(config.model, config.assets) is None

@@ -7,7 +7,7 @@ from datasets import Dataset
 from hydra import compose
 from safetensors.torch import load_file
 
-from experiments import generation, pipeline
+from experiments import pipeline
 from experiments.analysis import memory
 from experiments.assets import Source
 from experiments.config import parse
@@ -59,19 +59,11 @@ def test_every_method_of_table_3_leaves_a_whole_record(make, method, capsys):
     assert f"bleu {done.metrics.test.best['bleu']:.4g}" in said
 
 
-def test_a_run_that_was_stopped_while_it_wrote_goes_on_and_ends_the_same(make, monkeypatch, tmp_path):
+def test_a_run_that_was_stopped_while_it_wrote_goes_on_and_ends_the_same(make, stop_writing, tmp_path):
     config = make(*QUICK, "train.eval_batch_size=1")
     elsewhere = (f"runs={tmp_path}/elsewhere", f"record.dir={tmp_path}/elsewhere")
     whole = pipeline.run(make(*QUICK, "train.eval_batch_size=1", *elsewhere))
-    real, calls = generation._write, []
-
-    def stopped(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(generation, "_write", stopped)
+    calls = stop_writing(3)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config)
     done = pipeline.run(config)

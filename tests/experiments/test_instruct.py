@@ -92,19 +92,11 @@ def test_a_run_leaves_answers_in_fastchat_s_form_and_an_adapter_for_peft(instruc
     assert found == pytest.approx(done.metrics.test.last["inverse_perplexity"], rel=1e-3)
 
 
-def test_an_interruption_changes_no_answer(instruct, tmp_path, monkeypatch):
+def test_an_interruption_changes_no_answer(instruct, tmp_path, stop_writing):
     elsewhere = (f"runs={tmp_path}/elsewhere", f"record.dir={tmp_path}/elsewhere", "train.eval_batch_size=8")
     whole = instruct(*QUICK, *elsewhere)
     pipeline.run(whole)
-    config, real, calls = instruct(*QUICK, "train.eval_batch_size=2"), generation._write, []
-
-    def stopped(*arguments):
-        calls.append(arguments)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(generation, "_write", stopped)
+    config, calls = instruct(*QUICK, "train.eval_batch_size=2"), stop_writing(4)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config)
     pipeline.run(config)
