@@ -6,6 +6,7 @@ never sees the validation set and leaves its record: it is not repeated. scripts
 
 import json
 import math
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -85,12 +86,23 @@ def sequence(ranges: Ranges, count: int) -> list[dict[str, float]]:
     return points
 
 
-def prepare(overrides: list[str], trials: int, holdout: float, out: Path, given: Ranges, force: bool) -> Search:
-    """Everything that can be wrong with a search is found here, before its first trial. Raises UserError."""
+def prepare(
+    overrides: list[str],
+    trials: int,
+    holdout: float,
+    out: Path,
+    given: Ranges,
+    force: bool = False,
+    alone: bool = False,
+) -> Search:
+    """Everything that can be wrong with a search is found here, before its first trial. Raises UserError.
+
+    given: ranges that change or add to those of configs/search, or, `alone`, take their place.
+    """
     if trials < 1:
         raise UserError(f"--trials {trials}: a search takes at least one")
-    base = _configuration(overrides, holdout, {})
-    ranges = read_ranges(base.method.name, required=not given)
+    base = _configuration(overrides, holdout, {key: low for key, (low, _) in given.items()})
+    ranges = {} if alone else read_ranges(base.method.name, required=not given)
     if not base.model.head:
         ranges.pop("recipe.head_lr", None)
     ranges |= given
@@ -100,7 +112,7 @@ def prepare(overrides: list[str], trials: int, holdout: float, out: Path, given:
         except (UserError, HydraException) as error:
             where = f"the ranges of {base.method.name} (configs/search/{base.method.name}.yaml, --range)"
             raise UserError(f"{where}: {explain(error)}") from error
-    path = out / str(base.exp or base.task.name) / base.model.name / f"{base.method.name}.json"
+    path = out / str(base.exp or base.task.name) / base.model.name / f"{_label(base.method.name, overrides)}.json"
     search = Search(base, overrides, holdout, ranges, path)
     if not force:
         _check_older(search, trials)
@@ -200,6 +212,13 @@ def _checked(where: str, ends: Any) -> list[float]:
     if not numbers or not 0 < ends[0] < ends[1] < math.inf:
         raise UserError(f"{where}: {ends} is no range; want two numbers, 0 < low < high")
     return ends
+
+
+def _label(method: str, overrides: list[str]) -> str:
+    """The method with the settings of it that were asked for: fourierft_n50."""
+    plain = [override for override in overrides if override.startswith("method.") and "$" not in override]
+    asked = [override.partition(".")[2].replace("=", "") for override in plain]
+    return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
 
 
 def _lasting(overrides: list[str]) -> list[str]:

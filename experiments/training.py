@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -276,7 +277,10 @@ def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:
 def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
     history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     names = ("loss", prepared.primary, *sorted(set(_metric_names(history)) - {"loss", prepared.primary}))
-    per_epoch = [{"epoch": round(e["epoch"]), **{name: e[f"eval_{name}"] for name in names}} for e in history]
+    per_epoch = [
+        {"epoch": round(entry["epoch"]), **{name: entry[f"eval_{name}"] for name in names}, **losses}
+        for entry, losses in zip(history, _train_losses(trainer.state.log_history), strict=True)
+    ]
     sign = 1 if prepared.direction == "max" else -1
     index = max(range(len(per_epoch)), key=lambda i: (sign * per_epoch[i][prepared.primary], -i))
     eval_s = sum(entry["eval_runtime"] for entry in history)
@@ -295,6 +299,18 @@ def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
         loader_samples_per_s=loader_rate(trainer.get_train_dataloader()),
         predict=lambda rows: measured(trainer.predict(rows)),
     )
+
+
+def _train_losses(log: list[dict[str, float]]) -> list[dict[str, float]]:
+    """For each evaluation `train_loss`, the mean of the training losses that were logged since the one before it."""
+    found, losses = [], []
+    for entry in log:
+        if "loss" in entry:
+            losses.append(entry["loss"])
+        elif "eval_loss" in entry:
+            found.append({"train_loss": statistics.mean(losses)} if losses else {})
+            losses = []
+    return found
 
 
 def measured(predicted: PredictionOutput) -> PredictionOutput:

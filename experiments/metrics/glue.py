@@ -22,14 +22,19 @@ _METRICS = {
     "pearson": lambda predictions, references: _correlation(pearsonr, predictions, references),
     "spearman": lambda predictions, references: _correlation(spearmanr, predictions, references),
 }
-_SETS = {"cola": ("matthews", "accuracy"), "mrpc": ("accuracy", "f1"), "stsb": ("pearson", "spearman")}
+_SETS = {
+    "cola": ("matthews", "accuracy"),
+    "mrpc": ("accuracy", "f1"),
+    "qqp": ("accuracy", "f1"),
+    "stsb": ("pearson", "spearman"),
+}
 
 
 class Glue(evaluate.Metric):
     """`Glue(config_name="mrpc").compute(predictions=..., references=...)` -> {"accuracy": 0.9, "f1": 0.93}.
 
     Predictions are class indices (floats for STS-B), one a reference. All values are fractions. Sets other than CoLA,
-    MRPC and STS-B have accuracy alone. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
+    MRPC, QQP and STS-B have accuracy alone. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
     """
 
     def _info(self) -> evaluate.MetricInfo:

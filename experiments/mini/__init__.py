@@ -1,1 +1,1 @@
-"""A miniature world: text by a grammar, GLUE's six tasks in it, drawn characters, digits, and models trained on it."""
+"""A miniature world: text by a grammar, GLUE's tasks in it, drawn characters, digits, and models trained on it."""

@@ -1,4 +1,4 @@
-"""The six GLUE tasks of the paper in the miniature world, with the columns and the labels GLUE has on the hub.
+"""The seven GLUE tasks of the paper in the miniature world, with the columns and the labels GLUE has on the hub.
 
 A wrong partner of a pair is as good a sentence as the right one: only the two together tell. Synonyms, voice and order
 are drawn anew for each sentence, so that a count of common words helps but does not decide.
@@ -96,6 +96,14 @@ def qnli(rng: Random, not_entailed: int) -> tuple[str, str]:
     return ask(replace(event, **{other: None}), asked, rng), write(say_event(answer, rng))
 
 
+def qqp(rng: Random, duplicate: int) -> tuple[str, str]:
+    """A question asked twice, in other synonyms, voice and order; if no duplicate, of somebody else."""
+    event = draw_event(rng, social=rng.random() < 0.5)
+    asked, other = rng.sample(ADVERBIALS, 2)
+    again = event if duplicate else replace(event, agent=another(event, rng).agent)
+    return tuple(ask(replace(told, **{other: None}), asked, rng) for told in (event, again))
+
+
 def stsb(rng: Random, shared: int) -> tuple[str, str]:
     """Two events that share `shared` of their five parts: agent, verb, patient, place and time."""
     first = draw_event(rng, social=False)
@@ -126,6 +134,7 @@ TASKS = {
     "cola": Task(cola, ("sentence",), ("unacceptable", "acceptable")),
     "mrpc": Task(mrpc, PAIR, ("not_equivalent", "equivalent")),
     "qnli": Task(qnli, ("question", "sentence"), ("entailment", "not_entailment")),
+    "qqp": Task(qqp, ("question1", "question2"), ("not_duplicate", "duplicate")),
     "rte": Task(rte, PAIR, ("entailment", "not_entailment")),
     "sst2": Task(sst2, ("sentence",), ("negative", "positive")),
     "stsb": Task(stsb, PAIR, None),

@@ -1,4 +1,4 @@
-"""GLUE: six sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
+"""GLUE: seven sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ class GlueTask(Typed):
 
     family: Literal["glue"]
     name: str
-    set: Literal["cola", "mrpc", "qnli", "rte", "sst2", "stsb"]
+    set: Literal["cola", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"]
     inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
     classes: tuple[str, ...]
     metric: str

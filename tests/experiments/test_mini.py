@@ -18,6 +18,7 @@ LABELS = {  # GLUE on the hub: text columns and names of the labels
     "cola": (["sentence"], ["unacceptable", "acceptable"]),
     "mrpc": (["sentence1", "sentence2"], ["not_equivalent", "equivalent"]),
     "qnli": (["question", "sentence"], ["entailment", "not_entailment"]),
+    "qqp": (["question1", "question2"], ["not_duplicate", "duplicate"]),
     "rte": (["sentence1", "sentence2"], ["entailment", "not_entailment"]),
     "sst2": (["sentence"], ["negative", "positive"]),
     "stsb": (["sentence1", "sentence2"], None),
@@ -70,7 +71,7 @@ def test_an_unknown_task_or_split_is_named_with_what_there_is():
         glue.generate("rte", "test")
 
 
-@pytest.mark.parametrize("task", ["cola", "mrpc", "rte", "qnli"])
+@pytest.mark.parametrize("task", ["cola", "mrpc", "rte", "qnli", "qqp"])
 def test_a_bag_of_words_does_not_solve_the_task(task):
     """The words of each text leave a linear classifier near chance (0.5): what counts is how they go together."""
     train, validation = texts(task, "train"), texts(task, "validation")

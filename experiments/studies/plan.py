@@ -1,0 +1,114 @@
+"""The runs of a study, as configs/study/<name>.yaml lists them: carried out one by one, what has its record not again.
+
+A line of `runs` is a command line of run.py, values to sweep over separated by commas. Lines that differ in their seed
+alone are one setting. Where the plan has a search, each setting gets its own, with the same number of trials on a slice
+of the training rows (`experiments/search.py`), and its runs take the best point.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from pydantic import Field, PositiveInt, ValidationError
+
+from experiments import pipeline, search
+from experiments.config import parse
+from experiments.errors import UserError
+from experiments.training import Diverged
+from experiments.typed import Share, Typed
+
+Overrides = tuple[str, ...]
+
+
+class SearchPlan(Typed):
+    """How each setting finds its hyper-parameters: `trials` points of `ranges`, judged on the share `holdout`.
+
+    overrides: what a trial has besides its setting, such as fewer epochs or rows.
+    """
+
+    trials: PositiveInt
+    holdout: Share
+    ranges: dict[str, dict[str, tuple[float, float]]]  # method -> key -> (low, high), log-uniform
+    overrides: Overrides = ()
+
+
+class Plan(Typed):
+    """The runs of one study at one scale."""
+
+    runs: Overrides = Field(min_length=1)
+    search: SearchPlan | None = None
+
+
+def read_plan(name: str, scale: str) -> Plan:
+    """The plan of a study. Raises UserError where there is none of that scale, or a wrong key or value in it."""
+    file = search.CONFIGS / "study" / f"{name}.yaml"
+    scales = OmegaConf.to_container(OmegaConf.load(file))
+    if scale not in scales:
+        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(scales)}")
+    try:
+        return Plan.model_validate(scales[scale])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, (scale, *first["loc"])))
+        raise UserError(f"{file}: {key}={first['input']!r}: {first['msg']}") from error
+
+
+def settings(plan: Plan) -> dict[Overrides, list[str]]:
+    """Each setting with its seeds, as overrides, in the order of the plan. Raises HydraException for a line that is no
+    command line."""
+    found: dict[Overrides, list[str]] = {}
+    for line in plan.runs:
+        for overrides in _expand(line):
+            setting = tuple(override for override in overrides if not override.startswith("seed="))
+            seeds = [override for override in overrides if override.startswith("seed=")]
+            found.setdefault(setting, []).extend(seeds or ["seed=0"])
+    return found
+
+
+def carry_out(plan: Plan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1)) -> list[str]:
+    """Run what the plan lists; returns the runs that diverged or ran out of memory, each with its error.
+
+    Records go to folder/records, searches to folder/search. more: overrides of every run and trial, such as
+    train.device. share: (k, m) takes every m-th setting from the k-th on, for several machines. Hydra has to be set up
+    with the suite's configs. Raises what `pipeline.run` and `search.prepare` raise.
+    """
+    failed = []
+    mine = itertools.islice(settings(plan).items(), share[0] - 1, None, share[1])
+    for setting, seeds in mine:
+        wanted = [*setting, *more]
+        if plan.search:
+            wanted += _search(plan.search, [*wanted, seeds[0]], folder / "search")
+        for seed in seeds:
+            config = parse(compose("config", [*wanted, seed, f"record.dir={folder / 'records'}"]))
+            try:
+                pipeline.run(config)
+            except (Diverged, torch.OutOfMemoryError) as error:  # a result: its record says so
+                failed.append(f"{config.name}: {error}")
+    return failed
+
+
+def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
+    """The best point of a setting, as overrides."""
+    method = compose("config", setting).method.name
+    ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
+    asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
+    older = json.loads(asked.path.read_text()) if asked.path.exists() else {"trials": []}  # of this very search
+    found = older if len(older["trials"]) == plan.trials else search.run(asked, plan.trials)
+    best = {key: value for key, value in found["best"].items() if key != "score"}
+    return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
+
+
+def _expand(line: str) -> Iterator[Overrides]:
+    """Every run of a line: the product over its swept values."""
+    choices = []
+    for override in OverridesParser.create().parse_overrides(line.split()):
+        key, swept = override.get_key_element(), override.is_sweep_override()
+        choices.append(
+            [f"{key}={value}" for value in override.sweep_string_iterator()] if swept else [override.input_line]
+        )
+    return itertools.product(*choices)

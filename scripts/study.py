@@ -1,0 +1,68 @@
+"""Carry out a study of the paper: the runs that are missing, then its table and its figures.
+
+    python -m scripts.study scaling [--scale mini|small|paper] [--share 1/2] [train.device=cuda ...]
+
+Overrides, as for run.py, hold for every run of the study and change what is recorded. What has its record is not run
+again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
+several machines or GPUs. Records go to OUT/<study>/; `make tables` and `make figures` render them all. Exit code 1 if
+runs diverged or ran out of memory, which their records tell, 2 where something asked for is wrong.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import explain
+from experiments.errors import UserError
+from experiments.search import CONFIGS
+from experiments.studies import STUDIES
+from experiments.studies.sweep import Sweep
+from fourierft import FourierError
+
+
+def parse_share(text: str) -> tuple[int, int]:
+    """K/M, 1 <= K <= M. Raises UserError."""
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise UserError(f"--share {text}: want K/M, the K-th of M parts, such as 2/4")
+    return int(part), int(parts)
+
+
+def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], overrides: Sequence[str]) -> list[str]:
+    """Run what is missing; returns what failed. Raises UserError."""
+    study, folder = STUDIES[name], out / name
+    if isinstance(study, Sweep):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return study.run(scale, folder, overrides, share)
+    if overrides or share != (1, 1):
+        raise UserError(f"study {name} is one measurement: it takes neither overrides nor --share")
+    study.run(scale, folder)
+    return []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=list(STUDIES))
+    parser.add_argument("--scale", choices=["paper", "small", "mini"], default="mini", help="default: %(default)s")
+    parser.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
+    parser.add_argument("--out", type=Path, default=Path("results/studies"), metavar="FOLDER")
+    parser.add_argument("overrides", nargs="*", help="as for run.py")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        share = parse_share(options.share)
+        failed = carry_out(options.study, options.scale, options.out, share, options.overrides)
+    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+        print(f"study: {explain(error)}", file=sys.stderr)
+        return 2
+    print(*failed, sep="\n", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
