@@ -4,8 +4,9 @@
 
 Overrides, as for run.py, hold for every run of the study and change what is recorded. What has its record is not run
 again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
-several machines or GPUs. Records go to OUT/<study>/; `make tables` and `make figures` render them all. Exit code 1 if
-runs diverged or ran out of memory, which their records tell, 2 where something asked for is wrong.
+several machines or GPUs. Records go to OUT/<study>/; its pages and figures are then written, as `make tables` and
+`make figures` do for all. Exit code 1 if runs diverged or ran out of memory, as their records tell, 2 where something
+asked for is wrong.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import explain
 from experiments.errors import UserError
+from experiments.record import replace_file
 from experiments.search import CONFIGS
-from experiments.studies import STUDIES
+from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
 from fourierft import FourierError
 
@@ -45,6 +47,16 @@ def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], override
     return []
 
 
+def show(name: str, folder: Path, tables: Path, figures: Path) -> list[Path]:
+    """Write the study's pages and figures; returns their paths. Raises UserError."""
+    study, written = STUDIES[name], []
+    reports = study.reports(folder)
+    for file, text in pages.texts(study, reports).items():
+        replace_file(tables / file, text.encode())
+        written.append(tables / file)
+    return written + pages.draw(study, reports, figures)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,15 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", choices=["paper", "small", "mini"], default="mini", help="default: %(default)s")
     parser.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
     parser.add_argument("--out", type=Path, default=Path("results/studies"), metavar="FOLDER")
+    parser.add_argument("--tables", type=Path, default=Path("results/tables"), metavar="FOLDER")
+    parser.add_argument("--figures", type=Path, default=Path("results/figures"), metavar="FOLDER")
     parser.add_argument("overrides", nargs="*", help="as for run.py")
     options = parser.parse_intermixed_args(arguments)
     try:
         share = parse_share(options.share)
         failed = carry_out(options.study, options.scale, options.out, share, options.overrides)
+        written = show(options.study, options.out / options.study, options.tables, options.figures)
     except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
         print(f"study: {explain(error)}", file=sys.stderr)
         return 2
-    print(*failed, sep="\n", file=sys.stderr)
+    print(*written, sep="\n")
+    print(*(f"study: {failure}" for failure in failed), sep="\n", end="", file=sys.stderr)
     return 1 if failed else 0
 
 

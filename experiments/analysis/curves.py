@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.analysis.aggregate import Cell, Row
+from experiments.analysis.drawing import tidy
 from experiments.analysis.pareto import LOSS, WIDTH, look
 from experiments.analysis.score_tables import foremost
+from experiments.record import Record
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
@@ -32,11 +34,14 @@ def curve(cell: Cell) -> dict[float, list[float]]:
     Raises KeyError: an epoch lacks the metric of the experiment's score.
     """
     column = foremost(cell.runs[0].exp)
-    seeds = [
-        {epoch["epoch"]: column.value(epoch[column.metric]) for epoch in run.metrics.per_epoch} for run in cell.runs
-    ]
-    shared = sorted(set.intersection(*map(set, seeds)))
-    return {epoch: [losses[epoch] for losses in seeds] for epoch in shared} if len(shared) > 1 else {}
+    found = by_epoch(cell.runs, lambda epoch: column.value(epoch[column.metric]))
+    return found if len(found) > 1 else {}
+
+
+def by_epoch(runs: Sequence[Record], value: Callable[[dict[str, float]], float]) -> dict[float, list[float]]:
+    """Epoch -> the value of each run, over the epochs that all of them have."""
+    seeds = [{epoch["epoch"]: value(epoch) for epoch in run.metrics.per_epoch} for run in runs]
+    return {epoch: [found[epoch] for found in seeds] for epoch in sorted(set.intersection(*map(set, seeds)))}
 
 
 def draw(rows: Sequence[Row], exp: str) -> Figure:
@@ -62,10 +67,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel(f"{LOSS}, validation set", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.93")
-    axes.set_axisbelow(True)
+    tidy(axes)
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale", fontsize=9)
     caption = "×k: mean over k seeds, band from the lowest to the highest"
     figure.legend(

@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from experiments.analysis.aggregate import Cell, Row
+from experiments.analysis.drawing import tidy
 from experiments.analysis.rank import COLOURS, MARKERS
 from experiments.analysis.score_tables import foremost, table_of
 from experiments.record import Record
@@ -174,10 +175,7 @@ def look(index: int) -> dict[str, Any]:
 
 def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
     """The points, their spread over the seeds, and the step line of the front. Returns where they stand, and it."""
-    axes.tick_params(labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.93")
-    axes.set_axisbelow(True)
+    tidy(axes)
     axes.margins(y=0.1)
     costs = {index: getattr(point, cost) for index, point in enumerate(found) if getattr(point, cost) is not None}
     known = list(costs)

@@ -24,6 +24,7 @@ class Claim:
     statement: str
     measured: tuple[str, ...] = ()
     verdict: str = NOT_MEASURED
+    smaller: str = "—"  # what the small scale says
 
 
 def claims(
@@ -72,7 +73,7 @@ def parameters(rows: Sequence[Row], full: Sequence[Sizes] = (), shares: Sequence
             *(line for line, _ in counted),
             *shares_of_lora(full, shares),
         ),
-        _verdict(holds),
+        verdict(holds),
     )
 
 
@@ -177,7 +178,7 @@ def _against_lora(
         measured.append(f"{row.scale}, {row.model}, {row.title} minus {other.title}: {line}; seeds: {seeds} or more")
     lines = [line for line in paper if line.method == "fourierft"]
     needed = {(line.model, line.title, columns) for line in lines for columns in judged}
-    return tuple(measured), _verdict(holds.values(), whole=holds.keys() >= needed)
+    return tuple(measured), verdict(holds.values(), whole=holds.keys() >= needed)
 
 
 def rank(rows: Sequence[Row]) -> Claim:
@@ -195,7 +196,7 @@ def rank(rows: Sequence[Row]) -> Claim:
         "Rank",
         "The rank of FourierFT's ΔW is clearly higher than LoRA's r (reported about the paper, on RTE).",
         tuple(measured),
-        _verdict(holds),
+        verdict(holds),
     )
 
 
@@ -216,7 +217,7 @@ def memory(benches: Sequence[Bench]) -> Claim:
         "Memory",
         "FourierFT's peak GPU memory is below LoRA's (official repository, RoBERTa-large on GLUE).",
         tuple(measured),
-        _verdict(holds),
+        verdict(holds),
     )
 
 
@@ -233,11 +234,11 @@ def speed(benches: Sequence[Bench]) -> Claim:
         "Speed",
         "FourierFT trains slower than LoRA: Alpaca in 2 h 47 against 1 h 42 (the authors, LLaMA-2-7B).",
         tuple(measured),
-        _verdict(holds),
+        verdict(holds),
     )
 
 
-def _verdict(holds: Iterable[bool], whole: bool = True) -> str:
+def verdict(holds: Iterable[bool], whole: bool = True) -> str:
     """One failure is enough to refute; `whole` says whether everything that could refute was measured."""
     outcomes = list(holds)
     if not all(outcomes):

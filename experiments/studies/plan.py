@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from pydantic import Field, PositiveInt, ValidationError
 
 from experiments import pipeline, search
-from experiments.config import parse
+from experiments.config import Config, parse
 from experiments.errors import UserError
+from experiments.record import ROOT, replace_file
 from experiments.training import Diverged
 from experiments.typed import Share, Typed
 
@@ -85,11 +86,21 @@ def carry_out(plan: Plan, folder: Path, more: Overrides = (), share: tuple[int, 
             wanted += _search(plan.search, [*wanted, seeds[0]], folder / "search")
         for seed in seeds:
             config = parse(compose("config", [*wanted, seed, f"record.dir={folder / 'records'}"]))
+            _take_over(config)
             try:
                 pipeline.run(config)
             except (Diverged, torch.OutOfMemoryError) as error:  # a result: its record says so
                 failed.append(f"{config.name}: {error}")
     return failed
+
+
+def _take_over(config: Config) -> None:
+    """Copy the record of the same run from the suite's, or from another study's, where one is there."""
+    path, name = config.record_path, f"{config.name}.json"
+    places = [ROOT / "results/records" / name, *sorted(config.record.dir.parent.parent.glob(f"*/records/{name}"))]
+    older = next((place for place in places if place.exists()), None)
+    if older and not path.exists():
+        replace_file(path, older.read_bytes())
 
 
 def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:

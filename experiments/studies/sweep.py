@@ -2,23 +2,41 @@
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.render import Table
+from experiments.analysis.render import DASH, Table
+from experiments.analysis.verdicts import Claim, verdict
 from experiments.record import Record, find
+from experiments.studies import drawing, measures
 from experiments.studies.base import Report, Study
 
 Key = TypeVar("Key", bound=Hashable)
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one model on one task, and whether the claim holds there."""
+
+    said: str
+    holds: bool
+
+
+FindOut = Callable[[Sequence[Record]], Finding | None]  # None: these runs do not tell
+
+
 class Sweep(Study):
     """One question that the records of ordinary runs answer. Subclasses say what they show at one scale."""
 
-    notes: Sequence[str] = ()
+    labels: Sequence[str]  # the columns that tell the settings apart
+    header: Sequence[str] = measures.HEADER
+    notes: Sequence[str] = (measures.NOTE,)
+    across = 3  # panels in a row
 
     def run(
         self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
@@ -36,13 +54,70 @@ class Sweep(Study):
         scales = grouped(self.records(folder), lambda record: record.scale)
         return [Report(scale, self.tables(own), self.notes, self.figures(own)) for scale, own in scales.items()]
 
-    @abstractmethod
+    def claim(self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int) -> Claim:
+        """A claim by what `find_out` says of one model and task after the other: the paper's scale gives the verdict,
+        over at least `tasks` tasks, where one that fails is enough to refute; the small scale is told beside it."""
+        found: dict[str, list[Finding]] = defaultdict(list)
+        measured = []
+        for scale, own in grouped(self.records(folder), lambda record: record.scale).items():
+            for (model, task), records in by_task(own).items():
+                if finding := find_out(records):
+                    found[scale].append(finding)
+                    seeds = f"seeds: {len({record.seed for record in records})}"
+                    measured.append(f"{scale}, {model}, {task}: {finding.said}; {seeds}")
+        return Claim(
+            name,
+            statement,
+            tuple(measured),
+            verdict([finding.holds for finding in found["paper"]], whole=len(found["paper"]) >= tasks),
+            smaller=_in_words(found["small"]),
+        )
+
     def tables(self, records: Sequence[Record]) -> list[Table]:
-        """Of the records of one scale."""
+        """Of the records of one scale: one table a model and task."""
+        header = [*self.labels, *self.header]
+        return [
+            Table(
+                measures.title(own),
+                header,
+                [[*labels, *self.cells(runs, own)] for labels, runs in self.groups(own).items()],
+            )
+            for own in by_task(records).values()
+        ]
+
+    def figures(self, records: Sequence[Record]) -> dict[str, Figure]:
+        """Of the records of one scale: one panel a model and task."""
+        parts = by_task(records)
+        figure, panels = drawing.panels([f"{task}, {model}" for model, task in parts], across=self.across)
+        for axes, own in zip(panels, parts.values(), strict=True):
+            axes.set_ylabel(f"{own[0].metrics.primary} × 100, best epoch", fontsize=8)
+            self.draw(axes, own)
+        drawing.caption(figure, panels[0])
+        return {"": figure}
 
     @abstractmethod
-    def figures(self, records: Sequence[Record]) -> Mapping[str, Figure]:
-        """Of the records of one scale, by a word that tells them apart."""
+    def groups(self, records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+        """The runs of one model and task, in the order of a table: what tells the settings apart -> runs."""
+
+    def cells(self, runs: Sequence[Record], records: Sequence[Record]) -> list[str]:
+        """What the table says of one setting, below `header`; `records` are all of the same model and task."""
+        return measures.cells(runs)
+
+    @abstractmethod
+    def draw(self, axes: Axes, records: Sequence[Record]) -> None:
+        """The panel of one model and task."""
+
+
+def _in_words(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return DASH
+    outcome = {finding.holds for finding in findings}
+    return "mixed" if len(outcome) > 1 else "holds" if outcome == {True} else "does not hold"
+
+
+def by_task(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """The records of each (model, task)."""
+    return grouped(records, lambda record: (record.model.name, record.task))
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:

@@ -1,0 +1,102 @@
+"""Frequency bias (Figures 3 and 5): positions drawn from a Gaussian band-pass against positions drawn uniformly."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.analysis.render import signed
+from experiments.analysis.verdicts import Claim
+from experiments.record import Record
+from experiments.studies import drawing, measures
+from experiments.studies.sweep import Finding, Sweep, grouped
+from fourierft.entries import band_log_probability
+
+CENTRES, WIDTH, SIDE = (0, 100, 200, 350, 480), 200, 768  # of the paper's Figure 3, in bins
+TASKS = 4  # of its Figure 5
+NO_BIAS = "no bias"
+
+
+class Bias(Sweep):
+    """The score against the favoured central frequency, beside no bias."""
+
+    name = "bias"
+    title = "Frequency bias (Figure 5)"
+    labels = ("Centre", "Width")
+    notes = (
+        measures.NOTE,
+        "Centre and width are distances to the zero frequency in bins (Equation 5); every band has the rates of no "
+        "bias, as in the paper.",
+    )
+
+    def groups(self, records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+        bands, unbiased = _bands(records)
+        none = {(NO_BIAS, ""): unbiased} if unbiased else {}
+        return none | {(f"{centre:g}", f"{width:g}"): runs for (centre, width), runs in bands.items()}
+
+    def draw(self, axes: Axes, records: Sequence[Record]) -> None:
+        bands, unbiased = _bands(records)
+        drawing.lines(axes, {"favoured band": {centre: measures.scores(runs) for (centre, _), runs in bands.items()}})
+        if unbiased:
+            drawing.level(axes, NO_BIAS, measures.scores(unbiased), 1)
+        axes.set_xlabel("favoured central frequency (bins)", fontsize=8)
+
+    def figures(self, records: Sequence[Record]) -> dict[str, Figure]:
+        return {**super().figures(records), "maps": maps()}
+
+    def claims(self, folder: Path) -> list[Claim]:
+        return [
+            self.claim(
+                folder,
+                "Frequency bias",
+                "No bias beats most favoured bands (Figure 5).",
+                lambda records: _compare(records, lambda gaps: sum(gap < 0 for gap in gaps) > len(gaps) / 2),
+                TASKS,
+            ),
+            self.claim(
+                folder,
+                "Best frequency",
+                "For every task some favoured band beats no bias (Figure 5).",
+                lambda records: _compare(records, lambda gaps: max(gaps) > 0),
+                TASKS,
+            ),
+        ]
+
+
+def maps() -> Figure:
+    """Figure 3: the probability of each position under Equation 5, the zero frequency in the middle."""
+    figure, panels = drawing.panels([f"centre {centre}" for centre in CENTRES], height=1.7, across=len(CENTRES))
+    for axes, centre in zip(panels, CENTRES, strict=True):
+        probability = band_log_probability((SIDE, SIDE), centre, WIDTH).exp().roll((SIDE // 2, SIDE // 2), (0, 1))
+        half = SIDE // 2
+        image = axes.imshow(probability, cmap="cividis", vmin=0, vmax=1, extent=(-half, half, half, -half))
+        axes.set_xticks([-half, 0, half])
+        axes.set_yticks([-half, 0, half], [] if centre else None)
+        axes.grid(visible=False)
+        axes.set_xlabel("v (bins)", fontsize=7)
+    panels[0].set_ylabel("u (bins)", fontsize=7)
+    bar = figure.colorbar(image, ax=panels, shrink=0.7, pad=0.01)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label("probability / largest", fontsize=7)
+    figure.suptitle(f"Equation 5, {SIDE} × {SIDE}, width {WIDTH} bins", fontsize=9)
+    return figure
+
+
+def _bands(records: Sequence[Record]) -> tuple[dict[tuple[float, float], list[Record]], list[Record]]:
+    """The runs by (centre, width), and those without a bias."""
+    banded = [record for record in records if record.config["method"].get("band")]
+    unbiased = [record for record in records if not record.config["method"].get("band")]
+    return grouped(banded, lambda record: tuple(record.config["method"]["band"])), unbiased
+
+
+def _compare(records: Sequence[Record], holds: Callable[[list[float]], bool]) -> Finding | None:
+    """The medians of the bands minus that of no bias."""
+    bands, unbiased = _bands(records)
+    if not bands or not unbiased:
+        return None
+    gaps = {band: measures.centre(runs) - measures.centre(unbiased) for band, runs in bands.items()}
+    best = max(gaps, key=gaps.get)
+    below = sum(gap < 0 for gap in gaps.values())
+    said = f"{below} of {len(gaps)} bands below no bias; the best, centre {best[0]:g}, {signed(gaps[best])} points"
+    return Finding(said, holds(list(gaps.values())))

@@ -1,0 +1,70 @@
+"""Positions on a grid against random positions, at equal n: what the cheaper form costs in score."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from experiments.analysis.render import signed
+from experiments.analysis.verdicts import Claim
+from experiments.record import Record
+from experiments.studies import drawing, measures
+from experiments.studies.sweep import Finding, Sweep, grouped
+
+
+class Grid(Sweep):
+    """entries=grid: a set of rows times a set of columns of the spectrum."""
+
+    name = "grid"
+    title = "Positions on a grid"
+    labels = ("Positions", "n")
+    header = (*measures.HEADER, "Rank")
+    notes = (
+        measures.NOTE,
+        "Rank: the median numerical rank of ΔW; a grid of a × b positions has at most 2 min(a, b). What a grid saves "
+        "in time and memory stands with the speed of a training step.",
+    )
+
+    def groups(self, records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+        return {(kind, str(n)): runs for kind, sizes in _entries(records).items() for n, runs in sizes.items()}
+
+    def cells(self, runs: Sequence[Record], records: Sequence[Record]) -> list[str]:
+        return [*measures.cells(runs), f"{runs[0].rank.summary.numerical_rank.median:g}"]
+
+    def draw(self, axes: Axes, records: Sequence[Record]) -> None:
+        series = {
+            kind: {n: measures.scores(runs) for n, runs in sizes.items()} for kind, sizes in _entries(records).items()
+        }
+        drawing.lines(axes, series, log=True)
+        axes.set_xlabel("n, coefficients of a matrix", fontsize=8)
+
+    def claims(self, folder: Path) -> list[Claim]:
+        return [
+            self.claim(
+                folder,
+                "Positions on a grid",
+                "Beyond the paper: positions on a grid, which cost as little as LoRA, score no worse than random ones.",
+                _is_level,
+                tasks=1,
+            )
+        ]
+
+
+def _entries(records: Sequence[Record]) -> dict[str, dict[int, list[Record]]]:
+    """Kind of positions -> n -> its runs."""
+    kinds = grouped(records, lambda record: record.config["method"].get("entries", "random"))
+    return {kind: grouped(own, lambda record: record.config["method"]["n"]) for kind, own in kinds.items()}
+
+
+def _is_level(records: Sequence[Record]) -> Finding | None:
+    """At every n within the larger of the two spreads over the seeds."""
+    kinds = _entries(records)
+    shared = kinds.get("grid", {}).keys() & kinds.get("random", {}).keys()
+    gaps, holds = [], []
+    for n in sorted(shared):
+        values = {kind: measures.scores(kinds[kind][n]) for kind in ("grid", "random")}
+        gap = measures.centre(kinds["grid"][n]) - measures.centre(kinds["random"][n])
+        noise = max((measures.spread(of) or 0.0 for of in values.values()), default=0.0)
+        gaps.append(f"{signed(gap)} at n={n}")
+        holds.append(gap >= -noise)
+    return Finding(f"grid minus random {', '.join(gaps)}", all(holds)) if gaps else None

@@ -1,0 +1,53 @@
+"""Initialisation: coefficients from N(0, 1), the paper's, against zeros, which leave the model as it was."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from experiments.analysis.render import signed
+from experiments.analysis.verdicts import Claim
+from experiments.record import Record
+from experiments.studies import drawing, measures
+from experiments.studies.sweep import Finding, Sweep, grouped
+
+
+class Initialisation(Sweep):
+    """normal against zeros."""
+
+    name = "initialisation"
+    title = "Initialisation"
+    labels = ("Initial",)
+    notes = (measures.NOTE, "The rates are those of the recipe, found with normal.")
+
+    def groups(self, records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
+        return {(init,): runs for init, runs in _inits(records).items()}
+
+    def draw(self, axes: Axes, records: Sequence[Record]) -> None:
+        drawing.lines(axes, {init: measures.by_epoch(runs) for init, runs in _inits(records).items()})
+        axes.set(xlabel="epoch", ylabel=f"{records[0].metrics.primary} × 100")
+
+    def claims(self, folder: Path) -> list[Claim]:
+        return [
+            self.claim(
+                folder,
+                "Initialisation",
+                "Open question: the paper starts from N(0, 1), so that ΔW is not zero at the start. Is that better "
+                "than zeros?",
+                _compare,
+                tasks=1,
+            )
+        ]
+
+
+def _inits(records: Sequence[Record]) -> dict[str, list[Record]]:
+    return grouped(records, lambda record: record.config["method"]["init"])
+
+
+def _compare(records: Sequence[Record]) -> Finding | None:
+    inits = _inits(records)
+    if len(inits) < 2:
+        return None
+    gap = measures.centre(inits["normal"]) - measures.centre(inits["zeros"])
+    noise = max(measures.spread(measures.scores(runs)) or 0.0 for runs in inits.values())
+    return Finding(f"normal minus zeros {signed(gap)} points, deviation over the seeds {noise:.1f}", gap > noise)

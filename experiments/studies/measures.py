@@ -1,0 +1,70 @@
+"""What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
+
+import statistics
+from collections.abc import Sequence
+
+from experiments.analysis import curves
+from experiments.analysis.render import DASH, number
+from experiments.record import Record, Selection
+
+HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
+NOTE = (
+    "Scores: median ± sample standard deviation over the seeds, in percent of the task's metric on its validation set, "
+    "or test set where there is one; of the best epoch there, which the set itself chooses, and of the last. Rate: of "
+    "what trains in the matrices. Trials: behind the rate."
+)
+
+
+def scores(records: Sequence[Record], selection: Selection = "best") -> list[float]:
+    """The primary metric of each run, in percent."""
+    return [100 * record.metrics.score(selection) for record in records]
+
+
+def centre(records: Sequence[Record], selection: Selection = "best") -> float:
+    """The median of `scores`."""
+    return statistics.median(scores(records, selection))
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """The sample standard deviation; None of fewer than two."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def told(values: Sequence[float]) -> str:
+    """Median ± sample standard deviation, in a table's cell."""
+    deviation = spread(values)
+    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
+
+
+def per_matrix(record: Record) -> float:
+    """Trained parameters of one adapted matrix. The run must have had its ranks analysed."""
+    return record.params.adapter / record.rank.summary.count
+
+
+def cells(records: Sequence[Record]) -> list[str]:
+    """The cells below HEADER of runs that differ in their seed alone."""
+    first = records[0]
+    return [
+        f"{per_matrix(first):,.0f}",
+        told(scores(records)),
+        told(scores(records, "last")),
+        str(len(records)),
+        f"{first.config['recipe']['lr']:g}",
+        DASH if first.trials is None else str(first.trials),
+    ]
+
+
+def title(records: Sequence[Record]) -> str:
+    """The heading of a table or a panel of runs on one task."""
+    first = records[0]
+    return f"{first.model.name} on {first.task}, {first.metrics.primary}"
+
+
+def by_epoch(records: Sequence[Record], name: str | None = None) -> dict[float, list[float]]:
+    """Epoch -> what each run measured then, over the epochs that all have: a loss as it is, the rest in percent.
+
+    name: the primary metric by default.
+    """
+    name = name or records[0].metrics.primary
+    factor = 1 if name.endswith("loss") else 100
+    return curves.by_epoch(records, lambda epoch: factor * epoch[name])
