@@ -10,10 +10,11 @@ OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(
 GLUE := cola mrpc qnli rte sst2 stsb
 VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
 E2E := medium large
+STUDIES := scaling bias basis rank expressive memory curves initialisation luck grid
 INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%)
+.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -21,6 +22,7 @@ help: ## this list
 	@printf '  make %-14s %s\n' 'vit-<set>' 'one image run; <set> is one of: $(VIT)'
 	@printf '  make %-14s %s\n' 'e2e-<size>' 'one run of GPT-2 on E2E NLG; <size> is one of: $(E2E)'
 	@printf '  make %-14s %s\n' 'instruct-<model>' 'one run of instruction tuning; <model> is one of: $(INSTRUCT)'
+	@printf '  make %-14s %s\n' 'study-<name>' 'one study of the paper, SCALE=mini|small|paper; <name> is one of: $(STUDIES)'
 	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
 	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
@@ -44,6 +46,9 @@ $(E2E:%=e2e-%): e2e-%: $(READY)
 
 $(INSTRUCT:%=instruct-%): instruct-%: $(READY)
 	@$(RUN) run.py +exp=instruct_$* $(OPTIONS)
+
+$(STUDIES:%=study-%): study-%: $(READY)
+	@$(RUN) -m scripts.study $* $(if $(SCALE),--scale $(SCALE)) $(ARGS)
 
 demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 	@$(RUN) run.py +exp=glue_rte +debug=smoke scale=mini $(OPTIONS)

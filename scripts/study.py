@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=list(STUDIES))
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], default="mini", help="default: %(default)s")
+    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, where there is that")
     parser.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
     parser.add_argument("--out", type=Path, default=Path("results/studies"), metavar="FOLDER")
     parser.add_argument("--tables", type=Path, default=Path("results/tables"), metavar="FOLDER")
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     try:
         share = parse_share(options.share)
-        failed = carry_out(options.study, options.scale, options.out, share, options.overrides)
+        scale = options.scale or STUDIES[options.study].scale
+        failed = carry_out(options.study, scale, options.out, share, options.overrides)
         written = show(options.study, options.out / options.study, options.tables, options.figures)
     except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
         print(f"study: {explain(error)}", file=sys.stderr)

@@ -39,18 +39,21 @@ def run(
     ended="2025-01-01T00:00:00Z",
     dirty=False,
     trials=None,
+    recipe=None,
+    epochs=(),
     **settings,
 ):
     """A record by hand. `settings` are the method's; `rank` is (matrices, median numerical rank).
 
-    `test`: the test set's scores of the best and the last epoch.
+    `test`: the test set's scores of the best and the last epoch. `epochs`: what was measured in each.
     """
     settings = settings or {"fourierft": {"n": 1000}, "lora": {"r": 8}}.get(method, {})
     config = {"seed": seed, "method": {"name": method, **settings}, "train": train or {"max_steps": None}}
+    config |= {"recipe": recipe} if recipe else {}
     source = {"name": model, "source": "local", "id": model, "sha256": weights}
     result = {}
     if status == "ok":
-        scores = {"best": best, "best_epoch": 3, "last": last, "per_epoch": [], "all": selections(best, last)}
+        scores = {"best": best, "best_epoch": 3, "last": last, "per_epoch": list(epochs), "all": selections(best, last)}
         result["metrics"] = {"primary": "accuracy", "direction": "max", **scores}
         result["metrics"]["test"] = test and selections(*test)
         result["params"] = {"adapter": adapter, "head": head, "total": 10**8, "adapter_bytes": 4 * adapter}

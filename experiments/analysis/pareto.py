@@ -235,7 +235,7 @@ def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]
         axes.plot(breaks, [0, 0], **at, **slashes)
     axes.set(xscale="log", xlim=(left, high))
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x < low else _short(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x < low else short(x)))
     between = [count * tick / 10 for tick in [*ticks[-1:], *ticks] for count in range(2, 10)]
     axes.xaxis.set_minor_locator(FixedLocator([x for x in between if low < x < high]))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -250,7 +250,7 @@ def _byte_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float
     return lambda value: value / unit
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """1000 as 1k, 1000000 as 1M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:

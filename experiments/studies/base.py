@@ -27,6 +27,7 @@ class Study(ABC):
 
     name: str  # of its folder and of its command, make study-<name>
     title: str
+    scale = "mini"  # where none is asked for: minutes, no files needed
 
     @abstractmethod
     def run(self, scale: str, folder: Path) -> None:

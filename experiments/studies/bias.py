@@ -68,7 +68,9 @@ def maps() -> Figure:
     """Figure 3: the probability of each position under Equation 5, the zero frequency in the middle."""
     figure, panels = drawing.panels([f"centre {centre}" for centre in CENTRES], height=1.7, across=len(CENTRES))
     for axes, centre in zip(panels, CENTRES, strict=True):
-        probability = band_log_probability((SIDE, SIDE), centre, WIDTH).exp().roll((SIDE // 2, SIDE // 2), (0, 1))
+        probability = (
+            band_log_probability((SIDE, SIDE), centre, WIDTH).exp().roll((SIDE // 2, SIDE // 2), (0, 1)).numpy()
+        )
         half = SIDE // 2
         image = axes.imshow(probability, cmap="cividis", vmin=0, vmax=1, extent=(-half, half, half, -half))
         axes.set_xticks([-half, 0, half])

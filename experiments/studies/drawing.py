@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.analysis.drawing import tidy
-from experiments.analysis.pareto import WIDTH, look
+from experiments.analysis.pareto import WIDTH, look, short
 
 Lines = Mapping[str, Mapping[float, Sequence[float]]]  # label -> x -> a score a seed
 LINES, DOTS = "median over seeds, band from the lowest to the highest", "a dot a run, the bar their median"
@@ -35,6 +36,9 @@ def lines(axes: Axes, series: Lines, log: bool = False) -> None:
     """One line a label through the medians, with its band; `log`: over a logarithmic axis."""
     if log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for index, (label, points) in enumerate(series.items()):
         style, places = look(index), sorted(points)
         axes.plot(places, [statistics.median(points[x]) for x in places], label=label, linewidth=1.4, **style)
