@@ -59,6 +59,18 @@ class Algorithm:
                 listed = ", ".join(map(repr, values))
                 raise FourierError(f"{field}={getattr(self, field)!r} is not an algorithm: choose one of {listed}")
 
+    def of_basis(self, basis: str) -> "Algorithm":
+        """The same with nothing left to choose, for another basis than Fourier's, which forms delta_W and G alone.
+
+        Raises FourierError if another algorithm is forced.
+        """
+        if self.forward not in (None, "fft") or self.gradient not in (None, "product"):
+            raise FourierError(
+                f"forward={self.forward!r}, gradient={self.gradient!r}: with basis={basis!r} there is no choice of "
+                "algorithms; leave both None"
+            )
+        return replace(self, forward="fft", gradient="product")
+
     def resolve(self, shape: Shape, n: int, tokens: int, dtype: torch.dtype, device: torch.device) -> "Algorithm":
         """The same with no None in `forward` and `gradient`: what this many tokens are run by.
 

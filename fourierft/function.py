@@ -15,7 +15,7 @@ from torch.utils.weak import TensorWeakRef
 
 from .choice import Algorithm
 from .errors import FourierError
-from .plan import Plan
+from .plan import BasisPlan, Plan
 from .products import LOW_PRECISION, coefficient_grad, form, times, wide_product
 
 
@@ -24,7 +24,7 @@ def fourier_linear(
     weight: Tensor | None,
     bias: Tensor | None,
     spectrum: Tensor,
-    plan: Plan,
+    plan: Plan | BasisPlan,
     scale: float,
     algorithm: Algorithm = Algorithm(),  # noqa: B008 (immutable)
     read: Callable[[Tensor], Tensor] | None = None,
@@ -46,7 +46,10 @@ def fourier_linear(
     elif weight is not None and read is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
     tokens = x.numel() // max(1, x.shape[-1])
-    algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
+    if isinstance(plan, Plan):
+        algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
+    else:
+        algorithm = algorithm.of_basis(plan.basis)
     return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
 
 

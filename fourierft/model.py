@@ -147,11 +147,11 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
     replacement = {}
     for k, (path, layer) in enumerate(layers.items()):
         seed = config.entry_seed if config.shared_entries else config.entry_seed + k
-        settings = config.n, config.scale, seed, config.band
+        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis")} | {"entry_seed": seed}
         if quantized_shape(layer):
-            replacement[layer] = QuantizedFourierLinear(layer, *settings)
+            replacement[layer] = QuantizedFourierLinear(layer, **settings)
         else:
-            replacement[layer] = FourierLinear(layer, *settings, parts=parts_of(config, path))
+            replacement[layer] = FourierLinear(layer, **settings, parts=parts_of(config, path))
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .bases import basis_matrices
 from .entries import Band, Shape, sample_entries
 
 
@@ -46,16 +47,50 @@ class Plan:
         return join_plans if isinstance(self.source[0], Plan) else make_plan, self.source
 
 
+@dataclass(frozen=True, eq=False)
+class BasisPlan:
+    """The entries of one (out, in) matrix in another basis than Fourier's, with its vectors, on one device.
+
+    u, v: (n,) int64, rows and columns of the spectrum. left: (out, out) and right: (in, in), float32, whose columns are
+    the vectors; shared by all layers of the plan.
+    """
+
+    shape: Shape
+    u: Tensor
+    v: Tensor
+    left: Tensor
+    right: Tensor
+    source: tuple  # the arguments of `make_plan`
+
+    @property
+    def basis(self) -> str:
+        return self.source[-1]
+
+    @property
+    def n(self) -> int:
+        return len(self.u)
+
+    def __reduce__(self):
+        return make_plan, self.source
+
+
 # Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
-_plans: dict[tuple, Plan] = {}
+_plans: dict[tuple, Plan | BasisPlan] = {}
 
 
-def make_plan(shape: Shape, n: int, seed: int, band: Band | None, device: torch.device) -> Plan:
+def make_plan(
+    shape: Shape, n: int, seed: int, band: Band | None, device: torch.device, basis: str = "fourier"
+) -> Plan | BasisPlan:
     """The plan of `sample_entries(shape, n, seed, band)` on a device; one for all who ask for the same."""
-    source = shape, n, seed, band, device
+    source = shape, n, seed, band, device, basis
     if source not in _plans:
         with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
-            _plans[source] = _fold(sample_entries(shape, n, seed, band), source)
+            entries = sample_entries(shape, n, seed, band)
+            if basis == "fourier":
+                _plans[source] = _fold(entries, source)
+            else:
+                tables = *entries, *basis_matrices(basis, shape, seed)
+                _plans[source] = BasisPlan(shape, *(table.to(device) for table in tables), source=source)
     return _plans[source]
 
 
@@ -72,7 +107,7 @@ def join_plans(*plans: Plan) -> Plan:
 
 
 def _fold(entries: Tensor, source: tuple) -> Plan:
-    (u, v), (d1, d2), device = entries, source[0], source[-1]
+    (u, v), (d1, d2), device = entries, source[0], source[4]
     fold_u, fold_v = 2 * u > d1, 2 * v > d2
     u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
     sign = torch.where(fold_u == fold_v, 1.0, -1.0)
