@@ -28,6 +28,8 @@ class FourierConfig:
     band: None, or (center, width) in bins: draw the entries from the Gaussian band-pass of Equation 5.
     basis: what the entries are coefficients of: "fourier", or one of those that it is compared with, see `bases.py`:
         "random", "orthogonal" (both drawn from entry_seed), "dct", "hartley", "haar", "identity".
+    entries: "random", or "grid": a set of rows times a set of columns, which costs as little as LoRA, and bounds the
+        rank of delta_W to about 2 sqrt(n), see `grid.py`. n is then to have two factors in the matrix's proportion.
     shared_entries: True, the paper's: matrices of one shape share their entries. False: the k-th adapted module, in the
         order of the model, draws with entry_seed + k (parts of one module share theirs).
     task_type, base_model: recorded in adapter_config.json for PEFT; nothing here reads them.
@@ -41,6 +43,7 @@ class FourierConfig:
     init: str = "normal"
     band: tuple[float, float] | None = None
     basis: str = "fourier"
+    entries: str = "random"
     shared_entries: bool = True
     task_type: str | None = None
     base_model: str | None = None
@@ -85,6 +88,10 @@ class FourierConfig:
             self._refuse("basis", f"one of {', '.join(BASES)}")
         if self.band is not None and self.basis != "fourier":
             self._refuse("band", "None: frequencies are those of the Fourier basis")
+        if self.entries not in ("random", "grid"):
+            self._refuse("entries", '"random" or "grid"')
+        if self.entries == "grid" and (self.band is not None or self.basis != "fourier"):
+            self._refuse("entries", '"random": a grid has no band, and no basis but "fourier"')
         if not isinstance(self.shared_entries, bool):
             self._refuse("shared_entries", "True or False")
 

@@ -32,7 +32,7 @@ UNSUPPORTED = {
     "bias": "none",
 }
 # What PEFT cannot express, with the values it implies.
-EXTRAS = {"band": None, "basis": "fourier", "shared_entries": True}
+EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries": True}
 
 
 def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
@@ -222,6 +222,7 @@ def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> N
             "head": sorted(select_heads(model, c.head)),
             "band": c.band,
             "basis": c.basis,
+            "entries": c.entries,
             "shared_entries": c.shared_entries,
         }
 

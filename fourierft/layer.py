@@ -31,13 +31,14 @@ class FourierLayer(nn.Module):
         parts: tuple[str, ...],
         like: Tensor,
         basis: str = "fourier",
+        entries: str = "random",
     ) -> None:
         super().__init__()
         self.out_features, self.in_features = shape
         self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
-        self.basis, self.algorithm = basis, Algorithm()
+        self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
         check_parts(shape, parts)
-        check_n(self.matrix_shape, n, band)
+        check_n(self.matrix_shape, n, band, entries)
         wide = torch.float64 if like.dtype == torch.float64 else torch.float32
         size = (len(parts), n) if parts else (n,)
         self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=like.device))
@@ -77,7 +78,7 @@ class FourierLayer(nn.Module):
 
     def _make_plan(self) -> Plan | BasisPlan:
         positions = self.matrix_shape, self.n, self.entry_seed, self.band
-        return make_plan(*positions, self.fourierft_spectrum.device, self.basis)
+        return make_plan(*positions, self.fourierft_spectrum.device, self.basis, self.entries == "grid")
 
     def _apply(self, fn, recurse=True):
         spectrum = self.fourierft_spectrum
@@ -97,6 +98,7 @@ class FourierLayer(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"n={self.n}, scale={self.scale}, entry_seed={self.entry_seed}"
             + (f", band={self.band}" if self.band else "")
+            + (f", entries={self.entries}" if self.entries != "random" else "")
             + (f", basis={self.basis}" if self.basis != "fourier" else "")
             + (f", parts={','.join(self.parts)}" if self.parts else "")
             + (", merged" if self.merged else "")

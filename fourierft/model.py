@@ -146,8 +146,8 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
         head.requires_grad_(True)
     replacement = {}
     for k, (path, layer) in enumerate(layers.items()):
-        seed = config.entry_seed if config.shared_entries else config.entry_seed + k
-        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis")} | {"entry_seed": seed}
+        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis", "entries")}
+        settings["entry_seed"] = config.entry_seed if config.shared_entries else config.entry_seed + k
         if quantized_shape(layer):
             replacement[layer] = QuantizedFourierLinear(layer, **settings)
         else:

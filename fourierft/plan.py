@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .bases import basis_matrices
-from .entries import Band, Shape, sample_entries
+from .entries import Band, Shape, grid_sides, sample_entries, sample_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,9 @@ class Plan:
     v_share: Tensor
     slots: Tensor
     source: tuple  # the arguments of `make_plan`, or the joined plans
+    grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
     tables: list[Tensor] = field(default_factory=list)  # of `kernel.py`, once it has run
+    grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
 
     @property
     def n(self) -> int:
@@ -64,7 +66,7 @@ class BasisPlan:
 
     @property
     def basis(self) -> str:
-        return self.source[-1]
+        return self.source[5]
 
     @property
     def n(self) -> int:
@@ -79,13 +81,20 @@ _plans: dict[tuple, Plan | BasisPlan] = {}
 
 
 def make_plan(
-    shape: Shape, n: int, seed: int, band: Band | None, device: torch.device, basis: str = "fourier"
+    shape: Shape,
+    n: int,
+    seed: int,
+    band: Band | None,
+    device: torch.device,
+    basis: str = "fourier",
+    grid: bool = False,
 ) -> Plan | BasisPlan:
-    """The plan of `sample_entries(shape, n, seed, band)` on a device; one for all who ask for the same."""
-    source = shape, n, seed, band, device, basis
+    """The plan of `sample_entries(shape, n, seed, band)`, or of `sample_grid(shape, n, seed)`, on a device; one for all
+    who ask for the same."""
+    source = shape, n, seed, band, device, basis, grid
     if source not in _plans:
         with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
-            entries = sample_entries(shape, n, seed, band)
+            entries = sample_grid(shape, n, seed) if grid else sample_entries(shape, n, seed, band)
             if basis == "fourier":
                 _plans[source] = _fold(entries, source)
             else:
@@ -113,7 +122,8 @@ def _fold(entries: Tensor, source: tuple) -> Plan:
     sign = torch.where(fold_u == fold_v, 1.0, -1.0)
     slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
     tables = u, v, sign, _share(u, d1), _share(v, d2), slots
-    return Plan((d1, d2), *(table.to(device) for table in tables), source=source)
+    grid = grid_sides((d1, d2), len(u)) if source[6] else None
+    return Plan((d1, d2), *(table.to(device) for table in tables), source=source, grid=grid)
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

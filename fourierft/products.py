@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import dense, parity, spectral, tokens
+from . import dense, grid, parity, spectral, tokens
 from .choice import Algorithm
 from .plan import BasisPlan, Plan
 
@@ -23,9 +23,10 @@ def form(
 ) -> Tensor | None:
     """What the merged products take besides the weight: W + delta_W, in low precision (and of no weight) delta_W alone.
 
-    weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the branch, which forms nothing.
+    weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the branch and the grid, which
+    form nothing.
     """
-    if algorithm.forward == "branch":
+    if algorithm.forward in ("branch", "grid"):
         return None
     base = None if dtype in LOW_PRECISION else weight
     if algorithm.forward == "kernel":
@@ -49,8 +50,10 @@ def times(
     scale: float,
     bias: Tensor | None = None,
     adjoint: bool = False,
+    projected: Tensor | None = None,
 ) -> Tensor:
-    """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`. rows: (T, in or out).
+    """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`. rows: (T, in or out);
+    projected: of the grid's form, from `grid.project`.
 
     Returns (T, out or in) in the dtype of the rows; of no weight the change alone, in at least float32.
     """
@@ -58,14 +61,17 @@ def times(
     def turned(matrix: Tensor) -> Tensor:
         return matrix if adjoint else matrix.t()
 
-    if formed is None:  # the branch
+    if formed is None:  # the branch, or the grid
         if weight is None:
             y = torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=c.dtype, device=rows.device)
         else:
             y = wide_product(rows, turned(weight))
         if bias is not None:
             y.add_(bias)
-        tokens.add_change_(y, rows, c, plan, scale, adjoint)
+        if projected is None:
+            tokens.add_change_(y, rows, c, plan, scale, adjoint)
+        else:
+            grid.add_change_(y, projected, c, plan, scale, adjoint)
         return y if weight is None else y.to(rows.dtype)
     if weight is None:
         return wide_product(rows, turned(formed))

@@ -39,11 +39,12 @@ class QuantizedFourierLinear(FourierLayer):
         entry_seed: int = 2024,
         band: Band | None = None,
         basis: str = "fourier",
+        entries: str = "random",
     ) -> None:
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        super().__init__(shape, n, scale, entry_seed, band, (), base.weight, basis)
+        super().__init__(shape, n, scale, entry_seed, band, (), base.weight, basis, entries)
         self.base_layer = base
         self.train(base.training)
 

@@ -26,6 +26,7 @@ class FourierFT(Method):
     # Not in the dump at their defaults, which leaves the hash of a run what it was before there was a choice.
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
     basis: Literal[tuple(BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
+    entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
 
     @property
     def seed_of_entries(self) -> int:
