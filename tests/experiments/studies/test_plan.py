@@ -1,0 +1,149 @@
+"""The runs of a study: read from its plan, searched for equally, carried out once, and shared between studies."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra import compose
+
+from experiments import record, search
+from experiments.config import parse
+from experiments.errors import UserError
+from experiments.studies import STUDIES
+from experiments.studies.plan import Plan, SearchPlan, carry_out, read_plan, settings
+from experiments.studies.sweep import Sweep
+from experiments.training import Diverged
+from tests.handmade import run
+
+SWEEPS = [name for name, study in STUDIES.items() if isinstance(study, Sweep)]
+MINI = "task=glue_rte model=roberta_mini method=fourierft"
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The configurations that are run, of which nothing is trained: each leaves a record."""
+    configs = []
+
+    def leave(config):
+        configs.append(config)
+        if not config.record_path.exists():
+            record.write(run(seed=config.seed, exp="glue_rte"), config.record_path)
+
+    monkeypatch.setattr("experiments.pipeline.run", leave)
+    return configs
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("scale", ["paper", "small", "mini"])
+def test_every_run_of_every_plan_composes_with_its_search(name, scale):
+    plan = read_plan(name, scale)
+    for setting, seeds in list(settings(plan).items())[:: 6 if scale == "paper" else 3]:
+        method = compose("config", list(setting)).method.name
+        ranges = plan.search.ranges[method] if plan.search else {}
+        point = [f"{key}={low}" for key, (low, _) in ranges.items()]
+        config = parse(compose("config", [*setting, *point, seeds[0]]))
+        assert config.model.scale == scale
+        assert len(set(seeds)) == len(seeds)
+
+
+def test_a_line_is_every_combination_and_runs_that_differ_in_seed_are_one_setting():
+    plan = Plan(runs=(f"{MINI} method.n=10,20 method.band=null,[0,5] seed=0,1", f"{MINI} method.n=30"))
+    found = settings(plan)
+    start = tuple(MINI.split())
+    assert found == {
+        **{
+            (*start, f"method.n={n}", f"method.band={band}"): ["seed=0", "seed=1"]
+            for n in (10, 20)
+            for band in ("null", "[0,5]")
+        },
+        (*start, "method.n=30"): ["seed=0"],
+    }
+
+
+def test_shares_are_all_settings_and_each_once(ran, tmp_path):
+    plan = Plan(runs=(f"{MINI} method.n=10,20,30,40,50",))
+    taken = []
+    for part in (1, 2):
+        ran.clear()
+        assert carry_out(plan, tmp_path / "one", ("tracking=off",), (part, 2)) == []
+        taken.append([config.method.n for config in ran])
+    assert taken == [[10, 30, 50], [20, 40]]
+    assert {config.tracking.mode for config in ran} == {"off"}
+
+
+def test_what_diverges_is_told_and_does_not_stop_the_rest(monkeypatch, tmp_path):
+    def fail(config):
+        if config.method.n in (10, 20):
+            raise {10: Diverged, 20: torch.OutOfMemoryError}[config.method.n]("too much")
+
+    monkeypatch.setattr("experiments.pipeline.run", fail)
+    failed = carry_out(Plan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
+    assert len(failed) == 2 and all("too much" in failure for failure in failed)
+
+
+def test_every_setting_gets_the_same_trials_and_its_runs_the_best_point(monkeypatch, ran, tmp_path):
+    searched = []
+
+    def score(config):  # the higher rate is the better
+        if config.train.holdout:
+            searched.append(config)
+            return SimpleNamespace(metrics=SimpleNamespace(best=config.recipe.lr))
+        return ran.append(config)
+
+    monkeypatch.setattr("experiments.pipeline.run", score)
+    ranges = {"fourierft": {"recipe.lr": (0.01, 0.5)}}
+    plan = Plan(
+        runs=(f"{MINI} method.n=10,20 seed=3,4",),
+        search=SearchPlan(trials=3, holdout=0.25, ranges=ranges, overrides=("recipe.epochs=1",)),
+    )
+    assert carry_out(plan, tmp_path / "one") == []
+    assert [config.method.n for config in searched] == [10] * 3 + [20] * 3
+    assert {(config.recipe.epochs, config.seed, config.train.holdout) for config in searched} == {(1, 3, 0.25)}
+    best = max(config.recipe.lr for config in searched)
+    assert [(c.method.n, c.seed, c.recipe.lr, c.recipe.trials) for c in ran] == [
+        (n, seed, best, 3) for n in (10, 20) for seed in (3, 4)
+    ]
+    files = sorted((tmp_path / "one/search/glue_rte/roberta_mini").iterdir())
+    assert [file.name for file in files] == ["fourierft_n10.json", "fourierft_n20.json"]
+    assert all(len(json.loads(file.read_text())["trials"]) == 3 for file in files)
+
+    searched.clear()  # a search that is there is read, not repeated
+    carry_out(plan, tmp_path / "one")
+    assert searched == []
+
+
+def test_a_run_that_another_study_has_is_taken_over(ran, tmp_path):
+    line = f"{MINI} method.n=10 seed=0"
+    carry_out(Plan(runs=(line,)), tmp_path / "one")
+    carry_out(Plan(runs=(line,)), tmp_path / "two")
+    first, second = (config.record_path for config in ran)
+    assert first.relative_to(tmp_path / "one") == second.relative_to(tmp_path / "two")
+    assert first.read_bytes() == second.read_bytes()
+    kept = run(0.123, exp="glue_rte")
+    record.write(kept, second)  # what a study has itself stays
+    carry_out(Plan(runs=(line,)), tmp_path / "two")
+    assert record.read(second) == kept
+
+
+@pytest.fixture
+def configs(monkeypatch, tmp_path):
+    """A folder of configurations with a study `own`, whose plan the test writes."""
+    (tmp_path / "study").mkdir()
+    monkeypatch.setattr(search, "CONFIGS", tmp_path)
+    return tmp_path / "study/own.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mini: { runs: [] }", "mini.runs"),
+        ("mini: { runs: [a=b], serach: {} }", "mini.serach"),
+        ("mini: { runs: [a=b], search: { trials: 0, holdout: 0.1, ranges: {} } }", "mini.search.trials=0"),
+        ("small: { runs: [a=b] }", "no runs of scale mini: own.yaml lists small"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_its_key(configs, text, words):
+    configs.write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_plan("own", "mini")

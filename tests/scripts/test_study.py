@@ -1,0 +1,60 @@
+"""The command: what is asked for is carried out and shown, and what is wrong is said in one line."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from experiments import record
+from experiments.studies import STUDIES
+from experiments.studies.sweep import Sweep
+from scripts import study
+from tests.conftest import ROOT
+from tests.handmade import run
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """command(...) -> exit code; everything is written below tmp_path."""
+    monkeypatch.setattr(study, "initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
+    places = [word for name in ("out", "tables", "figures") for word in (f"--{name}", str(tmp_path / name))]
+    return lambda *arguments: study.main([*arguments, *places])
+
+
+def test_runs_are_carried_out_and_shown(monkeypatch, command, tmp_path, capsys):
+    asked = []
+
+    def run_one(self, scale, folder, overrides, share):
+        asked.append((self.name, scale, tuple(overrides), share))
+        made = run(recipe={"lr": 0.1}, rank=(24, 700), scale="mini", init="zeros", n=1000)
+        record.write(made, folder / "records/one.json")
+        return ["a run: it diverged"]
+
+    monkeypatch.setattr(Sweep, "run", run_one)
+    assert command("grid", "--share", "2/3", "train.device=cpu") == 1
+    assert asked == [("grid", "mini", ("train.device=cpu",), (2, 3))]
+    printed = capsys.readouterr()
+    assert "study: a run: it diverged" in printed.err
+    written = [Path(line) for line in printed.out.splitlines() if line]
+    assert {path.name for path in written} == {f"study_grid_mini.{kind}" for kind in ("md", "tex", "pdf", "png")}
+    assert all(path.exists() for path in written)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["grid", "--share", "3/2"], "--share 3/2"),
+        (["grid", "--share", "1"], "--share 1: want K/M"),
+        (["grid", "recipe.rl=1"], "recipe.rl"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(command, capsys, arguments, words):
+    assert command(*arguments) == 2
+    printed = capsys.readouterr().err
+    assert words in printed and printed.startswith("study: ")
+
+
+def test_the_makefile_has_every_study():
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    named = next(line.partition(":=")[2].split() for line in lines if line.startswith("STUDIES"))
+    assert set(named) >= set(STUDIES)
