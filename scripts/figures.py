@@ -1,12 +1,14 @@
-"""Figures from the records alone: the rank of delta_W, what a score costs (the Pareto view), and the curves of losses.
+"""Figures from the records alone: the rank of delta_W, what a score costs (the Pareto view), the curves of losses, and
+the studies'.
 
-    python -m scripts.figures [--records results/records] [--out results/figures]
+    python -m scripts.figures [--records results/records] [--studies results/studies] [--out results/figures]
                               [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
 Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
 its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. Curves: likewise
-where the score is a loss and a run has two epochs or more. The same records give the same bytes; a figure whose records
-are gone goes too, unless a filter was given. Exit code 2 where a record cannot be read or the filters leave none.
+where the score is a loss and a run has two epochs or more. Studies: as each draws itself; none with a filter. The same
+records give the same bytes; a figure whose records are gone goes too, unless a filter was given. Exit code 2 where a
+record cannot be read or the filters leave none.
 """
 
 import argparse
@@ -20,10 +22,16 @@ from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.drawing import save
 from experiments.errors import UserError
 from experiments.record import find
+from experiments.studies import STUDIES, pages
 
 
 def build(
-    records: Path, out: Path, exp: str | None = None, model: str | None = None, scale: str | None = None
+    records: Path,
+    studies: Path,
+    out: Path,
+    exp: str | None = None,
+    model: str | None = None,
+    scale: str | None = None,
 ) -> list[Path]:
     """Draw every figure of the records that pass; returns their paths. Raises UserError."""
     everything = rows(find(records))
@@ -36,7 +44,9 @@ def build(
         raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
     written = [*ranks(chosen, out), *panels(pareto, chosen, out), *panels(curves, chosen, out)]
     if not filtered:
-        kinds = ("rank", "pareto", "curves")
+        for name, study in STUDIES.items():
+            written += pages.draw(study, study.reports(studies / name), out)
+        kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
     return written
@@ -73,13 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"))
+    parser.add_argument("--studies", type=Path, default=Path("results/studies"))
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     parser.add_argument("--exp", help="of this experiment alone")
     parser.add_argument("--model", help="of this model alone")
     parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
     options = parser.parse_args(arguments)
     try:
-        print(*build(options.records, options.out, options.exp, options.model, options.scale), sep="\n")
+        print(*build(**vars(options)), sep="\n")
     except UserError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,8 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     for index, record in enumerate([*ranked, run(method="head_only"), mini]):
         records.write(record, tmp_path / "records" / f"{index}.json")
-    written = figures.build(tmp_path / "records", tmp_path / "figures")
+    places = tmp_path / "records", tmp_path / "studies", tmp_path / "figures"
+    written = figures.build(*places)
     assert [path.name for path in written] == [
         "rank_glue_rte_roberta_base_fourierft.png",
         "rank_glue_rte_roberta_base_lora.png",
@@ -26,7 +27,7 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
         "pareto_glue_rte_roberta_base_paper.png",
     ]
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in figures.build(tmp_path / "records", tmp_path / "figures")] == first
+    assert [path.read_bytes() for path in figures.build(*places)] == first
 
 
 def test_a_corrupt_record_is_named_and_nothing_is_drawn(tmp_path, capsys):
@@ -41,18 +42,21 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
     cells = [("glue_rte", "mini"), ("glue_rte", "paper"), ("glue_stsb", "paper")]
     for index, ((exp, scale), method) in enumerate(itertools.product(cells, methods)):
         records.write(run(exp=exp, scale=scale, method=method), tmp_path / "records" / f"{index}.json")
-    out = tmp_path / "figures"
+    out, study = tmp_path / "figures", tmp_path / "studies/grid/records/0.json"
+    records.write(run(n=1000, rank=(24, 700), recipe={"lr": 0.1}), study)
 
     def drawn(*arguments):
-        code = figures.main(["--records", str(tmp_path / "records"), "--out", str(out), *arguments])
+        places = ("--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out))
+        code = figures.main([*places, *arguments])
         assert code == 0
         return {Path(line).stem for line in capsys.readouterr().out.split()}
 
     everything = {f"pareto_{exp}_roberta_base_{scale}" for exp, scale in cells}
-    assert drawn() == everything, "the miniature's too"
+    assert drawn() == everything | {"study_grid_paper"}, "the miniature's too"
     assert drawn("--exp", "glue_rte", "--scale", "paper") == {"pareto_glue_rte_roberta_base_paper"}
     assert drawn("--scale", "paper", "--model", "roberta_base") == {name for name in everything if "paper" in name}
-    assert len(list(out.iterdir())) == 2 * len(everything)
+    assert len(list(out.iterdir())) == 2 * len(everything) + 2
+    study.unlink()
     for path in (tmp_path / "records").glob("[0-2].json"):
         path.unlink()
     assert drawn() == {name for name in everything if "paper" in name}
@@ -65,7 +69,7 @@ def test_an_experiment_of_losses_has_curves_too_and_they_go_stale(tmp_path, caps
         records.write(instruct(method=method, **small), tmp_path / "records" / f"{index}.json")
         records.write(run(method=method), tmp_path / "records" / f"glue{index}.json")
     out = tmp_path / "figures"
-    options = ["--records", str(tmp_path / "records"), "--out", str(out)]
+    options = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out)]
     assert figures.main([*options, "--exp", "instruct", "--model", "llama_stories260k"]) == 0
     stem = "instruct_llama_stories260k_small"
     names = {f"{kind}_{stem}.{suffix}" for kind in ("pareto", "curves") for suffix in ("pdf", "png")}
