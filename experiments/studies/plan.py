@@ -72,20 +72,24 @@ def settings(plan: Plan) -> dict[Overrides, list[str]]:
 
 
 def carry_out(plan: Plan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1)) -> list[str]:
-    """Run what the plan lists; returns the runs that diverged or ran out of memory, each with its error.
+    """Run what the plan lists, the first seed of every setting before any second; returns the runs that diverged or ran
+    out of memory, each with its error.
 
     Records go to folder/records, searches to folder/search. more: overrides of every run and trial, such as
     train.device. share: (k, m) takes every m-th setting from the k-th on, for several machines. Hydra has to be set up
     with the suite's configs. Raises what `pipeline.run` and `search.prepare` raise.
     """
-    failed = []
-    mine = itertools.islice(settings(plan).items(), share[0] - 1, None, share[1])
-    for setting, seeds in mine:
-        wanted = [*setting, *more]
-        if plan.search:
-            wanted += _search(plan.search, [*wanted, seeds[0]], folder / "search")
-        for seed in seeds:
-            config = parse(compose("config", [*wanted, seed, f"record.dir={folder / 'records'}"]))
+    failed, points = [], {}
+    mine = list(itertools.islice(settings(plan).items(), share[0] - 1, None, share[1]))
+    for place in range(max(len(seeds) for _, seeds in mine)):
+        for setting, seeds in mine:
+            if place >= len(seeds):
+                continue
+            wanted = [*setting, *more]
+            if plan.search and setting not in points:
+                points[setting] = _search(plan.search, [*wanted, seeds[0]], folder / "search")
+            chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
+            config = parse(compose("config", chosen))
             _take_over(config)
             try:
                 pipeline.run(config)

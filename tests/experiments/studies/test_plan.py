@@ -102,7 +102,9 @@ def test_every_setting_gets_the_same_trials_and_its_runs_the_best_point(monkeypa
     assert {(config.recipe.epochs, config.seed, config.train.holdout) for config in searched} == {(1, 3, 0.25)}
     best = max(config.recipe.lr for config in searched)
     assert [(c.method.n, c.seed, c.recipe.lr, c.recipe.trials) for c in ran] == [
-        (n, seed, best, 3) for n in (10, 20) for seed in (3, 4)
+        (n, seed, best, 3)
+        for seed in (3, 4)
+        for n in (10, 20)  # every first seed before any second
     ]
     files = sorted((tmp_path / "one/search/glue_rte/roberta_mini").iterdir())
     assert [file.name for file in files] == ["fourierft_n10.json", "fourierft_n20.json"]
