@@ -1,8 +1,9 @@
 """The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the bench's
-table, Table 1 and every count of parameters, and results/README.md with the verdicts.
+table, Table 1 and every count of parameters, the studies' pages, and results/README.md with the verdicts.
 
-    python -m scripts.tables [--records results/records] [--judged results/judged] [--bench results/bench]
-                             [--parameters results/parameters] [--paper results/paper] [--out results/tables]
+    python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
+                             [--bench results/bench] [--parameters results/parameters] [--paper results/paper]
+                             [--out results/tables]
 
 The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
 """
@@ -10,7 +11,7 @@ The same records give the same bytes. Exit code 2 where a record or one of the p
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from experiments.analysis import scores, sizes, speed
@@ -21,6 +22,8 @@ from experiments.analysis.score_tables import TABLES, ScoreTable
 from experiments.analysis.verdicts import Claim, claims
 from experiments.errors import UserError
 from experiments.record import find, replace_file
+from experiments.studies import STUDIES, pages
+from experiments.studies.base import Report, Study
 
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
 
@@ -49,7 +52,14 @@ def present(everything: Sequence[Row], judged: Sequence[Row], printed: Collectio
     return found
 
 
-def readme(found: Present, benches: int, models: int, verdicts: Sequence[Claim], folder: str) -> str:
+def readme(
+    found: Present,
+    benches: int,
+    models: int,
+    verdicts: Sequence[Claim],
+    studied: Iterable[tuple[Study, Report]],
+    folder: str,
+) -> str:
     """The index of results/: the tables, and claim by claim what was measured."""
     lines = ["# Results", "", "Generated from the records by `make tables`; not edited by hand.", "", "## Tables", ""]
     for table, scale, ours in found:
@@ -65,8 +75,14 @@ def readme(found: Present, benches: int, models: int, verdicts: Sequence[Claim],
     if benches:
         file = f"{folder}/bench"
         lines.append(f"- [Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
-    overview = [[claim.name, claim.statement, claim.verdict] for claim in verdicts]
-    lines += ["", "## The paper's claims", "", markdown(Table("", ["Claim", "What is claimed", "Verdict"], overview))]
+    for study, report in studied:
+        file = f"{folder}/{pages.stem(study, report)}"
+        pictures = [f"figures/{pages.stem(study, report, word)}.png" for word in report.figures]
+        links = ", ".join([f"[LaTeX]({file}.tex)", *(f"[figure]({picture})" for picture in pictures)])
+        lines.append(f"- [{study.title}, {report.scale} scale]({file}.md) ({links})")
+    overview = [[claim.name, claim.statement, claim.verdict, claim.smaller] for claim in verdicts]
+    header = ["Claim", "What is claimed", "Verdict", "At the small scale"]
+    lines += ["", "## The paper's claims", "", markdown(Table("", header, overview))]
     for claim in verdicts:
         if claim.measured:
             lines += [f"### {claim.name}: measured so far", "", *(f"- {line}" for line in claim.measured), ""]
@@ -83,7 +99,7 @@ def graded(judged: Path) -> list[Row]:
 
 
 def build(
-    records: Path, judged: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
+    records: Path, judged: Path, studies: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares = read_paper(paper), read_shares(paper)
@@ -94,12 +110,17 @@ def build(
     for table, scale, ours in found:
         for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs).items():
             files[out / f"{table.key}_{scale}{suffix}"] = text
+    studied = {study: study.reports(studies / name) for name, study in STUDIES.items()}
+    for study, reports in studied.items():
+        files |= {out / name: text for name, text in pages.texts(study, reports).items()}
     verdicts = claims(everything, printed, benches, full, shares, answers)
-    files[out.parent / "README.md"] = readme(found, len(benches), len(full), verdicts, out.name)
+    verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
+    every = [(study, report) for study, reports in studied.items() for report in reports]
+    files[out.parent / "README.md"] = readme(found, len(benches), len(full), verdicts, every, out.name)
 
     for path, text in files.items():
         replace_file(path, text.encode())
-    written = (*(f"{table.key}_*" for table in TABLES), "bench.*", *(f"{name}.*" for name in sizes.PAGES))
+    written = (*(f"{table.key}_*" for table in TABLES), "study_*", "bench.*", *(f"{name}.*" for name in sizes.PAGES))
     for stale in {path for pattern in written for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
@@ -110,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records")
     parser.add_argument("--judged", type=Path, default=Path("results/judged"), help="folder of judged records")
+    parser.add_argument("--studies", type=Path, default=Path("results/studies"), help="folder of the studies'")
     parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
     parser.add_argument("--parameters", type=Path, default=Path("results/parameters"), help="of make parameters")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
