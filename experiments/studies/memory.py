@@ -1,7 +1,7 @@
 """GPU memory and time: what a training step of RoBERTa-large needs on six GLUE tasks, method by method, beside what the
 project's page prints for LoRA and FourierFT.
 
-Exact bytes need neither a GPU nor the memory: about two minutes for everything. Where there is a GPU the peak and the
+Exact bytes need neither a GPU nor the memory: a minute for everything. Where there is a GPU the peak and the
 time of every step are measured too.
 """
 
@@ -39,8 +39,8 @@ ROUNDS = 10  # of timing
 
 @dataclass(frozen=True)
 class Task:
-    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which a run
-    meets, and which makes its peak; None where not all rows were at hand."""
+    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
+    a run's peak; None where not all rows were counted."""
 
     heading: str
     longest: int | None
@@ -58,14 +58,15 @@ NOTES = [
     "Every method takes the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as the "
     "official code computes.",
     "Tokens: the official code pads to the longest of a batch, so the peak comes with the longest training row, by "
-    "RoBERTa's tokenizer, cut to Table 9's maximum. Of QNLI, the maximum itself: the whole training set was not at "
-    "hand. MRPC, RTE and STS-B padded to their maximum would need as much as QNLI: what is printed rules that out.",
+    "RoBERTa's tokenizer, cut to Table 9's maximum. QNLI stands at the maximum, since not all its rows were counted. "
+    "MRPC, RTE and STS-B padded to their maximum would need as much: the printed peaks rule that out.",
     "Saved: kept for the backward pass, exact, counted on the meta device with a GPU's dropout masks. At least: the "
     "weights, AdamW's states (8 bytes a trained parameter) and what is saved, or the gradients where they are more. A "
     "peak is that and the workspace.",
     "Printed: the project's page, one RTX 4090 (24 GB); of MB, and how they were read, it says nothing more. "
     "LoRA's hyper-parameters are not given there; here it has FourierFT's batch, r=8 and no dropout.",
-    "DyLoRA: a step of the full rank, its largest. peft_fourierft: PEFT's own layer, which keeps each delta_W.",
+    "Trained: parameters, the head (of two classes; of one on STS-B) included. DyLoRA: a step of the full rank, "
+    "its largest. peft_fourierft: PEFT's own layer, which keeps delta_W in all layers but the lowest.",
     f"{DASH}: not measured, or not printed. OOM: out of memory. ‡ code not at a clean commit.",
 ]
 

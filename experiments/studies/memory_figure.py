@@ -23,7 +23,10 @@ def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: S
         _draw_panel(axes, found, task, heading, [one for one in printed if one.task == task])
     for axes in panels[1]:
         axes.set_xlabel("GiB", fontsize=8)
-    named = {label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels())}  # noqa: B905
+    named = {}
+    for axes in panels.flat:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
     labels = [*PARTS, *(label for label in named if label not in PARTS)]
     figure.legend(
         [named[label] for label in labels], labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False
