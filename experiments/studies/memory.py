@@ -88,6 +88,7 @@ class Memory(Study):
 
     name = "memory"
     title = "GPU memory and time of a training step of RoBERTa-large"
+    scale = "paper"
 
     def __init__(self, paper: Path = record.ROOT / "results" / "paper"):
         self.paper = paper
