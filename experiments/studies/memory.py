@@ -31,8 +31,8 @@ from experiments.studies.footprint import Case, Footprint, Step
 from experiments.studies.memory_figure import draw
 
 MODEL = "roberta_large"
-OURS, LORA, PEFT = "fourierft", "lora", "peft_fourierft"
-METHODS = [LORA, OURS, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
+OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
+METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
 METHODS += ["dylora", "adalora", "full"]
 ROUNDS = 10  # of timing
 
@@ -66,7 +66,8 @@ NOTES = [
     "Printed: the project's page, one RTX 4090 (24 GB); of MB, and how they were read, it says nothing more. "
     "LoRA's hyper-parameters are not given there; here it has FourierFT's batch, r=8 and no dropout.",
     "Trained: parameters, the head (of two classes; of one on STS-B) included. DyLoRA: a step of the full rank, "
-    "its largest. peft_fourierft: PEFT's own layer, which keeps delta_W in all layers but the lowest.",
+    "its largest. peft_fourierft: PEFT's own layer, which keeps delta_W in all layers but the lowest. fourierft_grid: "
+    "positions on a grid, whose backward pass takes a projection of a layer's input instead of it.",
     f"{DASH}: not measured, or not printed. OOM: out of memory. ‡ code not at a clean commit.",
 ]
 
@@ -171,6 +172,8 @@ def case(method: str, task: str) -> Case:
     if method == PEFT:
         settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
         chosen: Method = PeftFourierFT(name=PEFT, **settings)
+    elif method == GRID:
+        chosen = _config(OURS, task, "method.entries=grid").method
     else:
         chosen = _config(method, task).method
     longest, most = TASKS[task].longest, fourier.recipe.max_length
@@ -184,8 +187,8 @@ def case(method: str, task: str) -> Case:
     )
 
 
-def _config(method: str, task: str) -> Config:
-    return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}"]))
+def _config(method: str, task: str, *more: str) -> Config:
+    return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
 
 
 @contextmanager
@@ -203,7 +206,7 @@ def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) ->
     page = {(one.task, one.method): str(one.mb) for one in printed}
     rows = []
     for task, about in TASKS.items():
-        for method in (method for method in (LORA, OURS, PEFT) if method in found):
+        for method in (method for method in (LORA, OURS, GRID, PEFT) if method in found):
             step = found[method].steps[task]
             size = f"{step.batch} × {step.tokens}"
             numbers = [_mib(step.saved_bytes), _mib(step.least_bytes), *_gpu(step)]
