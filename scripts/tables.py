@@ -10,20 +10,18 @@ The same records give the same bytes. Exit code 2 where a record or one of the p
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from experiments.analysis import scores, sizes, speed
+from experiments.analysis import scores, sizes, speed, verdict_page
 from experiments.analysis.aggregate import Row, rows, within
+from experiments.analysis.claims import claims
 from experiments.analysis.paper import read_paper, read_shares
-from experiments.analysis.render import Table, latex, markdown, page
+from experiments.analysis.render import latex, page
 from experiments.analysis.score_tables import TABLES, ScoreTable
-from experiments.analysis.verdicts import Claim, claims
 from experiments.errors import UserError
 from experiments.record import find, replace_file
 from experiments.studies import STUDIES, pages
-from experiments.studies.base import Report, Study
 
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
 
@@ -52,43 +50,6 @@ def present(everything: Sequence[Row], judged: Sequence[Row], printed: Collectio
     return found
 
 
-def readme(
-    found: Present,
-    benches: int,
-    models: int,
-    verdicts: Sequence[Claim],
-    studied: Iterable[tuple[Study, Report]],
-    folder: str,
-) -> str:
-    """The index of results/: the tables, and claim by claim what was measured."""
-    lines = ["# Results", "", "Generated from the records by `make tables`; not edited by hand.", "", "## Tables", ""]
-    for table, scale, ours in found:
-        ended = Counter({"ok": sum(len(row.runs) for row in ours)})
-        ended.update(failure.status for row in ours for cell in row.cells.values() for failure in cell.failures)
-        counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
-        file = f"{folder}/{table.key}_{scale}"
-        runs = "judged runs" if table.judged else "runs"
-        lines.append(f"- [{table.title}, {scale} scale]({file}.md) ([LaTeX]({file}.tex)); {runs}: {counts}")
-    if models:
-        for name, what in sizes.PAGES.items():
-            lines.append(f"- [{what}]({folder}/{name}.md) ([LaTeX]({folder}/{name}.tex)); models: {models}")
-    if benches:
-        file = f"{folder}/bench"
-        lines.append(f"- [Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
-    for study, report in studied:
-        file = f"{folder}/{pages.stem(study, report)}"
-        pictures = [f"figures/{pages.stem(study, report, word)}.png" for word in report.figures]
-        links = ", ".join([f"[LaTeX]({file}.tex)", *(f"[figure]({picture})" for picture in pictures)])
-        lines.append(f"- [{study.title}, {report.scale} scale]({file}.md) ({links})")
-    overview = [[claim.name, claim.statement, claim.verdict, claim.smaller] for claim in verdicts]
-    header = ["Claim", "What is claimed", "Verdict", "At the small scale"]
-    lines += ["", "## The paper's claims", "", markdown(Table("", header, overview))]
-    for claim in verdicts:
-        if claim.measured:
-            lines += [f"### {claim.name}: measured so far", "", *(f"- {line}" for line in claim.measured), ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
 def graded(judged: Path) -> list[Row]:
     """The rows of the judged records. Raises UserError."""
     found = find(judged)
@@ -115,8 +76,9 @@ def build(
         files |= {out / name: text for name, text in pages.texts(study, reports).items()}
     verdicts = claims(everything, printed, benches, full, shares, answers)
     verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
-    every = [(study, report) for study, reports in studied.items() for report in reports]
-    files[out.parent / "README.md"] = readme(found, len(benches), len(full), verdicts, every, out.name)
+    index = verdict_page.entries(found, len(benches), len(full), out.name)
+    index += [pages.entry(study, report, out.name) for study, reports in studied.items() for report in reports]
+    files[out.parent / "README.md"] = verdict_page.page(verdicts, index)
 
     for path, text in files.items():
         replace_file(path, text.encode())

@@ -164,8 +164,8 @@ def _number(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def products(full: Sequence[Sizes]) -> list[tuple[str, bool]]:
-    """For each model, FourierFT's counts as n times the matrices, and whether they are that."""
+def products(full: Sequence[Sizes]) -> list[tuple[list[str], bool]]:
+    """For each model a line, its matrices and FourierFT's counts, and whether these are n times those."""
     found = []
     for sizes in full:
         matrices = sum(group.count for group in sizes.matrices)
@@ -173,17 +173,17 @@ def products(full: Sequence[Sizes]) -> list[tuple[str, bool]]:
         if ours:
             counts = ", ".join(f"{count:,} at n={n:,}" for n, count in ours.items())
             holds = all(count == n * matrices for n, count in ours.items())
-            found.append((f"full size, {sizes.model}, {matrices} matrices: {counts}", holds))
+            found.append((["full size", sizes.model, str(matrices), counts], holds))
     return found
 
 
-def shares_of_lora(full: Sequence[Sizes], claimed: Sequence[Share]) -> list[str]:
+def shares_of_lora(full: Sequence[Sizes], claimed: Sequence[Share]) -> list[list[str]]:
     """FourierFT's share of LoRA's parameters beside each that the paper claims."""
     by_model, found = {sizes.model: sizes for sizes in full}, []
     for share in (share for share in claimed if share.model in by_model):
         ours = by_model[share.model].find("fourierft", {"n": share.n})
         lora = by_model[share.model].find("lora", {"r": share.r})
         if ours and lora:
-            exact = f"{100 * ours.adapter / lora.adapter:.2f} % of LoRA's (r={share.r}), printed {share.printed} %"
-            found.append(f"full size, {share.model}, n={share.n:,}: {exact}")
+            exact, printed = f"{100 * ours.adapter / lora.adapter:.2f} %", f"{share.printed} %"
+            found.append([share.model, f"n={share.n:,}", f"r={share.r}", exact, printed])
     return found

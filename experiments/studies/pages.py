@@ -25,6 +25,13 @@ def texts(study: Study, reports: Iterable[Report]) -> dict[str, str]:
     return files
 
 
+def entry(study: Study, report: Report, folder: str) -> str:
+    """The page and the figures as a line of an index, which stands beside `folder`, the tables', and figures/."""
+    file, figures = f"{folder}/{stem(study, report)}", [stem(study, report, word) for word in report.figures]
+    links = ", ".join([f"[LaTeX]({file}.tex)", *(f"[figure](figures/{figure}.png)" for figure in figures)])
+    return f"[{study.title}, {report.scale} scale]({file}.md) ({links})"
+
+
 def draw(study: Study, reports: Iterable[Report], out: Path) -> list[Path]:
     """Write the figures; returns their paths. Raises RecordError."""
     return [

@@ -10,8 +10,8 @@ from typing import TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.render import DASH, Table
-from experiments.analysis.verdicts import Claim, verdict
+from experiments.analysis.render import Table
+from experiments.analysis.verdicts import Claim, Outcome, smaller, verdict
 from experiments.record import Record, find
 from experiments.studies import drawing, measures
 from experiments.studies.base import Report, Study
@@ -57,20 +57,20 @@ class Sweep(Study):
     def claim(self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int) -> Claim:
         """A claim by what `find_out` says of one model and task after the other: the paper's scale gives the verdict,
         over at least `tasks` tasks, where one that fails is enough to refute; the small scale is told beside it."""
-        found: dict[str, list[Finding]] = defaultdict(list)
-        measured = []
+        holds, small, measured = [], [], []
         for scale, own in grouped(self.records(folder), lambda record: record.scale).items():
             for (model, task), records in by_task(own).items():
                 if finding := find_out(records):
-                    found[scale].append(finding)
-                    seeds = f"seeds: {len({record.seed for record in records})}"
-                    measured.append(f"{scale}, {model}, {task}: {finding.said}; {seeds}")
+                    seeds = len({record.seed for record in records})
+                    measured.append(f"{scale}, {model}, {task}: {finding.said}; seeds: {seeds}")
+                    holds += [finding.holds] if scale == "paper" else []
+                    small += [Outcome(task, finding.holds, seeds)] if scale == "small" else []
         return Claim(
             name,
             statement,
             tuple(measured),
-            verdict([finding.holds for finding in found["paper"]], whole=len(found["paper"]) >= tasks),
-            smaller=_in_words(found["small"]),
+            verdict(holds, whole=len(holds) >= tasks),
+            smaller(small),
         )
 
     def tables(self, records: Sequence[Record]) -> list[Table]:
@@ -106,13 +106,6 @@ class Sweep(Study):
     @abstractmethod
     def draw(self, axes: Axes, records: Sequence[Record]) -> None:
         """The panel of one model and task."""
-
-
-def _in_words(findings: Sequence[Finding]) -> str:
-    if not findings:
-        return DASH
-    outcome = {finding.holds for finding in findings}
-    return "mixed" if len(outcome) > 1 else "holds" if outcome == {True} else "does not hold"
 
 
 def by_task(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

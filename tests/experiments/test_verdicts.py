@@ -3,8 +3,10 @@
 import pytest
 
 from experiments.analysis.aggregate import rows
+from experiments.analysis.claims import claims
+from experiments.analysis.render import DASH
 from experiments.analysis.score_tables import TABLE2, TABLE3, TABLE4, TABLE5
-from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
+from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from tests.handmade import E2E_SEEDS, PRINTED, e2e, five, five_images, graded, image, instruct, run, three_e2e
 
 GLUE = [column.exp for column in TABLE2.columns]
@@ -14,6 +16,23 @@ ON_IMAGES, OF_TEXTS, OF_ANSWERS = "Quality on images", "Quality of generated tex
 
 def verdict(found, name, judged=()):
     return next(claim for claim in claims(rows(found), PRINTED, judged=rows(judged)) if claim.name == name)
+
+
+def lines(claim):
+    """Every row of what was measured: "heading cell, heading cell", dashes left out; the names of rows stand alone."""
+    return [
+        ", ".join(
+            f"{name} {cell}" if index > 3 else cell
+            for index, (name, cell) in enumerate(zip(table.header, row, strict=True))
+            if cell != DASH
+        )
+        for table in claim.measured
+        for row in table.rows
+    ]
+
+
+def told(found, name, judged=()):
+    return lines(verdict(found, name, judged))
 
 
 def both_models(gap, **changes):
@@ -52,22 +71,22 @@ def test_quality_is_judged_on_whole_clean_evidence_alone():
     for change in ({"dirty": True}, {"scale": "small"}):
         claim = verdict(both_models(0.0, **change), "Quality")
         assert claim.verdict == NOT_MEASURED
-        assert "SST-2 +0.0" in claim.measured[0], "measured all the same"
+        assert "SST-2 +0.0 ×5" in lines(claim)[0], "measured all the same"
 
 
 def test_quality_compares_the_columns_that_both_have():
     found = [run(0.7), run(0.72, method="lora"), run(0.6, method="head_only"), run(0.9, exp="glue_mrpc")]
-    measured = verdict(found, "Quality").measured
-    assert measured == (
-        "paper, roberta_base, fourierft (n=1000) minus head_only: RTE +10.0; seeds: 1 or more",
-        "paper, roberta_base, fourierft (n=1000) minus lora (r=8): RTE −2.0; seeds: 1 or more",
-    )
+    assert told(found, "Quality") == [
+        "paper, roberta_base, n=1000, head_only, RTE +10.0 ×1",
+        "paper, roberta_base, n=1000, lora (r=8), RTE −2.0 ×1",
+    ]
 
 
 def test_rank_is_judged_against_lora():
     found = [run(rank=(24, 660)), run(method="lora", rank=(24, 8))]
     assert verdict(found, "Rank").verdict == REPRODUCED
-    assert verdict(found, "Rank").measured == ("paper, roberta_base, glue_rte: fourierft (n=1000) 660, lora (r=8) 8",)
+    ranks = "paper, roberta_base, glue_rte, n=1000, Its rank 660, LoRA r=8, Its rank 8, Seeds 1"
+    assert told(found, "Rank") == [ranks]
     assert verdict([run(rank=(24, 8)), run(method="lora", rank=(24, 8))], "Rank").verdict == NOT_REPRODUCED
     assert verdict([run(rank=(24, 660))], "Rank").verdict == NOT_MEASURED
 
@@ -122,7 +141,7 @@ def test_on_images_too_whole_clean_evidence_alone_is_judged():
     for change in ({"dirty": True}, {"scale": "small"}, {"test": None}):
         claim = verdict(on_images(0.0, 1.0, **change), ON_IMAGES)
         assert claim.verdict == NOT_MEASURED
-        assert "OxfordPets +0.00" in claim.measured[0], "measured all the same"
+        assert "OxfordPets +0.00 ×5" in lines(claim)[0], "measured all the same"
 
 
 def test_the_head_alone_is_told_and_never_judged():
@@ -134,16 +153,16 @@ def test_the_head_alone_is_told_and_never_judged():
     ]
     claim = verdict([*on_images(0.0, 1.0), *heads], ON_IMAGES)
     assert claim.verdict == REPRODUCED
-    assert any("head_only: OxfordPets −15.00" in line and "average −15.00; seeds: 5" in line for line in claim.measured)
+    assert any("head_only, OxfordPets −15.00 ×5" in line and "Average −15.00" in line for line in lines(claim))
 
 
 def test_parts_of_a_set_are_told_of_small_models():
     small = {"scale": "small", "model": "vit_tiny", "exp": "vit_dtd_10"}
     found = [image(0.7, **small), image(0.72, method="lora", **small), image(0.5, method="head_only", **small)]
-    assert verdict(found, ON_IMAGES).measured == (
-        "small, vit_tiny, fourierft (n=3000) minus head_only: DTD, 10 classes +20.00; seeds: 1 or more",
-        "small, vit_tiny, fourierft (n=3000) minus lora (r=16): DTD, 10 classes −2.00; seeds: 1 or more",
-    )
+    assert told(found, ON_IMAGES) == [
+        "small, vit_tiny, n=3000, head_only, DTD, 10 classes +20.00 ×1",
+        "small, vit_tiny, n=3000, lora (r=16), DTD, 10 classes −2.00 ×1",
+    ]
 
 
 def test_each_claim_reads_its_own_table():
@@ -153,18 +172,19 @@ def test_each_claim_reads_its_own_table():
     mixed = [run(0.7, exp=exp, method=name, **one_model) for exp in GLUE[:1] for name in ("fourierft", "lora")]
     mixed += [image(0.7, method=name, n=1000, **one_model) for name in ("fourierft", "lora")]
     for name, column in (("Quality", "SST-2"), (ON_IMAGES, "CIFAR10")):
-        (line,) = verdict(mixed, name).measured
-        assert f": {column} +0.0" in line and line.count("+0.0") == 1, "one model, and two tables even so"
+        (line,) = told(mixed, name)
+        assert f", {column} +0.0" in line and line.count("+0.0") == 1, "one model, and two tables even so"
 
 
 def test_rank_and_parameters_hold_of_image_runs():
     found = [image(rank=(24, 700), adapter=72_000), image(method="lora", rank=(24, 16))]
     assert verdict(found, "Rank").verdict == REPRODUCED
-    assert verdict(found, "Rank").measured == ("paper, vit_base, vit_cifar: fourierft (n=3000) 700, lora (r=16) 16",)
+    assert told(found, "Rank") == ["paper, vit_base, vit_cifar, n=3000, Its rank 700, LoRA r=16, Its rank 16, Seeds 1"]
     assert verdict(found, "Parameters").verdict == REPRODUCED
-    assert "paper, vit_base: 72,000 = 3,000 × 24 matrices; runs: 1" in verdict(found, "Parameters").measured
+    assert "paper, vit_base, 24, 72,000 at n=3,000, Runs 1" in told(found, "Parameters")
     wrong = [image(rank=(24, 16), adapter=72_001), image(method="lora", rank=(24, 16))]
     assert {verdict(wrong, name).verdict for name in ("Rank", "Parameters")} == {NOT_REPRODUCED}
+    assert "72,001 at n=3,000, which is not 3,000 × 24" in told(wrong, "Parameters")[0]
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -188,14 +208,14 @@ def as_printed(lacks=(), shift=None, **changes):
 def test_the_papers_own_numbers_of_texts_are_level_with_lora():
     claim = verdict(as_printed(), OF_TEXTS)
     assert claim.verdict == REPRODUCED
-    assert claim.measured == (
-        "paper, gpt2_large, fourierft (n=1000) minus lora (r=4): BLEU +0.1 (margin 0.25), NIST +0.07 (margin 0.020), "
-        "METEOR +0.2 (margin 0.20), ROUGE-L −0.2 (margin 0.20), CIDEr +0.03 (margin 0.020), METEOR (nltk) +0.0; "
-        "seeds: 3 or more",
-        "paper, gpt2_medium, fourierft (n=1000) minus lora (r=4): BLEU +0.2 (margin 0.20), NIST +0.06 (margin 0.055), "
-        "METEOR +0.4 (margin 0.20), ROUGE-L +0.3 (margin 0.10), CIDEr −0.02 (margin 0.025), METEOR (nltk) +0.0; "
-        "seeds: 3 or more",
-    )
+    assert lines(claim) == [
+        "paper, gpt2_large, n=1000, lora (r=4), BLEU +0.1 ×3 (margin 0.25), NIST +0.07 ×3 (margin 0.020), "
+        "METEOR +0.2 ×3 (margin 0.20), ROUGE-L −0.2 ×3 (margin 0.20), CIDEr +0.03 ×3 (margin 0.020), "
+        "METEOR (nltk) +0.0 ×3",
+        "paper, gpt2_medium, n=1000, lora (r=4), BLEU +0.2 ×3 (margin 0.20), NIST +0.06 ×3 (margin 0.055), "
+        "METEOR +0.4 ×3 (margin 0.20), ROUGE-L +0.3 ×3 (margin 0.10), CIDEr −0.02 ×3 (margin 0.025), "
+        "METEOR (nltk) +0.0 ×3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -228,10 +248,10 @@ def test_texts_of_small_models_are_told_with_the_metrics_that_both_have():
     small = {"scale": "small", "model": "gpt2_tiny"}
     claim = verdict([e2e(0.6, **small), e2e(0.62, method="lora", lacks=["meteor"], **small)], OF_TEXTS)
     assert claim.verdict == NOT_MEASURED
-    assert claim.measured == (
-        "small, gpt2_tiny, fourierft (n=1000) minus lora (r=4): BLEU −2.0, NIST −0.20, ROUGE-L −2.0, CIDEr −0.08, "
-        "METEOR (nltk) −2.0; seeds: 1 or more",
-    )
+    assert lines(claim) == [
+        "small, gpt2_tiny, n=1000, lora (r=4), BLEU −2.0 ×1, NIST −0.20 ×1, ROUGE-L −2.0 ×1, CIDEr −0.08 ×1, "
+        "METEOR (nltk) −2.0 ×1",
+    ]
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -253,11 +273,11 @@ def as_judged(shift=None, judge="gpt-4", **changes):
 def test_the_papers_own_scores_of_answers_are_level_with_lora():
     claim = verdict([], OF_ANSWERS, as_judged())
     assert claim.verdict == REPRODUCED
-    assert len(claim.measured) == 4, "lora_all is no rival of equal matrices"
-    assert claim.measured[-1] == (
-        "paper, llama2_7b, fourierft (n=1000) minus lora_qv (r=64): MT-Bench −0.02 (margin 0.300), Vicuna +0.14 "
-        "(margin 0.500); seeds: 3 or more; judge: gpt-4, revision 1, prompts 0123abcd"
+    assert len(lines(claim)) == 4, "lora_all is no rival of equal matrices"
+    assert lines(claim)[-1] == (
+        "paper, llama2_7b, n=1000, lora_qv (r=64), MT-Bench −0.02 ×3 (margin 0.300), Vicuna +0.14 ×3 (margin 0.500)"
     )
+    assert claim.measured[-1].title.endswith("; judge: gpt-4, revision 1, prompts 0123abcd")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +313,7 @@ def test_one_judge_s_whole_clean_evidence_alone_confirms_answers():
 
 def test_a_judge_of_another_kind_than_the_paper_s_is_told_and_decides_nothing():
     claim = verdict([], OF_ANSWERS, as_judged(judge="a-judge"))
-    assert claim.verdict == NOT_MEASURED and all("judge: a-judge" in line for line in claim.measured)
+    assert claim.verdict == NOT_MEASURED and all("judge: a-judge" in table.title for table in claim.measured)
     refuting = as_judged(("llama2_7b", "mt_bench", 1), judge="a-judge")
     assert verdict([], OF_ANSWERS, [*as_judged(), *refuting]).verdict == REPRODUCED
 
@@ -303,10 +323,8 @@ def test_held_out_losses_are_told_and_never_judged():
     found = [instruct(2.41, **small), instruct(2.4, method="lora_qv", **small), instruct(2.3, method="full", **small)]
     claim = verdict(found, OF_ANSWERS)
     assert claim.verdict == NOT_MEASURED
-    assert claim.measured == (
-        "small, llama_stories260k, fourierft (n=1000) minus lora_qv (r=64): Loss +0.010 (less is better); "
-        "seeds: 1 or more",
-    )
+    assert lines(claim) == ["small, llama_stories260k, n=1000, lora_qv (r=64), Loss +0.010 ×1"]
+    assert "Loss: less is better" in claim.measured[0].title
     whole = [
         instruct(loss, model=line.model, method=method, seed=seed)
         for line in PRINTED[TABLE4.key]
@@ -319,6 +337,4 @@ def test_held_out_losses_are_told_and_never_judged():
 def test_rank_of_lora_by_its_other_name_is_judged():
     found = [instruct(rank=(64, 4000)), instruct(method="lora_qv", rank=(64, 64))]
     assert verdict(found, "Rank").verdict == REPRODUCED
-    assert verdict(found, "Rank").measured == (
-        "paper, llama2_7b, instruct: fourierft (n=1000) 4000, lora_qv (r=64) 64",
-    )
+    assert told(found, "Rank") == ["paper, llama2_7b, instruct, n=1000, Its rank 4000, LoRA r=64, Its rank 64, Seeds 1"]

@@ -13,10 +13,11 @@ from torch import nn
 
 from experiments import record
 from experiments.analysis import render
+from experiments.analysis.claims import claims
 from experiments.analysis.score_tables import TABLES
 from experiments.analysis.speed import TARGETS, Bench, Entry, Target
 from experiments.analysis.timing import Quartiles, interleave, quartiles, ratios
-from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, claims
+from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from experiments.analysis.workloads import SETS, Layer, roberta
 from scripts import bench, tables
 
@@ -418,7 +419,9 @@ def test_the_same_files_give_the_same_bytes_whatever_they_are_called(tmp_path):
 def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_alone_judges_them():
     def verdicts(*benches):
         found = claims([], {table.key: [] for table in TABLES}, benches)
-        return {claim.name: (len(claim.measured), claim.verdict) for claim in found if claim.measured}
+        told = [(claim, [row for table in claim.measured for row in table.rows]) for claim in found]
+        pairs = {claim.name: sum(cell != render.DASH for row in rows for cell in row[2:]) // 2 for claim, rows in told}
+        return {claim.name: (pairs[claim.name], claim.verdict) for claim in found if claim.measured}
 
     def case(name, ours, lora):
         return by_hand(name, gpu="A GPU", peft_fourierft=([90] * 3, 3, 9), peft_lora=lora, fourierft=ours)
