@@ -16,7 +16,7 @@ from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, M
 PANELS = 3  # variants that are drawn: the first ones
 ORDER: tuple[Method, ...] = ("fourierft", "lora", "full", "none")  # of the colours
 MARKERS = "os^Dv<>P"
-PALETTE = [*COLOURS, "#888888"]
+PALETTE = [*COLOURS, "#F0E442"]
 
 
 def courses(variants: Sequence[Mapping[Method, Outcome]], titles: Mapping[Method, str]) -> Figure:
@@ -53,7 +53,7 @@ def courses(variants: Sequence[Mapping[Method, Outcome]], titles: Mapping[Method
 
 def regions(outcomes: Mapping[Method, Outcome], titles: Mapping[Method, str]) -> Figure:
     """A panel a method: the points of one seed, and the class that the trained network gives every place."""
-    figure, panels = drawing.panels([""] * len(outcomes))
+    figure, panels = drawing.panels([""] * len(outcomes), height=2.1)
     for axes, (method, outcome) in zip(panels, outcomes.items(), strict=True):
         classes = [[int(digit) for digit in row] for row in outcome.sample.regions]
         axes.imshow(
@@ -73,5 +73,8 @@ def regions(outcomes: Mapping[Method, Outcome], titles: Mapping[Method, str]) ->
         share = 100 * outcome.correct[0][-1] / outcome.samples
         axes.set_title(f"{titles[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
         axes.grid(visible=False)
-        axes.set(xlabel="", aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
+        axes.set(aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
+    seed = next(iter(outcomes.values())).sample.seed
+    caption = f"the points of seed {seed}, a colour and a marker a class; behind them the class that the network tells"
+    figure.supxlabel(caption, fontsize=6.5)
     return figure

@@ -13,12 +13,12 @@ from experiments.studies.expressive.data import LABELS, points
 from experiments.studies.expressive.model import Network
 from experiments.studies.expressive.outcome import Method, Trial, Variant
 
-# (rate, alpha), twelve each. Adam divides gradients by their size, so of a change that is linear in what trains alpha
-# is but a factor of the rate: of the full weight, and of nothing, the rate alone is searched, more finely.
-RATES = [(1e-4 * 2**power, 1.0) for power in range(12)]
+# (rate, alpha), sixteen each. Adam divides gradients by their size, so of a change that is linear in what trains, and
+# starts from zero, alpha is but a factor of the rate: of all of it, and of nothing, the rate alone, more finely.
+RATES = [(1e-4 * 2**power, 1.0) for power in range(16)]
 GRIDS: dict[Method, list[tuple[float, float]]] = {
-    "lora": list(product((0.001, 0.003, 0.01, 0.03), (1.0, 4.0, 16.0))),
-    "fourierft": list(product((0.01, 0.03, 0.1, 0.3), (30.0, 100.0, 300.0))),
+    "lora": list(product((0.003, 0.01, 0.03, 0.1), (0.25, 1.0, 4.0, 16.0))),
+    "fourierft": list(product((0.03, 0.1, 0.3, 1.0), (30.0, 100.0, 300.0, 1000.0))),
     "full": RATES,
     "none": RATES,
 }
