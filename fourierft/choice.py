@@ -4,6 +4,7 @@ All compute the same numbers to rounding. They differ in what they have to go th
 
     forward     "fft", "kernel"    d1 d2 numbers, to form W + delta_W (by FFT, or on a GPU by a Triton kernel)
                 "branch"           T (d1 + d2 + n) numbers, to add x delta_W^T to x W^T
+                "grid"             T (d1 + d2) numbers a row of the grid, where the positions are one (`grid.py`)
     gradient    "product"          T d1 d2 multiply-adds for G = g^T x, then d1 d2 numbers
                 "parity"           half the multiply-adds, and a pass over x and g to split them
                 "tokens"           T (d1 + d2 + n) numbers; no d1 x d2 matrix is formed
@@ -25,8 +26,8 @@ from .errors import FourierError
 
 MULTIPLY_ADDS = {"cpu": 100, "cuda": 4000}
 CACHE, BEYOND_CACHE = 2**21, 3  # in numbers of 4 bytes; and as above
-FORWARD = ("fft", "kernel", "branch")
-GRADIENT = ("product", "parity", "tokens")
+FORWARD = ("fft", "kernel", "branch", "grid")
+GRADIENT = ("product", "parity", "tokens", "grid")
 MEMORY = ("recompute", "keep")
 
 
@@ -59,12 +60,34 @@ class Algorithm:
                 listed = ", ".join(map(repr, values))
                 raise FourierError(f"{field}={getattr(self, field)!r} is not an algorithm: choose one of {listed}")
 
-    def resolve(self, shape: Shape, n: int, tokens: int, dtype: torch.dtype, device: torch.device) -> "Algorithm":
+    def of_basis(self, basis: str) -> "Algorithm":
+        """The same with nothing left to choose, for another basis than Fourier's, which forms delta_W and G alone.
+
+        Raises FourierError if another algorithm is forced.
+        """
+        if self.forward not in (None, "fft") or self.gradient not in (None, "product"):
+            raise FourierError(
+                f"forward={self.forward!r}, gradient={self.gradient!r}: with basis={basis!r} there is no choice of "
+                "algorithms; leave both None"
+            )
+        return replace(self, forward="fft", gradient="product")
+
+    def resolve(
+        self, shape: Shape, n: int, tokens: int, dtype: torch.dtype, device: torch.device, grid: bool = False
+    ) -> "Algorithm":
         """The same with no None in `forward` and `gradient`: what this many tokens are run by.
 
-        shape: (out, in); dtype: of the coefficients, float32 or float64. Raises FourierError if the Triton kernel is
-        forced where it cannot run.
+        shape: (out, in); dtype: of the coefficients, float32 or float64; grid: whether the positions are one. Raises
+        FourierError if the Triton kernel, or the grid's form, is forced where it cannot run.
         """
+        asked = {self.forward, self.gradient}
+        if "grid" in asked or (grid and asked == {None}):
+            if not grid or not asked <= {None, "grid"}:
+                raise FourierError(
+                    f"forward={self.forward!r}, gradient={self.gradient!r}: 'grid' is for both or for neither, and for "
+                    "entries='grid'; choose other algorithms, or None"
+                )
+            return replace(self, forward="grid", gradient="grid")
         if self.forward == "kernel" and not kernel_runs(dtype, device):
             raise FourierError(
                 f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a GPU and float32 "

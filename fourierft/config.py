@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from .bases import BASES
 from .errors import FourierError
 
 # A fused projection is q, k and v one below the other, each as high as the input is wide.
@@ -25,6 +26,10 @@ class FourierConfig:
     entry_seed: seed of the entries' positions. 2024 is the paper's, 777 is PEFT's default.
     init: "normal", c ~ N(0, 1), the paper's: delta_W is not zero at the start; or "zeros".
     band: None, or (center, width) in bins: draw the entries from the Gaussian band-pass of Equation 5.
+    basis: what the entries are coefficients of: "fourier", or one of those that it is compared with, see `bases.py`:
+        "random", "orthogonal" (both drawn from entry_seed), "dct", "hartley", "haar", "identity".
+    entries: "random", or "grid": a set of rows times a set of columns, which costs as little as LoRA, and bounds the
+        rank of delta_W to about 2 sqrt(n), see `grid.py`. n is then to have two factors in the matrix's proportion.
     shared_entries: True, the paper's: matrices of one shape share their entries. False: the k-th adapted module, in the
         order of the model, draws with entry_seed + k (parts of one module share theirs).
     task_type, base_model: recorded in adapter_config.json for PEFT; nothing here reads them.
@@ -37,6 +42,8 @@ class FourierConfig:
     entry_seed: int = 2024
     init: str = "normal"
     band: tuple[float, float] | None = None
+    basis: str = "fourier"
+    entries: str = "random"
     shared_entries: bool = True
     task_type: str | None = None
     base_model: str | None = None
@@ -77,6 +84,14 @@ class FourierConfig:
             and self.band[1] > 0
         ):
             self._refuse("band", "None or (center, width) in bins with center >= 0 and width > 0, e.g. (100, 200)")
+        if self.basis not in BASES:
+            self._refuse("basis", f"one of {', '.join(BASES)}")
+        if self.band is not None and self.basis != "fourier":
+            self._refuse("band", "None: frequencies are those of the Fourier basis")
+        if self.entries not in ("random", "grid"):
+            self._refuse("entries", '"random" or "grid"')
+        if self.entries == "grid" and (self.band is not None or self.basis != "fourier"):
+            self._refuse("entries", '"random": a grid has no band, and no basis but "fourier"')
         if not isinstance(self.shared_entries, bool):
             self._refuse("shared_entries", "True or False")
 

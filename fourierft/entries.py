@@ -4,6 +4,8 @@ Without a band the draw is uniform and equal, number for number, to PEFT's for t
 width)` it follows the Gaussian band-pass of the paper's frequency-bias study (Equation 5).
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,10 @@ Shape = tuple[int, int]
 Band = tuple[float, float]
 
 
-def check_n(shape: Shape, n: int, band: Band | None = None) -> None:
+def check_n(shape: Shape, n: int, band: Band | None = None, entries: str = "random") -> None:
     """Raises FourierError unless n distinct entries can be drawn from a spectrum of this (out, in) shape."""
+    if entries == "grid":
+        grid_sides(shape, n)
     # Equation 5 gives the zero frequency probability 0 in every band but those centred on it.
     available = shape[0] * shape[1] - (band is not None and band[0] > 0)
     if not 1 <= n <= available:
@@ -40,6 +44,40 @@ def sample_entries(shape: Shape, n: int, seed: int, band: Band | None = None) ->
         noise = torch.empty(log_p.shape, dtype=torch.float64, device="cpu").exponential_(generator=generator)
         flat = torch.topk(log_p - noise.log_(), n).indices
     return torch.stack([flat // shape[1], flat % shape[1]])
+
+
+def sample_grid(shape: Shape, n: int, seed: int) -> Tensor:
+    """n positions that are a set of rows times a set of columns, in the order of the rows; as `sample_entries` gives.
+
+    The columns are of the half v <= in / 2, so that no two of the n cosines are the same. Raises FourierError where n
+    makes no such grid.
+    """
+    a, b = grid_sides(shape, n)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    rows = torch.randperm(shape[0], generator=generator, device="cpu")[:a]
+    columns = torch.randperm(shape[1] // 2 + 1, generator=generator, device="cpu")[:b]
+    return torch.cartesian_prod(rows, columns).t().contiguous()
+
+
+def grid_sides(shape: Shape, n: int) -> tuple[int, int]:
+    """(a, b) with a b = n, in proportion as near as can be to the (out, in) of `shape`. Raises FourierError where they
+    would be out of it by more than a factor of 4, naming the nearest n that would not.
+    """
+    sides = _sides(shape, n)
+    if sides is None:
+        near = next((m for k in range(1, n + 1) for m in (n - k, n + k) if _sides(shape, m)), None)
+        remedy = f"n={near} does ({' x '.join(map(str, _sides(shape, near)))})" if near else "no other n does"
+        raise FourierError(f"n={n} makes no grid of rows times columns for a spectrum of shape {shape}: {remedy}")
+    return sides
+
+
+def _sides(shape: Shape, n: int) -> tuple[int, int] | None:
+    def skew(a: int) -> float:
+        return abs(math.log(a * a * shape[1] / (n * shape[0])))
+
+    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= shape[1] // 2 + 1]
+    best = min(fitting, key=skew, default=None)
+    return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None
 
 
 def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import TensorWeakRef
 
+from . import grid
 from .choice import Algorithm
 from .errors import FourierError
-from .plan import Plan
+from .plan import BasisPlan, Plan
 from .products import LOW_PRECISION, coefficient_grad, form, times, wide_product
 
 
@@ -24,7 +25,7 @@ def fourier_linear(
     weight: Tensor | None,
     bias: Tensor | None,
     spectrum: Tensor,
-    plan: Plan,
+    plan: Plan | BasisPlan,
     scale: float,
     algorithm: Algorithm = Algorithm(),  # noqa: B008 (immutable)
     read: Callable[[Tensor], Tensor] | None = None,
@@ -46,7 +47,10 @@ def fourier_linear(
     elif weight is not None and read is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
     tokens = x.numel() // max(1, x.shape[-1])
-    algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device)
+    if isinstance(plan, Plan):
+        algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device, plan.grid is not None)
+    else:
+        algorithm = algorithm.of_basis(plan.basis)
     return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
 
 
@@ -65,7 +69,11 @@ class _FourierProduct(torch.autograd.Function):
             saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
         dense = _dense(weight, dtype, read)
         formed = form(spectrum, plan, scale, dense, algorithm, dtype)
-        y = times(narrow.reshape(-1, x.shape[-1]), dense, formed, spectrum, plan, scale, bias)
+        rows = narrow.reshape(-1, x.shape[-1])
+        projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
+        y = times(rows, dense, formed, spectrum, plan, scale, bias, projected=projected)
+        if projected is not None and needs_spectrum:
+            saved = saved if needs_weight else projected  # enough for the coefficients, and far less than x
         ctx.save_for_backward(
             saved,
             weight if needs_x else None,
@@ -85,19 +93,23 @@ class _FourierProduct(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = grad_spectrum = None
         plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
         rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
+        projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
         narrows = autocasts(g.device)  # a backward inside autocast would narrow G
         with torch.autocast(g.device.type, enabled=False) if narrows else nullcontext():
             if needs_x:
                 dense = _dense(weight, ctx.dtype, ctx.read)
                 if formed is None:
                     formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
-                grad_x = times(rows, dense, formed, spectrum, plan, scale, adjoint=True)
+                grad_x = times(rows, dense, formed, spectrum, plan, scale, adjoint=True, projected=projected)
                 grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
-            if needs_weight or needs_spectrum:
+            if needs_weight or (needs_spectrum and projected is None):
                 inputs = x.reshape(-1, x.shape[-1]).to(ctx.dtype)
             if needs_weight:
                 grad_weight = wide_product(rows.t(), inputs)
-            if needs_spectrum:
+            if needs_spectrum and projected is not None:
+                x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
+                grad_spectrum = grid.coefficient_grad(x_projected, projected, plan, scale)
+            elif needs_spectrum:
                 grad_spectrum = coefficient_grad(inputs, rows, plan, scale, algorithm, ctx.wide)
             if needs_bias:
                 grad_bias = rows.sum(0)

@@ -1,8 +1,8 @@
 """An adapter on disk, in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
 What is saved here loads in PEFT and the other way round, trained head included. What PEFT has no words for, a band,
-entries that are not shared, or parts of a fused projection, is saved under a type that PEFT refuses by name, rather
-than as an adapter it would misread.
+another basis, entries that are not shared, or parts of a fused projection, is saved under a type that PEFT refuses by
+name, rather than as an adapter it would misread.
 """
 
 import json
@@ -32,7 +32,7 @@ UNSUPPORTED = {
     "bias": "none",
 }
 # What PEFT cannot express, with the values it implies.
-EXTRAS = {"band": None, "shared_entries": True}
+EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries": True}
 
 
 def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
@@ -221,6 +221,8 @@ def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> N
             "targets": c.targets if isinstance(c.targets, str) else sorted(c.targets),
             "head": sorted(select_heads(model, c.head)),
             "band": c.band,
+            "basis": c.basis,
+            "entries": c.entries,
             "shared_entries": c.shared_entries,
         }
 

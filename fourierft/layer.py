@@ -7,9 +7,8 @@ from .choice import Algorithm
 from .config import PARTS
 from .entries import Band, Shape, check_n
 from .errors import FourierError
-from .plan import Plan, make_plan
-from .products import LOW_PRECISION
-from .spectral import delta_weight
+from .plan import BasisPlan, Plan, make_plan
+from .products import LOW_PRECISION, delta_weight
 
 
 class FourierLayer(nn.Module):
@@ -31,13 +30,15 @@ class FourierLayer(nn.Module):
         band: Band | None,
         parts: tuple[str, ...],
         like: Tensor,
+        basis: str = "fourier",
+        entries: str = "random",
     ) -> None:
         super().__init__()
         self.out_features, self.in_features = shape
         self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
-        self.algorithm = Algorithm()
+        self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
         check_parts(shape, parts)
-        check_n(self.matrix_shape, n, band)
+        check_n(self.matrix_shape, n, band, entries)
         wide = torch.float64 if like.dtype == torch.float64 else torch.float32
         size = (len(parts), n) if parts else (n,)
         self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=like.device))
@@ -75,8 +76,9 @@ class FourierLayer(nn.Module):
         zeros = self.fourierft_spectrum.new_zeros(self.matrix_shape)
         return torch.cat([deltas.get(part, zeros) for part in PARTS])
 
-    def _make_plan(self) -> Plan:
-        return make_plan(self.matrix_shape, self.n, self.entry_seed, self.band, self.fourierft_spectrum.device)
+    def _make_plan(self) -> Plan | BasisPlan:
+        positions = self.matrix_shape, self.n, self.entry_seed, self.band
+        return make_plan(*positions, self.fourierft_spectrum.device, self.basis, self.entries == "grid")
 
     def _apply(self, fn, recurse=True):
         spectrum = self.fourierft_spectrum
@@ -96,6 +98,8 @@ class FourierLayer(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"n={self.n}, scale={self.scale}, entry_seed={self.entry_seed}"
             + (f", band={self.band}" if self.band else "")
+            + (f", entries={self.entries}" if self.entries != "random" else "")
+            + (f", basis={self.basis}" if self.basis != "fourier" else "")
             + (f", parts={','.join(self.parts)}" if self.parts else "")
             + (", merged" if self.merged else "")
         )

@@ -38,11 +38,13 @@ class FourierLinear(FourierLayer):
         entry_seed: int = 2024,
         band: Band | None = None,
         parts: tuple[str, ...] = (),
+        basis: str = "fourier",
+        entries: str = "random",
     ) -> None:
         shape = layer_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} cannot be adapted: only nn.Linear and Conv1D can")
-        super().__init__(shape, n, scale, entry_seed, band, parts, like=base.weight)
+        super().__init__(shape, n, scale, entry_seed, band, parts, base.weight, basis, entries)
         self.fan_in_fan_out = not isinstance(base, nn.Linear)
         self.weight = base.weight
         self.register_parameter("bias", base.bias)

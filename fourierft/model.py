@@ -146,12 +146,12 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
         head.requires_grad_(True)
     replacement = {}
     for k, (path, layer) in enumerate(layers.items()):
-        seed = config.entry_seed if config.shared_entries else config.entry_seed + k
-        settings = config.n, config.scale, seed, config.band
+        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis", "entries")}
+        settings["entry_seed"] = config.entry_seed if config.shared_entries else config.entry_seed + k
         if quantized_shape(layer):
-            replacement[layer] = QuantizedFourierLinear(layer, *settings)
+            replacement[layer] = QuantizedFourierLinear(layer, **settings)
         else:
-            replacement[layer] = FourierLinear(layer, *settings, parts=parts_of(config, path))
+            replacement[layer] = FourierLinear(layer, **settings, parts=parts_of(config, path))
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .entries import Band, Shape, sample_entries
+from .bases import basis_matrices
+from .entries import Band, Shape, grid_sides, sample_entries, sample_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,9 @@ class Plan:
     v_share: Tensor
     slots: Tensor
     source: tuple  # the arguments of `make_plan`, or the joined plans
+    grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
     tables: list[Tensor] = field(default_factory=list)  # of `kernel.py`, once it has run
+    grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
 
     @property
     def n(self) -> int:
@@ -46,16 +49,57 @@ class Plan:
         return join_plans if isinstance(self.source[0], Plan) else make_plan, self.source
 
 
+@dataclass(frozen=True, eq=False)
+class BasisPlan:
+    """The entries of one (out, in) matrix in another basis than Fourier's, with its vectors, on one device.
+
+    u, v: (n,) int64, rows and columns of the spectrum. left: (out, out) and right: (in, in), float32, whose columns are
+    the vectors; shared by all layers of the plan.
+    """
+
+    shape: Shape
+    u: Tensor
+    v: Tensor
+    left: Tensor
+    right: Tensor
+    source: tuple  # the arguments of `make_plan`
+
+    @property
+    def basis(self) -> str:
+        return self.source[5]
+
+    @property
+    def n(self) -> int:
+        return len(self.u)
+
+    def __reduce__(self):
+        return make_plan, self.source
+
+
 # Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
-_plans: dict[tuple, Plan] = {}
+_plans: dict[tuple, Plan | BasisPlan] = {}
 
 
-def make_plan(shape: Shape, n: int, seed: int, band: Band | None, device: torch.device) -> Plan:
-    """The plan of `sample_entries(shape, n, seed, band)` on a device; one for all who ask for the same."""
-    source = shape, n, seed, band, device
+def make_plan(
+    shape: Shape,
+    n: int,
+    seed: int,
+    band: Band | None,
+    device: torch.device,
+    basis: str = "fourier",
+    grid: bool = False,
+) -> Plan | BasisPlan:
+    """The plan of `sample_entries(shape, n, seed, band)`, or of `sample_grid(shape, n, seed)`, on a device; one for all
+    who ask for the same."""
+    source = shape, n, seed, band, device, basis, grid
     if source not in _plans:
         with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
-            _plans[source] = _fold(sample_entries(shape, n, seed, band), source)
+            entries = sample_grid(shape, n, seed) if grid else sample_entries(shape, n, seed, band)
+            if basis == "fourier":
+                _plans[source] = _fold(entries, source)
+            else:
+                tables = *entries, *basis_matrices(basis, shape, seed)
+                _plans[source] = BasisPlan(shape, *(table.to(device) for table in tables), source=source)
     return _plans[source]
 
 
@@ -72,13 +116,14 @@ def join_plans(*plans: Plan) -> Plan:
 
 
 def _fold(entries: Tensor, source: tuple) -> Plan:
-    (u, v), (d1, d2), device = entries, source[0], source[-1]
+    (u, v), (d1, d2), device = entries, source[0], source[4]
     fold_u, fold_v = 2 * u > d1, 2 * v > d2
     u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
     sign = torch.where(fold_u == fold_v, 1.0, -1.0)
     slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
     tables = u, v, sign, _share(u, d1), _share(v, d2), slots
-    return Plan((d1, d2), *(table.to(device) for table in tables), source=source)
+    grid = grid_sides((d1, d2), len(u)) if source[6] else None
+    return Plan((d1, d2), *(table.to(device) for table in tables), source=source, grid=grid)
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

@@ -31,11 +31,20 @@ class QuantizedFourierLinear(FourierLayer):
     bits. Raises FourierError for another layer, and for what `FourierLayer` refuses.
     """
 
-    def __init__(self, base: nn.Module, n: int, scale: float, entry_seed: int = 2024, band: Band | None = None) -> None:
+    def __init__(
+        self,
+        base: nn.Module,
+        n: int,
+        scale: float,
+        entry_seed: int = 2024,
+        band: Band | None = None,
+        basis: str = "fourier",
+        entries: str = "random",
+    ) -> None:
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        super().__init__(shape, n, scale, entry_seed, band, (), like=base.weight)
+        super().__init__(shape, n, scale, entry_seed, band, (), base.weight, basis, entries)
         self.base_layer = base
         self.train(base.training)
 

@@ -54,7 +54,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                     "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
                 )
             check_parts(shape, parts)
-            check_n(matrix_shape(shape, parts), config.n, config.band)
+            check_n(matrix_shape(shape, parts), config.n, config.band, config.entries)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None
     return layers, heads

@@ -69,11 +69,12 @@ def whole(targets: Sequence[str]) -> list[str]:
     return [split_target(target)[0] for target in targets]
 
 
-def ours(mode: dict[str, str]) -> Callable[[nn.Module, Sequence[str]], nn.Module]:
+def ours(mode: dict[str, str], entries: str = "random") -> Callable[[nn.Module, Sequence[str]], nn.Module]:
     """This library, in the given mode of `fourierft.use`."""
 
     def adapt(model: nn.Module, targets: Sequence[str]) -> nn.Module:
-        fourierft.adapt(model, fourierft.FourierConfig(n=N, scale=SCALE, entry_seed=SEED, targets=tuple(targets)))
+        config = fourierft.FourierConfig(n=N, scale=SCALE, entry_seed=SEED, targets=tuple(targets), entries=entries)
+        fourierft.adapt(model, config)
         fourierft.use(model, **mode)
         return model
 
@@ -97,6 +98,7 @@ CONTESTANTS: dict[str, Callable[[nn.Module, Sequence[str]], nn.Module]] = {
     "peft_fourierft": peft_fourierft,
     "peft_fourierft_installed": peft_fourierft,
     **{name: ours(mode) for name, mode in MODES.items()},
+    "fourierft_grid": ours({}, entries="grid"),
 }
 AROUND = {"peft_fourierft_installed": installed}  # a step, for it changes PEFT's classes in the whole process
 CUDA_ONLY = {"fourierft_kernel"}

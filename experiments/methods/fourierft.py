@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 import fourierft
 from experiments.methods.base import Method
+from fourierft.bases import BASES
 from fourierft.quantized import QuantizedFourierLinear
 
 
@@ -22,6 +23,10 @@ class FourierFT(Method):
     entry_seed: NonNegativeInt
     init: Literal["normal", "zeros"]
     shared_entries: bool
+    # Not in the dump at their defaults, which leaves the hash of a run what it was before there was a choice.
+    band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
+    basis: Literal[tuple(BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
+    entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
 
     @property
     def seed_of_entries(self) -> int:

@@ -77,13 +77,17 @@ def test_loading_a_plain_model_draws_nothing_and_warns_of_nothing(saved, roberta
     assert not [w for w in recwarn if "delta_W" in str(w.message)]
 
 
-def test_band_and_unshared_entries_survive_a_round_trip(roberta, tmp_path, tokens):
-    config = FourierConfig(50, 15.0, ("query", "value"), band=(3, 2.5), shared_entries=False)
+@pytest.mark.parametrize("extra", [{"band": (3, 2.5)}, {"basis": "orthogonal"}, {"entries": "grid"}])
+def test_what_peft_cannot_express_survives_a_round_trip(roberta, tmp_path, tokens, extra):
+    config = FourierConfig(50, 15.0, ("query", "value"), shared_entries=False, **extra)
     model = trained(roberta(), config)
     fourierft.save(model, tmp_path)
     other = fourierft.load(roberta(), tmp_path)
     assert other.fourierft_config == config
     assert torch.equal(other(tokens).logits, model(tokens).logits)
+    plain = fourierft.adapt(roberta(), FourierConfig(50, 15.0, ("query", "value"), shared_entries=False))
+    with pytest.raises(FourierError, match=f"{next(iter(extra))} is "):
+        fourierft.load(plain, tmp_path)
 
 
 def test_the_weights_hold_coefficients_and_head_and_nothing_else(saved):
@@ -161,7 +165,7 @@ def test_a_head_by_peft_s_rule_without_a_dot_loads(tmp_path):
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-@pytest.mark.parametrize("extra", [{"band": (3, 2)}, {"shared_entries": False}])
+@pytest.mark.parametrize("extra", [{"band": (3, 2)}, {"shared_entries": False}, {"basis": "dct"}, {"entries": "grid"}])
 def test_what_peft_cannot_express_is_refused_by_name_and_by_peft(roberta, tmp_path, extra):
     model = trained(roberta(), FourierConfig(50, 15.0, ("query",), **extra))
     with pytest.raises(FourierError, match=rf"PEFT cannot express {next(iter(extra))}="):

@@ -30,6 +30,8 @@ GOOD = {"n": 10, "scale": 2.0, "targets": ("query",)}
         ("band", (1,)),
         ("band", (-1, 5)),
         ("band", (1, 0)),
+        ("basis", "wavelet"),
+        ("entries", "lattice"),
         ("shared_entries", 1),
     ],
 )
@@ -37,6 +39,19 @@ def test_a_bad_value_is_refused_by_name(field, value):
     with pytest.raises(FourierError, match=rf"FourierConfig: {field}=") as error:
         FourierConfig(**GOOD | {field: value})
     assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"basis": "dct", "band": (3, 2)}, "band"),
+        ({"entries": "grid", "basis": "dct"}, "entries"),
+        ({"entries": "grid", "band": (3, 2)}, "entries"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(settings, field):
+    with pytest.raises(FourierError, match=f"FourierConfig: {field}="):
+        FourierConfig(**GOOD | settings)
 
 
 def test_lists_become_tuples_and_the_config_is_immutable():
