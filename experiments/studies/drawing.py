@@ -66,13 +66,14 @@ def dots(axes: Axes, groups: Mapping[str, Sequence[float]]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def caption(figure: Figure, axes: Axes) -> None:
-    """Below the panels: what the marks mean, and the legend of one for all where they have lines."""
+def caption(figure: Figure, axes: Axes, text: str = "") -> None:
+    """Below the panels: what the marks mean (`text`, if it is not the usual), and the legend of one for all where they
+    have lines."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
-        title=LINES if handles else DOTS,
+        title=text or (LINES if handles else DOTS),
         title_fontsize=6.5,
         fontsize=7,
         loc="outside lower center",

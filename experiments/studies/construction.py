@@ -1,0 +1,100 @@
+"""The rank of FourierFT's delta_W before any training: what coefficients from N(0, 1) at random positions give alone.
+
+Each coefficient adds one cosine, a matrix of rank at most 2, so min(2 n, d) bounds the rank; positions that share a row
+or a column keep it below. Measured for every setting whose trained delta_W a study holds, and for the paper's model
+over n. The scale is a factor of all singular values and moves no rank.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+import fourierft
+from experiments import record
+from experiments.analysis import rank
+from experiments.record import Part, Rank, Record, Time
+
+WIDTH = 768  # of RoBERTa-base
+SIZES = (50, 100, 200, 500, 1000, 2000, 3000, 6144, 12288)
+PAPERS = {"scale": 150.0, "entry_seed": 2024, "init": "normal", "shared_entries": True}
+DRAWS, SEED = 3, 0  # of the coefficients, the positions as the settings say
+
+Settings = dict[str, JsonValue]  # of FourierConfig, the targets apart
+
+
+class Construction(Part):
+    """delta_W at its start, (out, in), a few times over: the coefficients drawn anew, the positions the same."""
+
+    settings: Settings
+    shape: list[int]
+    rank: Rank
+    versions: dict[str, str]
+    commit: str | None = None
+    dirty: bool | None = None
+    ended: Time
+
+
+class Constructions:
+    """Those that a folder holds, a file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._found = {_key(one.settings, one.shape): one for one in record.find(folder, Construction)}
+
+    def complete(self, records: Iterable[Record]) -> None:
+        """Measure what is missing: the start of each FourierFT run among `records`, and the paper's model over n."""
+        wanted = [(settings, shape) for run in records for settings, shape in starts(run)]
+        for settings, shape in wanted + [({**PAPERS, "n": n}, [WIDTH, WIDTH]) for n in SIZES]:
+            key = _key(settings, shape)
+            if key not in self._found:
+                self._found[key] = measure(settings, shape)
+                name = f"{'x'.join(map(str, shape))}_n{settings['n']}-{key}.json"
+                record.write(self._found[key], self.folder / name)
+
+    def before(self, run: Record) -> list[Construction]:
+        """Of each shape that the run adapted, as far as measured; none of a run of another method."""
+        keys = [_key(settings, shape) for settings, shape in starts(run)]
+        return [self._found[key] for key in keys if key in self._found]
+
+    def curve(self) -> dict[int, Rank]:
+        """n -> the ranks at the paper's width, by n."""
+        keys = {n: _key({**PAPERS, "n": n}, [WIDTH, WIDTH]) for n in SIZES}
+        return {n: self._found[key].rank for n, key in keys.items() if key in self._found}
+
+
+def starts(run: Record) -> list[tuple[Settings, list[int]]]:
+    """The settings of a FourierFT run with each shape of its matrices; none of another method."""
+    if run.method != "fourierft" or run.rank is None:
+        return []
+    settings = {name: value for name, value in run.config["method"].items() if name != "name"}
+    shapes = dict.fromkeys(tuple(matrix.shape) for matrix in run.rank.matrices)
+    return [(settings, list(shape)) for shape in shapes]
+
+
+def measure(settings: Settings, shape: list[int]) -> Construction:
+    """By the library, on as many fresh layers as there are draws. Raises FourierError for settings that do not fit."""
+    names = [f"draw_{draw}" for draw in range(DRAWS)]
+    model = nn.ModuleDict({name: nn.Linear(shape[1], shape[0], bias=False) for name in names})
+    # Zero at first: these layers' own weights mean nothing, and adapt would warn that delta_W is large beside them.
+    fourierft.adapt(model, fourierft.FourierConfig(**settings | {"init": "zeros"}, targets=tuple(names)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        for layer in model.values():
+            layer.reset_spectrum(settings["init"])
+    commit, dirty = record.commit()
+    return Construction(
+        settings=settings,
+        shape=shape,
+        rank=rank.summarise((name, model[name].delta_weight()) for name in names),
+        versions=record.versions(),
+        commit=commit,
+        dirty=dirty,
+        ended=record.now(),
+    )
+
+
+def _key(settings: Settings, shape: list[int]) -> str:
+    return record.config_hash({"settings": settings, "shape": list(shape)})

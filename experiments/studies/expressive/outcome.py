@@ -1,0 +1,121 @@
+"""What the expressive-power study varies and what it records: one outcome a variant and method, over all seeds.
+
+Open in the paper, and chosen here: centres at a distance of 5 with Gaussian noise of 0.6 (neighbours nearly touch, and
+training all of the layer does separate them), 30 points a class, Adam over all points at once, the learning rate and
+the scale alpha by a search that is equal for every method. That is the same in all variants. What else is open may
+decide the outcome, so each variant changes it: whether the layers around the adapted one train, what the frozen layer
+holds, and where the centres lie.
+"""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from experiments.record import Hardware, Part, Time
+
+CLASSES, PER_CLASS = 8, 30
+RADIUS, NOISE = 5.0, 0.6  # of the ring of centres; standard deviation around each
+SPACING = 3.0  # between centres that are drawn, at least: five standard deviations, touching
+EXTENT = 7.0  # of the plane that is shown, as the paper's axes
+SETTINGS = {"per_class": PER_CLASS, "radius": RADIUS, "noise": NOISE, "spacing": SPACING}
+
+Method = Literal["lora", "fourierft", "full", "none"]
+
+
+class Variant(Part):
+    """One way to fill in what the paper leaves open.
+
+    around: whether the layers 2 -> 64 and 64 -> 8 stay as they were drawn or train too. hidden: what the frozen 64 x 64
+    weight holds, under the change that trains. centres: on a ring, or drawn in the square of Figure 7's axes.
+    """
+
+    name: str
+    title: str
+    around: Literal["frozen", "trained"] = "frozen"
+    hidden: Literal["random", "zero"] = "random"
+    centres: Literal["ring", "scattered"] = "ring"
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The contestants; training nothing in the hidden layer is one where the layers around it train."""
+        changes: tuple[Method, ...] = ("lora", "fourierft", "full")
+        return (*changes, "none") if self.around == "trained" and self.hidden == "random" else changes
+
+
+# The first gives the verdict: the question is what 128 numbers can express, so nothing but them trains.
+BASE = Variant(name="base", title="the change alone trains")
+VARIANTS = (
+    BASE,
+    Variant(name="around", title="the layers around train too", around="trained"),
+    Variant(name="replaced", title="they train, frozen W = 0", around="trained", hidden="zero"),
+    Variant(name="scattered", title="as the first, centres drawn", centres="scattered"),
+    Variant(name="zero", title="as the first, frozen W = 0", hidden="zero"),
+)
+
+
+class Trial(Part):
+    """One setting tried on the seeds of the search. epochs: until all points were right, the mean over the seeds, those
+    that never came there counted one past the last; loss: the mean of the last epoch, None where it diverged."""
+
+    rate: PositiveFloat
+    alpha: PositiveFloat
+    epochs: NonNegativeFloat
+    loss: NonNegativeFloat | None
+
+    @property
+    def key(self) -> tuple[float, float]:
+        """Less is better."""
+        return self.epochs, float("inf") if self.loss is None else self.loss
+
+
+class Sample(Part):
+    """One seed to look at: its points, (samples, 2), class after class, and the class of each spot of a square grid
+    over [-EXTENT, EXTENT], row by row from below, a digit a spot."""
+
+    seed: NonNegativeInt
+    points: list[list[float]]
+    regions: list[str]
+
+
+class Outcome(Part):
+    """One method under one variant, over all seeds.
+
+    parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
+    epochs: those at which `correct` was counted, a list a seed; epoch e is after e updates. first: the first epoch, of
+    all, with every point right; None if there was none. loss: of each seed, mean cross-entropy (nats) at the end.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    scale: Literal["paper"]
+    variant: Variant
+    method: Method
+    parameters: dict[Literal["change", "around"], NonNegativeInt]
+    settings: dict[str, float]
+    search_seeds: list[NonNegativeInt]
+    trials: list[Trial]
+    rate: PositiveFloat
+    alpha: PositiveFloat
+    seeds: list[NonNegativeInt]
+    samples: PositiveInt
+    epochs: list[NonNegativeInt]
+    correct: list[list[NonNegativeInt]]
+    first: list[NonNegativeInt | None]
+    loss: list[NonNegativeFloat]
+    sample: Sample
+    threads: PositiveInt
+    hardware: Hardware
+    versions: dict[str, str]
+    commit: str | None = None
+    dirty: bool | None = None
+    started: Time
+    ended: Time
+
+    @property
+    def solved(self) -> list[int]:
+        """The first epoch with every point right, of the seeds that have one, in order."""
+        return sorted(epoch for epoch in self.first if epoch is not None)
+
+    @property
+    def accuracy(self) -> list[list[float]]:
+        """In percent: a list an epoch of `epochs`, of one value a seed."""
+        return [[100 * count / self.samples for count in counts] for counts in zip(*self.correct, strict=True)]

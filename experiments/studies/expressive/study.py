@@ -1,0 +1,199 @@
+"""The study: measure what is not there yet, then the table and the claim."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments import record
+from experiments.analysis.render import DASH, Table, number
+from experiments.analysis.verdicts import NOT_MEASURED, Claim, verdict
+from experiments.errors import UserError
+from experiments.studies.base import Report, Study
+from experiments.studies.expressive import picture
+from experiments.studies.expressive.outcome import BASE, SETTINGS, VARIANTS, Method, Outcome, Variant
+
+SEEDS = 20
+FEW, MOST = 0.25, 0.75  # of the seeds: at most so many is never, at least so many is reached
+TITLES: dict[Method, str] = {"lora": "LoRA r=1", "fourierft": "FourierFT n=128", "full": "all of ΔW", "none": "no ΔW"}
+HEADER = ["Setting", "Trains in the layer", "Parameters", "Around it", "Seeds at 100 %", "Median epoch of it"]
+HEADER += ["Last accuracy, median", "lowest", "Rate", "Alpha", "Trials"]
+NOTES = (
+    "Eight classes of 30 points in the plane, 2 → 64 → 64 → 8 with ReLU; what trains in the 64 × 64 layer has 128 "
+    "parameters with LoRA and with FourierFT. Adam on all points at once, 2000 epochs. Accuracy: on the training "
+    "points, in percent. A seed draws points, layers, starting values and FourierFT's positions; every method of a "
+    "seed has the same points and layers.",
+    "Rate and alpha: the best of as many trials a method and setting, on five seeds that are not among those shown.",
+    "The paper gives the classes, the layer and the methods. The first setting is the answer to its question, what 128 "
+    "numbers can express; the others change one thing that it leaves open, or two.",
+    "All of ΔW: 4096 parameters, which shows that the points can be told apart. No ΔW: the layers around alone.",
+)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured. The study's own is the default; a test makes do with less."""
+
+    variants: Sequence[Variant] = VARIANTS
+    seeds: Sequence[int] = range(SEEDS)
+    search_seeds: Sequence[int] = range(1000, 1005)
+    epochs: int = 2000
+    steps: int = 84  # of the grid on which regions are recorded, along each axis
+
+    @property
+    def counted(self) -> list[int]:
+        """The epochs that are recorded: ever wider apart, as they are drawn."""
+        return sorted({0, self.epochs, *(round(1.1**power) for power in range(200) if 1.1**power < self.epochs)})
+
+
+class Expressive(Study):
+    """LoRA and FourierFT with 128 parameters each, on a toy that shows what these can express."""
+
+    name = "expressive"
+    title = "Expressive power (Figure 7)"
+    scale = "paper"  # the toy is the paper's own experiment
+
+    def __init__(self, effort: Effort | None = None) -> None:
+        self.effort = effort or Effort()
+
+    def run(self, scale: str, folder: Path) -> None:
+        if scale != self.scale:
+            raise UserError(f"study {self.name} has no scale {scale}: it is the paper's own toy, use scale paper")
+        for variant in self.effort.variants:
+            for method in variant.methods:
+                path = folder / f"{variant.name}_{method}.json"
+                if path.exists():
+                    record.read(path, Outcome)
+                    continue
+                outcome = measure(variant, method, self.effort)
+                record.write(outcome, path)
+                print(f"{variant.title}, {TITLES[method]}: {_told(outcome)}", flush=True)
+
+    def reports(self, folder: Path) -> list[Report]:
+        groups = _by_variant(folder)
+        if not groups:
+            return []
+        rows = [_row(outcome) for outcomes in groups.values() for outcome in outcomes.values()]
+        figures = {"accuracy": picture.courses(list(groups.values()), TITLES)}
+        if BASE.name in groups:
+            figures["regions"] = picture.regions(groups[BASE.name], TITLES)
+        return [Report(self.scale, [Table("Eight classes in the plane", HEADER, rows)], NOTES, figures)]
+
+    def claims(self, folder: Path) -> list[Claim]:
+        """The verdict is of the first setting; what the others would say is told."""
+        groups = _by_variant(folder)
+        measured = [_line(outcomes) for outcomes in groups.values()]
+        return [
+            Claim(
+                self.title.partition(" (")[0],
+                "With 128 parameters in one 64 × 64 layer LoRA r=1 never tells all of eight classes apart within 2000 "
+                "epochs of training, FourierFT does in about 500 (Figure 7).",
+                tuple(measured),
+                _verdict(groups.get(BASE.name, {})),
+            )
+        ]
+
+
+def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
+    """Search, then train with the best setting found, all seeds at once. A minute or two on one core."""
+    import torch  # here, so that tables are made without it
+
+    from experiments.studies.expressive import data, training
+    from experiments.studies.expressive.model import Network
+
+    started = record.now()
+    trials = training.search(variant, method, effort.search_seeds, effort.epochs)
+    best = trials[0]
+    generators = training.generators(effort.seeds)
+    x = data.points(variant.centres, generators)
+    network = Network(variant, method, best.alpha, generators)
+    course = training.train(network, x, best.rate, effort.counted)
+    with torch.no_grad():
+        shown = network(data.grid(effort.steps).expand(len(x), -1, -1))[0].argmax(dim=-1).view(effort.steps, -1)
+    commit, dirty = record.commit()
+    return Outcome(
+        scale="paper",
+        variant=variant,
+        method=method,
+        parameters=network.counts(),
+        settings=SETTINGS,
+        search_seeds=list(effort.search_seeds),
+        trials=trials,
+        rate=best.rate,
+        alpha=best.alpha,
+        seeds=list(effort.seeds),
+        samples=x.shape[1],
+        epochs=effort.counted,
+        correct=course.correct,
+        first=course.first,
+        loss=course.loss,
+        sample={
+            "seed": effort.seeds[0],
+            "points": [[round(value, 3) for value in point] for point in x[0].tolist()],
+            "regions": ["".join(map(str, row)) for row in shown.tolist()],
+        },
+        threads=torch.get_num_threads(),
+        hardware=record.hardware() | {"device": "cpu"},
+        versions=record.versions(),
+        commit=commit,
+        dirty=dirty,
+        started=started,
+        ended=record.now(),
+    )
+
+
+def _by_variant(folder: Path) -> dict[str, dict[Method, Outcome]]:
+    """What was measured, in the order of VARIANTS and of their methods."""
+    found = {(one.variant.name, one.method): one for one in record.find(folder, Outcome)}
+    groups = {
+        variant.name: {name: found[variant.name, name] for name in variant.methods if (variant.name, name) in found}
+        for variant in VARIANTS
+    }
+    return {name: outcomes for name, outcomes in groups.items() if outcomes}
+
+
+def _row(outcome: Outcome) -> list[str]:
+    last = outcome.accuracy[-1]
+    mark = "" if outcome.dirty is False else "‡"
+    return [
+        outcome.variant.title,
+        TITLES[outcome.method] + mark,
+        f"{outcome.parameters['change']:,}",
+        f"{outcome.parameters['around']:,}",
+        f"{len(outcome.solved)} of {len(outcome.seeds)}",
+        f"{statistics.median(outcome.solved):.0f}" if outcome.solved else DASH,
+        number(statistics.median(last)),
+        number(min(last)),
+        f"{outcome.rate:g}",
+        f"{outcome.alpha:g}",
+        str(len(outcome.trials)),
+    ]
+
+
+def _told(outcome: Outcome) -> str:
+    """In words, how many seeds came to 100 %."""
+    line = f"100 % in {len(outcome.solved)} of {len(outcome.seeds)} seeds"
+    return line + (f" (median epoch {statistics.median(outcome.solved):.0f})" if outcome.solved else "")
+
+
+def _line(outcomes: dict[Method, Outcome]) -> str:
+    """One variant, and whether the claim holds there."""
+    told = "; ".join(f"{TITLES[method]} {_told(outcome)}" for method, outcome in outcomes.items())
+    holds = _holds(outcomes)
+    word = {None: "", True: ": the claim holds", False: ": the claim does not hold"}[holds]
+    return f"{next(iter(outcomes.values())).variant.title}: {told}{word}"
+
+
+def _holds(outcomes: dict[Method, Outcome]) -> bool | None:
+    """Whether LoRA fails and FourierFT succeeds, in most seeds; None where one of them was not measured."""
+    if not {"lora", "fourierft"} <= outcomes.keys():
+        return None
+    shares = {method: len(one.solved) / len(one.seeds) for method, one in outcomes.items()}
+    return shares["lora"] <= FEW and shares["fourierft"] >= MOST
+
+
+def _verdict(outcomes: dict[Method, Outcome]) -> str:
+    """Of the first setting, over all seeds and at a clean commit."""
+    holds = _holds(outcomes)
+    judged = all(len(one.seeds) >= SEEDS and one.dirty is False for one in outcomes.values())
+    return NOT_MEASURED if holds is None or not judged else verdict([holds])
