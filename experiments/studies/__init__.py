@@ -4,12 +4,27 @@ from experiments.studies.base import Study
 from experiments.studies.basis import Basis
 from experiments.studies.bias import Bias
 from experiments.studies.curves import Curves
+from experiments.studies.expressive import Expressive
 from experiments.studies.grid import Grid
 from experiments.studies.initialisation import Initialisation
 from experiments.studies.luck import Luck
 from experiments.studies.memory import Memory
+from experiments.studies.rank import RankOfDelta
 from experiments.studies.scaling import Scaling
 
+# In the order of the page of verdicts: the paper's arguments first, then what it leaves open.
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (Scaling(), Bias(), Basis(), Memory(), Curves(), Initialisation(), Luck(), Grid())
+    study.name: study
+    for study in (
+        Scaling(),
+        Bias(),
+        Basis(),
+        Expressive(),
+        Curves(),
+        RankOfDelta(),
+        Memory(),
+        Initialisation(),
+        Luck(),
+        Grid(),
+    )
 }

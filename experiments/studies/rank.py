@@ -87,8 +87,8 @@ class RankOfDelta(Sweep):
         built = self.constructions(folder)
         claim = self.claim(
             folder,
-            "Rank",
-            "The rank of FourierFT's ΔW is clearly higher than LoRA's r (reported about the paper, on RTE).",
+            "Rank before and after training",
+            "The rank of FourierFT's ΔW is clearly higher than LoRA's (the project page, RTE). What does training add?",
             lambda records: _is_above(records, built),
             tasks=1,
         )
