@@ -10,7 +10,8 @@
 
 The paper's definition stands in `reference.py`. The fast exact forms of it are `spectral.py`, `parity.py`, `tokens.py`
 and `kernel.py`; `choice.py` says which is run when, `function.py` makes one differentiable function of them, and
-`linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT.
+`linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT. Beyond the paper are positions on a
+grid (`grid.py`) and other bases (`bases.py`, `dense.py`).
 """
 
 from .choice import Algorithm

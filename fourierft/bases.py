@@ -60,12 +60,29 @@ BASES: dict[str, Callable[[int, Generator], Tensor] | None] = {
     "dct": _dct,
     "hartley": _hartley,
     "haar": _haar,
-    "identity": lambda d, generator: torch.eye(d, dtype=torch.float64),  # no transform: entries of delta_W itself
+    "identity": None,  # no transform: entries of delta_W itself
 }
 
 
-def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
-    """B1 (out, out) and B2 (in, in), float32 on the CPU, of any basis but Fourier; drawn, if at all, from the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    left, right = (BASES[basis](d, generator).float() for d in shape)
+def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tensor, Tensor] | tuple[()]:
+    """B1 (out, out) and B2 (in, in), float32 on the CPU, drawn, if at all, from the seed; () where none are needed."""
+    vectors = BASES[basis]
+    if vectors is None:
+        return ()
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    with torch.device("cpu"):  # whatever the default is
+        left, right = (vectors(d, generator).float() for d in shape)
     return left, right
+
+
+def misfit(basis: str, entries: str, band: tuple[float, float] | None) -> tuple[str, str] | None:
+    """The first of these settings that cannot be, or not beside the others, and what could; None if all is well."""
+    if basis not in tuple(BASES):
+        return "basis", f"one of {', '.join(BASES)}"
+    if entries not in ("random", "grid"):
+        return "entries", '"random" or "grid"'
+    if band is not None and basis != "fourier":
+        return "band", "None: frequencies are those of the Fourier basis"
+    if entries == "grid" and (band is not None or basis != "fourier"):
+        return "entries", '"random": a grid has no band, and no basis but "fourier"'
+    return None

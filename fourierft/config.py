@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from .bases import BASES
+from .bases import misfit
 from .errors import FourierError
 
 # A fused projection is q, k and v one below the other, each as high as the input is wide.
@@ -84,14 +84,8 @@ class FourierConfig:
             and self.band[1] > 0
         ):
             self._refuse("band", "None or (center, width) in bins with center >= 0 and width > 0, e.g. (100, 200)")
-        if self.basis not in BASES:
-            self._refuse("basis", f"one of {', '.join(BASES)}")
-        if self.band is not None and self.basis != "fourier":
-            self._refuse("band", "None: frequencies are those of the Fourier basis")
-        if self.entries not in ("random", "grid"):
-            self._refuse("entries", '"random" or "grid"')
-        if self.entries == "grid" and (self.band is not None or self.basis != "fourier"):
-            self._refuse("entries", '"random": a grid has no band, and no basis but "fourier"')
+        if problem := misfit(self.basis, self.entries, self.band):
+            self._refuse(*problem)
         if not isinstance(self.shared_entries, bool):
             self._refuse("shared_entries", "True or False")
 

@@ -1,6 +1,7 @@
 """delta_W, and the gradient from G = dL/d(delta_W), in any basis but Fourier: by products with its two matrices.
 
-The forms of `spectral.py` in d1 d2 (d1 + n / d1) multiply-adds: what a comparison of bases needs, not more.
+The forms of `spectral.py` in d1 d2 (d1 + n / d1) multiply-adds (none where the basis is the identity): what a
+comparison of bases needs, not more.
 """
 
 import math
@@ -12,16 +13,23 @@ from .plan import BasisPlan
 
 def delta_weight(c: Tensor, plan: BasisPlan, scale: float, base: Tensor | None = None) -> Tensor:
     """delta_W, or base + delta_W. c: (n,) float32 or float64; base: (out, in), of any dtype. Returns (out, in) as c."""
-    factors = (c * _factor(plan, scale))[:, None]
-    rows = c.new_zeros(plan.shape).index_add_(0, plan.u, plan.right.t()[plan.v].to(c.dtype) * factors)
-    delta = plan.left.to(c.dtype) @ rows
+    c, delta = c * _factor(plan, scale), c.new_zeros(plan.shape)
+    if plan.vectors:
+        left, right = plan.vectors
+        delta.index_add_(0, plan.u, right.t()[plan.v].to(c.dtype) * c[:, None])
+        delta = left.to(c.dtype) @ delta
+    else:
+        delta[plan.u, plan.v] = c
     return delta if base is None else delta.add_(base)
 
 
 def coefficient_grad(grad: Tensor, plan: BasisPlan, scale: float) -> Tensor:
     """dL/dc from grad = dL/d(delta_W), (out, in) float32 or float64. Returns (n,) in the dtype of grad."""
-    rows = plan.left.t().to(grad.dtype) @ grad
-    return (rows[plan.u] * plan.right.t()[plan.v].to(grad.dtype)).sum(1) * _factor(plan, scale)
+    if not plan.vectors:
+        return grad[plan.u, plan.v] * _factor(plan, scale)
+    left, right = plan.vectors
+    rows = left.t().to(grad.dtype) @ grad
+    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1) * _factor(plan, scale)
 
 
 def _factor(plan: BasisPlan, scale: float) -> float:

@@ -49,13 +49,13 @@ def sample_entries(shape: Shape, n: int, seed: int, band: Band | None = None) ->
 def sample_grid(shape: Shape, n: int, seed: int) -> Tensor:
     """n positions that are a set of rows times a set of columns, in the order of the rows; as `sample_entries` gives.
 
-    The columns are of the half v <= in / 2, so that no two of the n cosines are the same. Raises FourierError where n
-    makes no such grid.
+    The columns are of 0 < v < in / 2, half of those that are not their own mirrors: so no two of the n cosines are the
+    same, and all are orthogonal and of one norm. Raises FourierError where n makes no such grid.
     """
     a, b = grid_sides(shape, n)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     rows = torch.randperm(shape[0], generator=generator, device="cpu")[:a]
-    columns = torch.randperm(shape[1] // 2 + 1, generator=generator, device="cpu")[:b]
+    columns = 1 + torch.randperm(_columns(shape), generator=generator, device="cpu")[:b]
     return torch.cartesian_prod(rows, columns).t().contiguous()
 
 
@@ -75,9 +75,13 @@ def _sides(shape: Shape, n: int) -> tuple[int, int] | None:
     def skew(a: int) -> float:
         return abs(math.log(a * a * shape[1] / (n * shape[0])))
 
-    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= shape[1] // 2 + 1]
+    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= _columns(shape)]
     best = min(fitting, key=skew, default=None)
     return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None
+
+
+def _columns(shape: Shape) -> int:
+    return (shape[1] - 1) // 2
 
 
 def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:

@@ -6,7 +6,7 @@ referred to only if x needs a gradient.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -59,21 +59,27 @@ def autocasts(device: torch.device) -> bool:
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
+def _as_given(device: torch.device) -> AbstractContextManager:
+    """Products in the dtype of their operands. Those follow autocast already; it would narrow delta_W and G as well."""
+    return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
+
+
 class _FourierProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, spectrum, plan, scale, algorithm, dtype, read):
         needs_x, needs_weight, _, needs_spectrum = ctx.needs_input_grad[:4]
         narrow, saved = _cast(x, dtype), None
-        if needs_weight or needs_spectrum:
+        rows = narrow.reshape(-1, x.shape[-1])
+        with _as_given(x.device):
+            dense = _dense(weight, dtype, read)
+            formed = form(spectrum, plan, scale, dense, algorithm, dtype)
+            projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
+            y = times(rows, dense, formed, spectrum, plan, scale, bias, projected=projected)
+        if needs_weight or (needs_spectrum and projected is None):
             rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
             saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
-        dense = _dense(weight, dtype, read)
-        formed = form(spectrum, plan, scale, dense, algorithm, dtype)
-        rows = narrow.reshape(-1, x.shape[-1])
-        projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
-        y = times(rows, dense, formed, spectrum, plan, scale, bias, projected=projected)
-        if projected is not None and needs_spectrum:
-            saved = saved if needs_weight else projected  # enough for the coefficients, and far less than x
+        elif needs_spectrum:
+            saved = projected  # enough for the coefficients, and far less than x
         ctx.save_for_backward(
             saved,
             weight if needs_x else None,
@@ -93,9 +99,8 @@ class _FourierProduct(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = grad_spectrum = None
         plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
         rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
-        projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
-        narrows = autocasts(g.device)  # a backward inside autocast would narrow G
-        with torch.autocast(g.device.type, enabled=False) if narrows else nullcontext():
+        with _as_given(g.device):
+            projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
             if needs_x:
                 dense = _dense(weight, ctx.dtype, ctx.read)
                 if formed is None:

@@ -1,8 +1,8 @@
 """An adapter on disk, in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
 What is saved here loads in PEFT and the other way round, trained head included. What PEFT has no words for, a band,
-another basis, entries that are not shared, or parts of a fused projection, is saved under a type that PEFT refuses by
-name, rather than as an adapter it would misread.
+another basis, a grid of entries or entries that are not shared, and parts of a fused projection, is saved under a type
+that PEFT refuses by name, rather than as an adapter it would misread.
 """
 
 import json
@@ -220,10 +220,7 @@ def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> N
             "entry_seed": c.entry_seed,
             "targets": c.targets if isinstance(c.targets, str) else sorted(c.targets),
             "head": sorted(select_heads(model, c.head)),
-            "band": c.band,
-            "basis": c.basis,
-            "entries": c.entries,
-            "shared_entries": c.shared_entries,
+            **{field: getattr(c, field) for field in EXTRAS},
         }
 
     ours, theirs = comparable(model.fourierft_config), comparable(config)

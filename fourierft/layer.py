@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .bases import misfit
 from .choice import Algorithm
 from .config import PARTS
 from .entries import Band, Shape, check_n
@@ -18,7 +19,8 @@ class FourierLayer(nn.Module):
     `reset_spectrum` draws them. With `parts`, some of q, k and v, the layer is a fused projection and each part that is
     named a matrix of its own: the entries are those of an (out / 3, in) matrix, the coefficients (len(parts), n).
     They stay float32 through `.half()` and the like. `algorithm` says how the layer computes.
-    Raises FourierError for n out of range and for parts of what is no fused projection.
+    Raises FourierError for n out of range, parts of what is no fused projection, and a basis, entries and a band that
+    do not go together.
     """
 
     def __init__(
@@ -37,6 +39,9 @@ class FourierLayer(nn.Module):
         self.out_features, self.in_features = shape
         self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
         self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
+        if problem := misfit(basis, entries, band):
+            field, remedy = problem
+            raise FourierError(f"{field}={getattr(self, field)!r} is not possible: give {remedy}")
         check_parts(shape, parts)
         check_n(self.matrix_shape, n, band, entries)
         wide = torch.float64 if like.dtype == torch.float64 else torch.float32

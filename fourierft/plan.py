@@ -53,15 +53,14 @@ class Plan:
 class BasisPlan:
     """The entries of one (out, in) matrix in another basis than Fourier's, with its vectors, on one device.
 
-    u, v: (n,) int64, rows and columns of the spectrum. left: (out, out) and right: (in, in), float32, whose columns are
-    the vectors; shared by all layers of the plan.
+    u, v: (n,) int64, rows and columns of the spectrum. vectors: those of `basis_matrices`, (out, out) and (in, in), or
+    (); shared by all layers of the plan.
     """
 
     shape: Shape
     u: Tensor
     v: Tensor
-    left: Tensor
-    right: Tensor
+    vectors: tuple[Tensor, ...]
     source: tuple  # the arguments of `make_plan`
 
     @property
@@ -98,8 +97,8 @@ def make_plan(
             if basis == "fourier":
                 _plans[source] = _fold(entries, source)
             else:
-                tables = *entries, *basis_matrices(basis, shape, seed)
-                _plans[source] = BasisPlan(shape, *(table.to(device) for table in tables), source=source)
+                vectors = tuple(matrix.to(device) for matrix in basis_matrices(basis, shape, seed))
+                _plans[source] = BasisPlan(shape, *entries.to(device), vectors, source)
     return _plans[source]
 
 

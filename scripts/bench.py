@@ -33,8 +33,6 @@ from fourierft.config import split_target
 
 DEVICES = {"small": "cpu", "full": "cuda"}
 N, SCALE, SEED, R = 1000, 150.0, 2024, 8
-# What RuntimeErrors of torch's CPU allocator, and of cuBLAS and cuFFT, say where CUDA's has an exception of its own.
-NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")
 MODES = {
     OURS: {},
     "fourierft_keep": {"memory": "keep"},
@@ -180,8 +178,7 @@ def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict
 
 def failure(name: str, error: Exception) -> Entry:
     """The entry of a contestant that raised; prints where, unless memory ran out."""
-    refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-    status = "oom" if refused or isinstance(error, (torch.OutOfMemoryError, MemoryError)) else "failed"
+    status = "oom" if memory.ran_out(error) else "failed"
     if status == "failed":
         print(f"bench: {name} failed", file=sys.stderr)
         traceback.print_exception(error)

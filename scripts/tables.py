@@ -1,8 +1,9 @@
 """The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the bench's
-table, Table 1 and every count of parameters, and results/README.md with the verdicts.
+table, Table 1 and every count of parameters, the studies' pages, and results/README.md with the verdicts.
 
-    python -m scripts.tables [--records results/records] [--judged results/judged] [--bench results/bench]
-                             [--parameters results/parameters] [--paper results/paper] [--out results/tables]
+    python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
+                             [--bench results/bench] [--parameters results/parameters] [--paper results/paper]
+                             [--out results/tables]
 
 The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
 """
@@ -20,6 +21,7 @@ from experiments.analysis.render import latex, page
 from experiments.analysis.score_tables import TABLES, ScoreTable
 from experiments.errors import UserError
 from experiments.record import find, replace_file
+from experiments.studies import STUDIES, pages
 
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
 
@@ -58,7 +60,7 @@ def graded(judged: Path) -> list[Row]:
 
 
 def build(
-    records: Path, judged: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
+    records: Path, judged: Path, studies: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares = read_paper(paper), read_shares(paper)
@@ -69,13 +71,18 @@ def build(
     for table, scale, ours in found:
         for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs).items():
             files[out / f"{table.key}_{scale}{suffix}"] = text
+    studied = {study: study.reports(studies / name) for name, study in STUDIES.items()}
+    for study, reports in studied.items():
+        files |= {out / name: text for name, text in pages.texts(study, reports).items()}
     verdicts = claims(everything, printed, benches, full, shares, answers)
+    verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
     index = verdict_page.entries(found, len(benches), len(full), out.name)
+    index += [pages.entry(study, report, out.name) for study, reports in studied.items() for report in reports]
     files[out.parent / "README.md"] = verdict_page.page(verdicts, index)
 
     for path, text in files.items():
         replace_file(path, text.encode())
-    written = (*(f"{table.key}_*" for table in TABLES), "bench.*", *(f"{name}.*" for name in sizes.PAGES))
+    written = (*(f"{table.key}_*" for table in TABLES), "study_*", "bench.*", *(f"{name}.*" for name in sizes.PAGES))
     for stale in {path for pattern in written for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
@@ -86,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records")
     parser.add_argument("--judged", type=Path, default=Path("results/judged"), help="folder of judged records")
+    parser.add_argument("--studies", type=Path, default=Path("results/studies"), help="folder of the studies'")
     parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
     parser.add_argument("--parameters", type=Path, default=Path("results/parameters"), help="of make parameters")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")

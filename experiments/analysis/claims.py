@@ -33,9 +33,6 @@ def claims(
         rank(rows),
         memory(benches),
         speed(benches),
-        Claim("Scaling with n", "More coefficients help consistently, more LoRA rank does not (Figure 4)."),
-        Claim("Frequency bias", "Unbiased positions beat most band-pass biases (Figure 5)."),
-        Claim("Basis", "The Fourier basis beats a random and an orthogonal one (Table 6)."),
     ]
 
 

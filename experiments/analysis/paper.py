@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
@@ -90,6 +90,14 @@ class Share(Typed):
     printed: NonNegativeFloat
 
 
+class Peak(Typed):
+    """Megabytes of GPU memory that the project's page prints for RoBERTa-large, or that they did not fit."""
+
+    task: str
+    method: str
+    mb: PositiveInt | Literal["OOM"]
+
+
 def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
     """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
     where it does not agree."""
@@ -123,6 +131,11 @@ def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
 def read_shares(folder: Path) -> list[Share]:
     """The shares of LoRA's parameters that the paper claims. Raises UserError."""
     return _read(folder / "table1_parameters.yaml", "shares", Share)
+
+
+def read_peaks(folder: Path) -> list[Peak]:
+    """The GPU memory that the project's page prints. Raises UserError."""
+    return _read(folder / "gpu_memory.yaml", "rows", Peak)
 
 
 def _read(path: Path, key: str, kind: type[Typed]) -> list[Typed]:

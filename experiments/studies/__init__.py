@@ -7,8 +7,9 @@ from experiments.studies.curves import Curves
 from experiments.studies.grid import Grid
 from experiments.studies.initialisation import Initialisation
 from experiments.studies.luck import Luck
+from experiments.studies.memory import Memory
 from experiments.studies.scaling import Scaling
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (Scaling(), Bias(), Basis(), Curves(), Initialisation(), Luck(), Grid())
+    study.name: study for study in (Scaling(), Bias(), Basis(), Memory(), Curves(), Initialisation(), Luck(), Grid())
 }

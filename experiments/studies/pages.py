@@ -25,6 +25,14 @@ def texts(study: Study, reports: Iterable[Report]) -> dict[str, str]:
     return files
 
 
+def entry(study: Study, report: Report, folder: str) -> str:
+    """A line of the index of results/: the page, which stands in `folder`, and its figures."""
+    file = f"{folder}/{stem(study, report)}"
+    pictures = [f"figures/{stem(study, report, word)}.png" for word in report.figures]
+    links = ", ".join([f"[LaTeX]({file}.tex)", *(f"[figure]({picture})" for picture in pictures)])
+    return f"[{study.title}, {report.scale} scale]({file}.md) ({links})"
+
+
 def draw(study: Study, reports: Iterable[Report], out: Path) -> list[Path]:
     """Write the figures; returns their paths. Raises RecordError."""
     return [

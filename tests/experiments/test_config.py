@@ -178,6 +178,15 @@ def test_the_hash_follows_what_determines_the_result_and_nothing_else(make):
     assert len({make("+exp=glue_rte", override).hash for override in different} | {base.hash}) == 1 + len(different)
 
 
+def test_what_fourierft_can_do_since_leaves_the_hash_of_older_runs(make):
+    base = make("+exp=glue_rte")
+    assert set(base.result_key()["method"]) == {"name", "n", "scale", "entry_seed", "init", "shared_entries"}
+    assert make("+exp=glue_rte", "method.band=null", "method.basis=fourier", "method.entries=random").hash == base.hash
+    changed = [make("+exp=glue_rte", f"method.{each}") for each in ("band=[100,200]", "basis=dct", "entries=grid")]
+    assert len({base.hash, *(config.hash for config in changed)}) == 4
+    assert changed[0].method.band == (100, 200)
+
+
 def test_a_trial_keeps_its_record_out_of_the_results(make):
     assert make("+exp=glue_rte").record_path.parts[-5] == "records"
     assert make("+exp=glue_rte", "train.holdout=0.1").record_path.parts[-5] == "runs"

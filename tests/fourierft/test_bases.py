@@ -10,18 +10,19 @@ from fourierft import Algorithm, FourierError, FourierLinear, sample_entries
 from fourierft.bases import BASES, basis_matrices
 
 OTHERS = [name for name in BASES if name != "fourier"]
+DRAWN_OR_MADE = [name for name in OTHERS if name != "identity"]
 SHAPE, N, SCALE = (24, 36), 100, 30.0
 
 
 def definition(c, basis, shape=SHAPE, seed=2024):
     """delta_W of a basis as its docstring has it, in float64."""
-    left, right = (matrix.double() for matrix in basis_matrices(basis, shape, seed))
+    left, right = (matrix.double() for matrix in basis_matrices(basis, shape, seed) or map(torch.eye, shape))
     u, v = sample_entries(shape, len(c), seed)
     spectrum = torch.zeros(shape, dtype=torch.float64).index_put((u, v), c.double())
     return SCALE / math.sqrt(2 * shape[0] * shape[1]) * left @ spectrum @ right.t()
 
 
-@pytest.mark.parametrize("basis", [name for name in OTHERS if name != "random"])
+@pytest.mark.parametrize("basis", [name for name in DRAWN_OR_MADE if name != "random"])
 @pytest.mark.parametrize("d", [1, 2, 7, 12, 16])
 def test_vectors_are_orthonormal_at_any_length(basis, d):
     for matrix in basis_matrices(basis, (d, d), 5):
@@ -41,6 +42,19 @@ def test_drawn_bases_hang_on_the_seed_alone(basis):
     assert torch.equal(basis_matrices(basis, SHAPE, 5)[0], basis_matrices(basis, SHAPE, 5)[0])
     assert not torch.equal(basis_matrices(basis, SHAPE, 5)[0], basis_matrices(basis, SHAPE, 6)[0])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("basis", DRAWN_OR_MADE)
+def test_vectors_are_made_on_the_cpu_whatever_the_default_device(basis):
+    with torch.device("meta"):
+        made = basis_matrices(basis, SHAPE, 5)
+    assert all(torch.equal(one, other) for one, other in zip(made, basis_matrices(basis, SHAPE, 5), strict=True))
+
+
+def test_the_identity_takes_no_product_and_no_matrix():
+    layer = FourierLinear(nn.Linear(*SHAPE[::-1]), N, SCALE, basis="identity")
+    layer.reset_spectrum("normal")
+    assert layer.plan.vectors == () and layer.delta_weight().count_nonzero() == N
 
 
 def test_vectors_are_those_of_their_names():
@@ -93,6 +107,21 @@ def test_low_precision_keeps_the_change():
     x = torch.randn(50, 36, dtype=torch.bfloat16)
     layer(x).backward(torch.ones(50, 24, dtype=torch.bfloat16))
     assert layer.fourierft_spectrum.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"basis": "wavelet"}, "basis='wavelet' is not possible: give one of fourier, random"),
+        ({"basis": "dct", "band": (1, 2)}, r"band=\(1, 2\) is not possible"),
+        ({"entries": "lattice"}, "entries='lattice' is not possible"),
+        ({"entries": "grid", "band": (1, 2)}, "entries='grid' is not possible"),
+        ({"entries": "grid", "basis": "dct"}, "entries='grid' is not possible"),
+    ],
+)
+def test_a_layer_refuses_what_does_not_go_together(settings, words):
+    with pytest.raises(FourierError, match=words):
+        FourierLinear(nn.Linear(*SHAPE[::-1]), 24, SCALE, **settings)
 
 
 @pytest.mark.parametrize("forced", [{"forward": "branch"}, {"gradient": "tokens"}, {"gradient": "parity"}])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from fourierft import FourierError, FourierLinear, reference, sample_entries
+from fourierft import Algorithm, FourierError, FourierLinear, reference, sample_entries
 
 SHAPES = [(24, 24), (24, 36), (15, 9)]
 
@@ -119,6 +119,29 @@ def test_autocast(kind, backward_inside):
     exact = outputs_and_grads(lambda x: expected(layer, x), layer, x, g)
     assert y.dtype == torch.bfloat16 and inputs.grad.dtype == torch.float32
     assert relative_error(y, exact[0]) < LOW and relative_error(inputs.grad, exact[1]) < LOW
+    assert relative_error(layer.fourierft_spectrum.grad, exact[2]) < 1e-5
+
+
+@pytest.mark.parametrize("backward_inside", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "forward"), [({}, "fft"), ({}, "branch"), ({"entries": "grid"}, "grid"), ({"basis": "dct"}, "fft")]
+)
+def test_autocast_narrows_what_goes_in_and_nothing_between(settings, forward, backward_inside):
+    base = nn.Linear(40, 40).requires_grad_(False).bfloat16().float()
+    layer = FourierLinear(base, 42, 30.0, **settings)
+    layer.reset_spectrum("normal")
+    layer.algorithm = Algorithm(forward=forward)
+    x, g = torch.randn(90, 40).bfloat16().float(), torch.randn(90, 40).bfloat16().float()
+    exact = outputs_and_grads(layer, layer, x, g)
+    inputs = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(inputs)
+        if backward_inside:
+            y.backward(g.bfloat16())
+    if not backward_inside:
+        y.backward(g.bfloat16())
+    # One rounding of the result and at most one of delta_W; a product that autocast narrows makes it 1.2 units or more.
+    assert relative_error(y, exact[0]) < 1.1 * 2**-9 and relative_error(inputs.grad, exact[1]) < 1.1 * 2**-9
     assert relative_error(layer.fourierft_spectrum.grad, exact[2]) < 1e-5
 
 

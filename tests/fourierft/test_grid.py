@@ -7,6 +7,8 @@ from torch import nn
 import fourierft
 from fourierft import Algorithm, FourierConfig, FourierError, FourierLinear
 from fourierft.entries import grid_sides, sample_grid
+from fourierft.plan import make_plan
+from fourierft.products import delta_weight
 
 FORMED = Algorithm(forward="fft", gradient="product")
 
@@ -18,7 +20,7 @@ def layer_of(shape, n, dtype=torch.float32, trains=False):
 
 
 @pytest.mark.parametrize(("shape", "n"), [((24, 36), 24), ((36, 24), 24), ((25, 31), 30)])
-def test_the_positions_are_rows_times_columns_and_no_cosine_stands_twice(shape, n):
+def test_the_positions_are_rows_times_columns(shape, n):
     u, v = sample_grid(shape, n, seed=3)
     a, b = grid_sides(shape, n)
     assert (len(set(u.tolist())), len(set(v.tolist()))) == (a, b) and a * b == n
@@ -26,6 +28,16 @@ def test_the_positions_are_rows_times_columns_and_no_cosine_stands_twice(shape, 
     assert v.max() <= shape[1] // 2 and u.max() < shape[0]
     assert torch.equal(sample_grid(shape, n, seed=3), torch.stack([u, v]))
     assert not torch.equal(sample_grid(shape, n, seed=4), torch.stack([u, v]))
+
+
+@pytest.mark.parametrize("shape", [(12, 18), (12, 17), (11, 8)])
+def test_no_cosine_stands_twice_and_all_are_of_one_norm(shape):
+    """Of the largest grid, which takes every row: the Gram matrix of its atoms is a multiple of the identity."""
+    n = shape[0] * ((shape[1] - 1) // 2)
+    plan = make_plan(shape, n, 3, None, torch.device("cpu"), grid=True)
+    atoms = torch.stack([delta_weight(c, plan, 30.0).flatten() for c in torch.eye(n, dtype=torch.float64)])
+    expected = torch.eye(n, dtype=torch.float64) * 30.0**2 / (2 * shape[0] * shape[1])
+    torch.testing.assert_close(atoms @ atoms.t(), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

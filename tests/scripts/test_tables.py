@@ -29,6 +29,8 @@ def build(tmp_path):
             root / "records",
             "--judged",
             root / "judged",
+            "--studies",
+            root / "studies",
             "--bench",
             root / "bench",
             "--parameters",
@@ -159,7 +161,7 @@ def test_scales_stand_in_files_of_their_own_and_a_stale_one_goes(build):
     assert "64.6" not in small
     root = build([run(0.6456)])
     assert not list((root / "tables").glob("*small*"))
-    assert "small scale" not in (root / "README.md").read_text()
+    assert "small scale]" not in (root / "README.md").read_text()
 
 
 def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):

@@ -1,0 +1,277 @@
+"""GPU memory and time: what a training step of RoBERTa-large needs on six GLUE tasks, method by method, beside what the
+project's page prints for LoRA and FourierFT.
+
+Exact bytes need neither a GPU nor the memory: a minute for everything. Where there is a GPU the peak and the
+time of every step are measured too.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import peft
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments import architectures, record
+from experiments.analysis.paper import Peak, read_peaks
+from experiments.analysis.render import DASH, Table
+from experiments.analysis.speed import MIB
+from experiments.analysis.timing import quartiles
+from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
+from experiments.config import Config, parse
+from experiments.errors import UserError
+from experiments.methods.base import Method
+from experiments.methods.by_peft import ByPeft
+from experiments.studies.base import Report, Study
+from experiments.studies.footprint import Case, Footprint, Step
+from experiments.studies.memory_figure import draw
+
+MODEL = "roberta_large"
+OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
+METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
+METHODS += ["dylora", "adalora", "full"]
+ROUNDS = 10  # of timing
+
+
+@dataclass(frozen=True)
+class Task:
+    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
+    a run's peak; None where not all rows were counted."""
+
+    heading: str
+    longest: int | None
+
+
+TASKS = {
+    "mrpc": Task("MRPC", 102),
+    "cola": Task("CoLA", 47),
+    "qnli": Task("QNLI", None),
+    "sst2": Task("SST-2", 67),
+    "rte": Task("RTE", 292),
+    "stsb": Task("STS-B", 126),
+}
+NOTES = [
+    "Every method takes the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as the "
+    "official code computes.",
+    "Tokens: the official code pads to the longest of a batch, so the peak comes with the longest training row, by "
+    "RoBERTa's tokenizer, cut to Table 9's maximum. QNLI stands at the maximum, since not all its rows were counted. "
+    "MRPC, RTE and STS-B padded to their maximum would need as much: the printed peaks rule that out.",
+    "Saved: kept for the backward pass, exact, counted on the meta device with a GPU's dropout masks. At least: the "
+    "weights, AdamW's states (8 bytes a trained parameter) and what is saved, or the gradients where they are more. A "
+    "peak is that and the workspace.",
+    "Printed: the project's page, one RTX 4090 (24 GB); of MB, and how they were read, it says nothing more. "
+    "LoRA's hyper-parameters are not given there; here it has FourierFT's batch, r=8 and no dropout.",
+    "Trained: parameters, the head (of two classes; of one on STS-B) included. DyLoRA: a step of the full rank, "
+    "its largest. peft_fourierft: PEFT's own layer, which keeps delta_W in all layers but the lowest. fourierft_grid: "
+    "positions on a grid, whose backward pass takes a projection of a layer's input instead of it.",
+    f"{DASH}: not measured, or not printed. OOM: out of memory. ‡ code not at a clean commit.",
+]
+
+
+class PeftFourierFT(ByPeft):
+    """FourierFT by PEFT's own layer."""
+
+    name: Literal["peft_fourierft"]
+    n: int
+    scale: float
+    entry_seed: int
+
+    def configuration(self, **names: list[str]) -> peft.FourierFTConfig:
+        return peft.FourierFTConfig(n_frequency=self.n, scaling=self.scale, random_loc_seed=self.entry_seed, **names)
+
+
+class Memory(Study):
+    """The exact bytes of a step, and its peak and time on a GPU."""
+
+    name = "memory"
+    title = "GPU memory and time of a training step of RoBERTa-large"
+    scale = "paper"
+
+    def __init__(self, paper: Path = record.ROOT / "results" / "paper"):
+        self.paper = paper
+
+    def run(self, scale: str, folder: Path) -> None:
+        if scale != "paper":
+            raise UserError(f"scale={scale}: the study of memory has no such scale; use scale=paper, it needs no GPU")
+        gpu = torch.cuda.is_available()
+        for method in METHODS:
+            path = folder / f"{method}.json"
+            if path.exists() and (record.read(path, Footprint).machine or not gpu):
+                print(f"done before: {path}")
+                continue
+            found = footprint(method, gpu)
+            record.write(found, path)
+            said = ", ".join(f"{TASKS[task].heading} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
+            print(f"{method}: saved MiB: {said}", flush=True)
+
+    def reports(self, folder: Path) -> list[Report]:
+        found, printed = read(folder), read_peaks(self.paper)
+        if not found:
+            return []
+        machines = sorted({one.machine for one in found.values() if one.machine})
+        notes = [*NOTES, *(f"Measured on {machine}." for machine in machines)]
+        tables = [_beside_the_page(found, printed), _all_methods(found)]
+        figure = draw(found, {task: about.heading for task, about in TASKS.items()}, printed)
+        return [Report("paper", tables, notes, {"": figure})]
+
+    def claims(self, folder: Path) -> list[Claim]:
+        """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
+        found, pairs, printed = read(folder), {}, read_peaks(self.paper)
+        if OURS in found and LORA in found:
+            pairs = {task: (found[OURS].steps[task], found[LORA].steps[task]) for task in TASKS}
+        holds = [below for pair in pairs.values() if (below := _is_below(*pair)) is not None]
+        whole = all(ours.gpu and lora.gpu for ours, lora in pairs.values())
+        return [
+            Claim(
+                "Memory on six tasks",
+                "FourierFT's peak is below LoRA's on every GLUE task that fits, by 3 % (MRPC) to 33 % (CoLA) of LoRA's "
+                "(the project's page, RoBERTa-large, RTX 4090).",
+                tuple(_compared(task, *pair, printed) for task, pair in pairs.items()),
+                NOT_REPRODUCED if not all(holds) else REPRODUCED if holds and whole else NOT_MEASURED,
+            )
+        ]
+
+
+def read(folder: Path) -> dict[str, Footprint]:
+    """What was measured, by method, in the order of METHODS. Raises UserError."""
+    found = {one.method: one for one in record.find(folder, Footprint)}
+    if unknown := sorted(found.keys() - set(METHODS)):
+        raise UserError(f"{folder}: the record of {unknown[0]}, no method of this study; move it away")
+    return {method: found[method] for method in METHODS if method in found}
+
+
+def footprint(method: str, gpu: bool) -> Footprint:
+    """One method on every task; on the GPU too where there is one."""
+    started, (commit, dirty) = record.now(), record.commit()
+    steps = {}
+    with _configs():
+        for task in TASKS:
+            one = case(method, task)
+            exact = one.exact()
+            steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
+    return Footprint(
+        method=method,
+        model=MODEL,
+        steps=steps,
+        hardware=record.hardware(),
+        versions=record.versions(),
+        commit=commit,
+        dirty=dirty,
+        started=started,
+        ended=record.now(),
+    )
+
+
+def case(method: str, task: str) -> Case:
+    """The step: batch and length of FourierFT's recipe for every method. Hydra must be initialised on configs/."""
+    fourier = _config(OURS, task)
+    if method == PEFT:
+        settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
+        chosen: Method = PeftFourierFT(name=PEFT, **settings)
+    elif method == GRID:
+        chosen = _config(OURS, task, "method.entries=grid").method
+    else:
+        chosen = _config(method, task).method
+    longest, most = TASKS[task].longest, fourier.recipe.max_length
+    return Case(
+        method=chosen,
+        config=architectures.roberta(1024, 24, num_labels=max(1, len(fourier.task.classes))),
+        attention=fourier.model.attention,
+        head=fourier.model.head,
+        batch=fourier.recipe.batch_size,
+        tokens=min(longest or most, most),
+    )
+
+
+def _config(method: str, task: str, *more: str) -> Config:
+    return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
+
+
+@contextmanager
+def _configs() -> Iterator[None]:
+    """Hydra on configs/, unless it is there already."""
+    if GlobalHydra.instance().is_initialized():
+        yield
+        return
+    with initialize_config_dir(str(record.ROOT / "configs"), version_base="1.3"):
+        yield
+
+
+def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:
+    """FourierFT and LoRA, task by task, with what the page prints."""
+    page = {(one.task, one.method): str(one.mb) for one in printed}
+    rows = []
+    for task, about in TASKS.items():
+        for method in (method for method in (LORA, OURS, GRID, PEFT) if method in found):
+            step = found[method].steps[task]
+            size = f"{step.batch} × {step.tokens}"
+            numbers = [_mib(step.saved_bytes), _mib(step.least_bytes), *_gpu(step)]
+            rows.append([about.heading, size, found[method].title, *numbers, page.get((task, method), DASH)])
+    header = [
+        "Task",
+        "Batch × tokens",
+        "Method",
+        "Saved, MiB",
+        "At least, MiB",
+        "Peak, MiB",
+        "ms a step",
+        "Printed, MB",
+    ]
+    return Table("FourierFT and LoRA on the six tasks of the project's page", header, rows)
+
+
+def _all_methods(found: Mapping[str, Footprint]) -> Table:
+    """Every method by tasks: saved, and what a GPU measured."""
+    rows = []
+    for one in found.values():
+        cells = []
+        for task in TASKS:
+            step = one.steps[task]
+            parts = [_mib(step.saved_bytes, 0), _mib(step.least_bytes, 0)]
+            if step.gpu:
+                peak, time = _gpu(step, 0)
+                parts += [peak] if step.gpu.status != "ok" else [peak, f"{time} ms"]
+            cells.append(" / ".join(parts))
+        first = next(iter(one.steps.values()))
+        rows.append([one.title, f"{first.trained:,}", *cells])
+    on_gpu = any(one.machine for one in found.values())
+    heading = f"Every method: saved / at least{' / peak, MiB / time' if on_gpu else ', MiB'}"
+    return Table(heading, ["Method", "Trained", *(task.heading for task in TASKS.values())], rows)
+
+
+def _gpu(step: Step, digits: int = 1) -> tuple[str, str]:
+    """Peak in MiB and milliseconds, as a table has them."""
+    if step.gpu is None:
+        return DASH, DASH
+    if step.gpu.status != "ok":
+        return "OOM", DASH
+    return _mib(step.gpu.peak_bytes, digits), f"{1000 * quartiles(step.gpu.seconds).median:.1f}"
+
+
+def _compared(task: str, ours: Step, lora: Step, printed: Sequence[Peak]) -> str:
+    """One task in one line."""
+    page = {one.method: one.mb for one in printed if one.task == task}
+    less = (lora.saved_bytes - ours.saved_bytes) / MIB
+    line = f"{TASKS[task].heading}, {ours.batch} × {ours.tokens} tokens: saved for the backward pass FourierFT "
+    line += f"{_mib(ours.saved_bytes)} MiB, LoRA {_mib(lora.saved_bytes)} MiB ({less:.1f} MiB less"
+    if all(isinstance(page[method], int) for method in (OURS, LORA)):
+        line += f"; the printed peaks differ by {page[LORA] - page[OURS]:,} MB"
+    peaks = [_gpu(step)[0] for step in (ours, lora)]
+    return line + ")" + (f"; peak {peaks[0]} MiB, LoRA {peaks[1]} MiB" if ours.gpu and lora.gpu else "")
+
+
+def _is_below(ours: Step, lora: Step) -> bool | None:
+    """Whether FourierFT's peak is below LoRA's; None where not both were measured, or neither fits."""
+    if not (ours.gpu and lora.gpu) or ours.gpu.status == lora.gpu.status == "oom":
+        return None
+    if "oom" in (ours.gpu.status, lora.gpu.status):
+        return ours.gpu.status == "ok"
+    return ours.gpu.peak_bytes < lora.gpu.peak_bytes
+
+
+def _mib(size: int, digits: int = 1) -> str:
+    return f"{size / MIB:,.{digits}f}"
