@@ -41,14 +41,14 @@ def test_no_cosine_stands_twice_and_all_are_of_one_norm(shape):
 
 
 @pytest.mark.parametrize(
-    ("shape", "n", "sides"), [((768, 768), 1000, (25, 40)), ((64, 256), 100, (5, 20)), ((256, 64), 100, (20, 5))]
+    ("shape", "n", "sides"), [((768, 768), 1000, (40, 25)), ((64, 256), 100, (5, 20)), ((256, 64), 100, (20, 5))]
 )
 def test_the_sides_are_in_the_matrix_s_proportion(shape, n, sides):
     assert grid_sides(shape, n) == sides
 
 
 def test_an_n_that_makes_no_grid_is_refused_with_one_that_does():
-    with pytest.raises(FourierError, match=r"n=997 .*\(768, 768\): n=999 does \(27 x 37\)"):
+    with pytest.raises(FourierError, match=r"n=997 .*\(768, 768\): n=999 does \(37 x 27\)"):
         grid_sides((768, 768), 997)
     with pytest.raises(FourierError, match=r"attention\.query: n=23 "):
         model = nn.ModuleDict({"attention": nn.ModuleDict({"query": nn.Linear(24, 24)})})
