@@ -19,13 +19,11 @@ def test_every_link_is_there_and_every_question_once():
 
 def test_the_links_of_the_page_lead_to_files():
     page = ROOT / "results" / "README.md"
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
-    local = {link for link in links if not link.startswith("https://")}
+    text = page.read_text()
+    local = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("https://")}
     assert len(local) > 20 and [link for link in local if not (page.parent / link).exists()] == []
-    anchors = set(re.findall(r"\]\(#([^)]+)\)", page.read_text()))
-    headings = {
-        line.lstrip("# ").lower().replace(" ", "-") for line in page.read_text().splitlines() if "#" in line[:3]
-    }
+    anchors = set(re.findall(r"\]\(#([^)]+)\)", text))
+    headings = {line.lower().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
     assert anchors and anchors <= headings
 
 

@@ -118,6 +118,7 @@ def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
     root = build([])
     text = (root / "tables" / "table2_glue_paper.md").read_text()
     assert sum("| paper |" in line for line in text.splitlines()) == 15
+    assert sum("| official logs |" in line for line in text.splitlines()) == 2
     ours = [line for line in text.splitlines() if "| ours |" in line]
     assert len(ours) == 15
     assert all(line.endswith("| ours " + "| — " * 10 + "|") for line in ours)
