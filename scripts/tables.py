@@ -1,5 +1,6 @@
 """The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the bench's
-table, Table 1 and every count of parameters, the studies' pages, and results/README.md with the verdicts.
+table, Table 1 and every count of parameters, what choosing the epoch buys, the studies' pages, and
+results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
                              [--bench results/bench] [--parameters results/parameters] [--paper results/paper]
@@ -13,12 +14,12 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from experiments.analysis import scores, sizes, speed, verdict_page
+from experiments.analysis import official_logs, scores, selection, sizes, speed, verdict_page
 from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.claims import claims
-from experiments.analysis.paper import read_paper, read_shares
+from experiments.analysis.paper import read_logs, read_paper, read_shares
 from experiments.analysis.render import latex, page
-from experiments.analysis.score_tables import TABLES, ScoreTable
+from experiments.analysis.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.errors import UserError
 from experiments.record import find, replace_file
 from experiments.studies import STUDIES, pages
@@ -63,14 +64,16 @@ def build(
     records: Path, judged: Path, studies: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
-    printed, shares = read_paper(paper), read_shares(paper)
+    printed, shares, logs = read_paper(paper), read_shares(paper), read_logs(paper)
     benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
     everything, answers = rows(find(records)), graded(judged)
     found = present(everything, answers, printed)
     files = bench_files(benches, out) | sizes.files(printed, full, out)
     for table, scale, ours in found:
-        for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs).items():
+        logged = official_logs.as_rows(logs) if table is TABLE2 else ()
+        for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs, logged).items():
             files[out / f"{table.key}_{scale}{suffix}"] = text
+    files |= {out / f"selection{suffix}": text for suffix, text in selection.texts(everything, logs).items()}
     studied = {study: study.reports(studies / name) for name, study in STUDIES.items()}
     for study, reports in studied.items():
         files |= {out / name: text for name, text in pages.texts(study, reports).items()}
@@ -78,7 +81,7 @@ def build(
     verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
     index = verdict_page.entries(found, len(benches), len(full), out.name)
     index += [pages.entry(study, report, out.name) for study, reports in studied.items() for report in reports]
-    files[out.parent / "README.md"] = verdict_page.page(verdicts, index)
+    files[out.parent / "README.md"] = verdict_page.page(verdicts, everything, printed[TABLE2.key], paper, index)
 
     for path, text in files.items():
         replace_file(path, text.encode())

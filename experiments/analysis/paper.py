@@ -98,6 +98,26 @@ class Peak(Typed):
     mb: PositiveInt | Literal["OOM"]
 
 
+class Logs(Typed):
+    """What the official repository's logs of FourierFT say of one task of Table 2 and one model: medians over five
+    seeds, in percent, on a validation set of so many `examples`.
+
+    scale: of the method. best, std: of the best epochs, with their sample standard deviation. last: of the last epochs
+    that were logged. epochs: logged, the fewest and the most of a seed. note: what differs from the paper.
+    """
+
+    model: str
+    task: str
+    metric: str
+    examples: PositiveInt
+    scale: float
+    best: float
+    std: NonNegativeFloat
+    last: float
+    epochs: tuple[PositiveInt, PositiveInt]
+    note: str = ""
+
+
 def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
     """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
     where it does not agree."""
@@ -120,7 +140,7 @@ def listed(settings: dict[str, Any]) -> str:
 
 def read_rows(path: Path) -> list[PaperRow]:
     """The rows of one of the paper's tables. Raises UserError: the file and what is wrong with it."""
-    return _read(path, "rows", PaperRow)
+    return read_list(path, "rows", PaperRow)
 
 
 def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
@@ -130,15 +150,21 @@ def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
 
 def read_shares(folder: Path) -> list[Share]:
     """The shares of LoRA's parameters that the paper claims. Raises UserError."""
-    return _read(folder / "table1_parameters.yaml", "shares", Share)
+    return read_list(folder / "table1_parameters.yaml", "shares", Share)
 
 
 def read_peaks(folder: Path) -> list[Peak]:
     """The GPU memory that the project's page prints. Raises UserError."""
-    return _read(folder / "gpu_memory.yaml", "rows", Peak)
+    return read_list(folder / "gpu_memory.yaml", "rows", Peak)
 
 
-def _read(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
+def read_logs(folder: Path) -> list[Logs]:
+    """What the official logs say, the models and tasks in the order of the file. Raises UserError."""
+    return read_list(folder / "official_logs.yaml", "rows", Logs)
+
+
+def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
+    """The items under one key of a YAML file. Raises UserError: the file and what is wrong with it."""
     try:
         table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return TypeAdapter(list[kind]).validate_python(table[key])

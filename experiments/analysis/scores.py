@@ -16,15 +16,21 @@ from experiments.record import Selection
 
 
 def texts(
-    table: ScoreTable, scale: str, ours: Sequence[Row], paper: Sequence[PaperRow], configs: Path
+    table: ScoreTable,
+    scale: str,
+    ours: Sequence[Row],
+    paper: Sequence[PaperRow],
+    configs: Path,
+    logged: Sequence[PaperRow] = (),
 ) -> dict[str, str]:
-    """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed."""
+    """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed; `logged`:
+    what the official logs have in their place."""
     heading = f"{table.title}, {scale} scale"
     printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
     blocks, rows = [], []
     for judge in sorted({row.judge for row in ours}) or [""]:
         judged = arranged(scale, [row for row in ours if row.judge == judge], paper)
-        blocks += [block for block in _blocks(table, judged, columns, printed) if block.rows]
+        blocks += [block for block in _blocks(table, judged, columns, printed, logged) if block.rows]
         rows += judged
     notes = _notes(table, compared=bool(printed) and not table.judged)
     once = {(row.model, row.title): row for row in rows}.values()  # whatever the judges
@@ -60,9 +66,14 @@ def _notes(table: ScoreTable, compared: bool) -> list[str]:
 
 
 def _blocks(
-    table: ScoreTable, rows: Sequence[Row], columns: Sequence[Column], printed: Sequence[PaperRow]
+    table: ScoreTable,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    printed: Sequence[PaperRow],
+    logged: Sequence[PaperRow],
 ) -> list[Table]:
-    """The epochs of the table, in the first the printed rows above ours; then the cost, where no judge scores."""
+    """The epochs of the table, in the first the printed rows above ours and the official logs' below, at the paper's
+    scale; then the cost, where no judge scores."""
     names = [column.heading for column in columns]
     average = table.columns if table.averaged and set(table.columns) <= set(columns) else ()
     header = ["Model", "Method", "By", "Params", "Head", *names, *(["Avg"] if average else []), "Trials"]
@@ -75,6 +86,8 @@ def _blocks(
             left = [line for line in left if line not in above]
             lines += [_paper_line(line, columns, average) for line in above]
             lines.append(_our_line(row, columns, average, selection, None if table.judged else beside(row, printed)))
+            below = [line for line in logged if above and is_of(line, row)]
+            lines += [_paper_line(line, columns, average, "official logs") for line in below]
         return Table(table.blocks[selection] + (_judging(ran) if table.judged else ""), header, lines)
 
     first, *others = table.blocks
@@ -100,15 +113,15 @@ def _judging(rows: Sequence[Row]) -> str:
     return f"; judge: {rows[0].judge}; judgments: {asked:,}, without a score: {failed:,}"
 
 
-def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column]) -> list[str]:
-    """A row as the paper prints it."""
+def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column], by: str = "paper") -> list[str]:
+    """A row as the paper prints it, or as the official logs have it."""
     scores = [
         number(row.scores.get(column.key), column.digits)
         + (f" ± {row.std[column.key]:.{column.std_digits or column.digits}f}" if column.key in row.std else "")
         for column in columns
     ]
     averages = [number(row.avg, column.digits) for column in average[:1]]
-    return [row.model, row.title, "paper", row.params or DASH, DASH, *scores, *averages, DASH]
+    return [row.model, row.title, by, row.params or DASH, DASH, *scores, *averages, DASH]
 
 
 def _our_line(

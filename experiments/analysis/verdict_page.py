@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from experiments.analysis import sizes
+from experiments.analysis import official_logs, questions, selection, sizes
 from experiments.analysis.aggregate import Row
+from experiments.analysis.paper import PaperRow, read_logs
 from experiments.analysis.render import Table, markdown
 from experiments.analysis.score_tables import ScoreTable
 from experiments.analysis.verdicts import FEWEST, Claim
@@ -18,9 +20,25 @@ is what falls behind by no more than the measured spread. Scale mini, the miniat
 below and counts for nothing.
 """
 
+# The claims that stand in tables with pages of their own, by the names of the files.
+DETAILS = {
+    "Parameters": ["table1_parameters", "parameters"],
+    "Quality": ["table2_glue"],
+    "Quality of generated text": ["table3_e2e"],
+    "Quality of answers": ["table4_instruct", "held_out_instruct"],
+    "Quality on images": ["table5_vit"],
+    "Memory": ["bench"],
+    "Speed": ["bench"],
+    "Memory on six tasks": ["study_memory"],
+}
 
-def page(claims: Sequence[Claim], index: Sequence[str]) -> str:
-    """The whole page. `index`: the entries of the last section, a line each."""
+
+def page(
+    claims: Sequence[Claim], rows: Sequence[Row], glue: Sequence[PaperRow], paper: Path, index: Sequence[str]
+) -> str:
+    """The whole page. `glue`: the printed rows of Table 2; `paper`: the folder of the logs and the questions; `index`:
+    the entries of the last section, a line each. Raises UserError."""
+    logs, asked = read_logs(paper), questions.read_questions(paper)
     overview = [[_link(claim), claim.statement, claim.verdict, claim.smaller] for claim in claims]
     header = ["Claim", "What is claimed", "Verdict, paper scale", "At scale small"]
     parts = [
@@ -29,7 +47,17 @@ def page(claims: Sequence[Claim], index: Sequence[str]) -> str:
         "## The paper's claims\n",
         markdown(Table("", header, overview)),
         "## What was measured\n",
-        *(_measured(claim) for claim in claims if claim.measured),
+        *(_measured(claim, index) for claim in claims if claim.measured),
+        "## The official logs\n",
+        f"{official_logs.NOTE}\n",
+        markdown(official_logs.table(logs, glue, rows)),
+        f"## {selection.TITLE}\n",
+        f"{selection.in_words(logs, rows)}\n",
+        _block(selection.of_logs(logs)),
+        _block(selection.by_experiment(rows)),
+        "".join(f"- {note}\n" for note in selection.NOTES),
+        "## What users asked\n",
+        markdown(questions.table(asked)),
         "## Tables and figures\n",
         "".join(f"- {line}\n" for line in index),
     ]
@@ -52,6 +80,8 @@ def entries(
     if models:
         for name, what in sizes.PAGES.items():
             lines.append(f"[{what}]({folder}/{name}.md) ([LaTeX]({folder}/{name}.tex)); models: {models}")
+    file = f"{folder}/selection"
+    lines.append(f"[{selection.TITLE}, method by method]({file}.md) ([LaTeX]({file}.tex))")
     if benches:
         file = f"{folder}/bench"
         lines.append(f"[Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
@@ -64,12 +94,20 @@ def _link(claim: Claim) -> str:
     return f"[{claim.name}](#{anchor})" if claim.measured else claim.name
 
 
-def _measured(claim: Claim) -> str:
-    """The section of one claim: its tables, each below its caption, and its sentences."""
+def _measured(claim: Claim, index: Iterable[str]) -> str:
+    """The section of one claim: its tables, each below its caption, and its sentences; first where there is more."""
     parts = [f"### {claim.name}\n\n"]
+    for key in DETAILS.get(claim.name, ()):
+        pages = [re.match(rf"\[[^]]*\]\([^)]*/{key}(_[a-z]+)?\.md\)", line) for line in index]
+        parts += [f"{', '.join(page[0] for page in pages if page)}.\n\n"] if any(pages) else []
     for before, one in zip([None, *claim.measured], claim.measured, strict=False):
         if isinstance(one, Table):
-            parts.append(f"{one.title}:\n\n{markdown(one)}\n")
+            parts.append(f"{_block(one)}\n")
         else:
             parts += ["\n"] * isinstance(before, Table) + [f"- {one}\n"]
     return "".join(parts).rstrip() + "\n"
+
+
+def _block(table: Table) -> str:
+    """A table below its caption."""
+    return f"{table.title}:\n\n{markdown(table)}"
