@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -199,10 +200,10 @@ def _configuration(overrides: list[str], holdout: float, point: dict[str, float]
 
 
 def _score(config: Config) -> float:
-    """The best epoch's score on the held-out training rows; the worst there is for a run that diverges."""
+    """The best epoch's score on the held-out training rows; the worst there is where a run diverges or does not fit."""
     try:
         return pipeline.run(config).metrics.best
-    except Diverged:
+    except (Diverged, torch.OutOfMemoryError):
         return -1.0
 
 

@@ -20,6 +20,8 @@ is what falls behind by no more than the measured spread. Scale mini, the miniat
 below and counts for nothing.
 """
 
+ANSWERS = {"not reproduced": "no", "reproduced": "yes", "does not hold": "no", "holds": "yes"}
+
 # The claims that stand in tables with pages of their own, by the names of the files.
 DETAILS = {
     "Parameters": ["table1_parameters", "parameters"],
@@ -39,13 +41,13 @@ def page(
     """The whole page. `glue`: the printed rows of Table 2; `paper`: the folder of the logs and the questions; `index`:
     the entries of the last section, a line each. Raises UserError."""
     logs, asked = read_logs(paper), questions.read_questions(paper)
-    overview = [[_link(claim), claim.statement, claim.verdict, claim.smaller] for claim in claims]
-    header = ["Claim", "What is claimed", "Verdict, paper scale", "At scale small"]
     parts = [
         "# Results\n",
         INTRODUCTION,
         "## The paper's claims\n",
-        markdown(Table("", header, overview)),
+        markdown(_overview([claim for claim in claims if not claim.question], ["Claim", "What is claimed", "Verdict"])),
+        "## Questions that the paper leaves open\n",
+        markdown(_overview([claim for claim in claims if claim.question], ["Question", "", "Answer"])),
         "## What was measured\n",
         *(_measured(claim, index) for claim in claims if claim.measured),
         "## The official logs\n",
@@ -86,6 +88,23 @@ def entries(
         file = f"{folder}/bench"
         lines.append(f"[Speed and memory of a training step]({file}.md) ([LaTeX]({file}.tex)); cases: {benches}")
     return lines
+
+
+def _overview(claims: Iterable[Claim], header: Sequence[str]) -> Table:
+    name, statement, verdict = header
+    rows = [
+        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.smaller)]
+        for claim in claims
+    ]
+    return Table("", [name, statement, f"{verdict}, paper scale", "At scale small"], rows)
+
+
+def _answer(claim: Claim, verdict: str) -> str:
+    """A question is answered by yes or no, where a claim is reproduced, or holds, or not."""
+    if claim.question:
+        for said, answer in ANSWERS.items():
+            verdict = verdict.replace(said, answer)
+    return verdict
 
 
 def _link(claim: Claim) -> str:

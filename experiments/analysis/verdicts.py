@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from experiments.analysis.render import DASH, Table
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
+CANNOT_TELL = "cannot tell"
 SCALES = ("paper", "full size", "small", "mini")  # in the order of what they say about the paper
 FEWEST = 3  # seeds that decide anything: of fewer the spread is not known
 
@@ -19,6 +20,7 @@ class Claim:
     """A claim of the paper beside what was measured.
 
     measured: sentences, and tables where there are many. verdict: at the paper's scale. smaller: at scale small.
+    question: no claim of the paper but a question that it leaves open, to be answered by yes or no.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Claim:
     measured: tuple[str | Table, ...] = ()
     verdict: str = NOT_MEASURED
     smaller: str = DASH
+    question: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,15 @@ class Outcome:
     size: str = ""
 
 
-def verdict(holds: Iterable[bool], whole: bool = True) -> str:
-    """One failure is enough to refute; `whole` says whether everything that could refute was measured."""
+def verdict(holds: Iterable[bool | None], whole: bool = True) -> str:
+    """One failure is enough to refute; `whole` says whether everything that could refute was measured; None: what was
+    measured cannot tell."""
     outcomes = list(holds)
-    if not all(outcomes):
+    if False in outcomes:
         return NOT_REPRODUCED
-    return REPRODUCED if outcomes and whole else NOT_MEASURED
+    if not outcomes or not whole:
+        return NOT_MEASURED
+    return CANNOT_TELL if None in outcomes else REPRODUCED
 
 
 def smaller(outcomes: Iterable[Outcome]) -> str:
@@ -56,7 +62,7 @@ def smaller(outcomes: Iterable[Outcome]) -> str:
     decided = [one for one in found if one.seeds >= FEWEST]
     if not decided:
         return f"too few seeds ({_span(found)})" if found else DASH
-    kinds = {True: "holds", False: "does not hold", None: "cannot tell"}
+    kinds = {True: "holds", False: "does not hold", None: CANNOT_TELL}
     groups = {said: [one for one in decided if one.holds is holds] for holds, said in kinds.items()}
     names = {said: _places(own, decided) for said, own in groups.items() if own}
     seeds = f"{_span(decided)} seeds"

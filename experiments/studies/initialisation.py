@@ -17,6 +17,7 @@ class Initialisation(Sweep):
 
     name = "initialisation"
     title = "Initialisation"
+    settings = 2
     labels = ("Initial",)
     notes = (measures.NOTE, "The rates are those of the recipe, found with normal.")
 
@@ -32,10 +33,9 @@ class Initialisation(Sweep):
             self.claim(
                 folder,
                 "Initialisation",
-                "Open question: the paper starts from N(0, 1), so that ΔW is not zero at the start. Is that better "
-                "than zeros?",
+                "The paper starts from N(0, 1), so that ΔW is not zero at the start. Is that better than zeros?",
                 _compare,
-                tasks=1,
+                question=True,
             )
         ]
 
@@ -48,6 +48,5 @@ def _compare(records: Sequence[Record]) -> Finding | None:
     inits = _inits(records)
     if len(inits) < 2:
         return None
-    gap = measures.centre(inits["normal"]) - measures.centre(inits["zeros"])
-    noise = max(measures.spread(measures.scores(runs)) or 0.0 for runs in inits.values())
-    return Finding(f"normal minus zeros {signed(gap)} points, deviation over the seeds {noise:.1f}", gap > noise)
+    gap, above = measures.compare(inits["normal"], inits["zeros"])
+    return Finding(f"normal minus zeros {signed(gap)} points", above)

@@ -21,6 +21,7 @@ class Luck(Sweep):
 
     name = "luck"
     title = "Luck in the positions"
+    settings, seeds = 2, 20
     labels = ("Seeds",)
     header = ("Runs", "Lowest", "Median", "Highest", "Standard deviation")
     notes = (
@@ -46,21 +47,20 @@ class Luck(Sweep):
             self.claim(
                 folder,
                 "Luck in the positions",
-                "Open question: the paper draws its positions once. Does a score hang on them less than on the seed of "
-                "training?",
+                "The paper draws its positions once. Does a score hang on them less than on the seed of training?",
                 _compare,
-                tasks=1,
+                question=True,
             )
         ]
 
 
 def _parts(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The runs whose positions vary, with the seed of training that most of them have, and those whose training does;
-    the run that both have in common is of both."""
+    """The runs whose positions vary, with the seed of training that most of them have, and those whose training does.
+    The run that both have in common is of the former alone, since a test takes them as independent."""
     common = statistics.mode(record.seed for record in records)
     found = {
         POSITIONS: [record for record in records if record.seed == common],
-        TRAINING: [record for record in records if record.entry_seed == PAPERS],
+        TRAINING: [record for record in records if record.seed != common],
     }
     return {what: runs for what, runs in found.items() if len(runs) > 1}
 
@@ -75,4 +75,5 @@ def _compare(records: Sequence[Record]) -> Finding | None:
     p = float(levene(*found.values()).pvalue)
     counted = {what: f"{deviations[what]:.2f} points over {len(values)} runs" for what, values in found.items()}
     said = f"deviation {counted[POSITIONS]} where the {POSITIONS}, {counted[TRAINING]} where {TRAINING}"
-    return Finding(f"{said} (Levene's test: p = {p:.2f})", deviations[POSITIONS] <= deviations[TRAINING] or p > 0.05)
+    less = deviations[POSITIONS] < deviations[TRAINING] if p < 0.05 else None
+    return Finding(f"{said} (Levene's test: p = {p:.2f})", less)

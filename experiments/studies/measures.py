@@ -1,17 +1,18 @@
 """What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from experiments.analysis import curves
 from experiments.analysis.render import DASH, number
+from experiments.analysis.verdicts import FEWEST
 from experiments.record import Record, Selection
 
 HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
 NOTE = (
     "Scores: median ± sample standard deviation over the seeds, in percent of the task's metric on its validation set, "
     "or test set where there is one; of the best epoch there, which the set itself chooses, and of the last. Rate: of "
-    "what trains in the matrices. Trials: behind the rate."
+    "what trains in the matrices. Trials: behind the rate. † fewer than three seeds. ‡ code not at a clean commit."
 )
 
 
@@ -30,6 +31,25 @@ def spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def compare(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[float, bool | None]:
+    """The difference of the medians, in points, and whether it is above zero by more than the noise, below, or (None)
+    neither: the mean of the two deviations over the seeds, nothing where there is one seed."""
+    gap = centre(ours) - centre(theirs)
+    noise = statistics.mean(spread(scores(runs)) or 0.0 for runs in (ours, theirs))
+    return gap, None if abs(gap) <= noise else gap > 0
+
+
+def all_of(outcomes: Iterable[bool | None]) -> bool | None:
+    """False if one is, True if all are, None else."""
+    found = set(outcomes)
+    return False if False in found else None if None in found else True
+
+
+def marks(records: Sequence[Record]) -> str:
+    """What keeps the scores from being evidence."""
+    return "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
+
+
 def told(values: Sequence[float]) -> str:
     """Median ± sample standard deviation, in a table's cell."""
     deviation = spread(values)
@@ -46,7 +66,7 @@ def cells(records: Sequence[Record]) -> list[str]:
     first = records[0]
     return [
         f"{per_matrix(first):,.0f}",
-        told(scores(records)),
+        told(scores(records)) + marks(records),
         told(scores(records, "last")),
         str(len(records)),
         f"{first.config['recipe']['lr']:g}",

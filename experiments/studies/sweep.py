@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.analysis.render import Table
-from experiments.analysis.verdicts import Claim, Outcome, smaller, verdict
-from experiments.record import Record, find
+from experiments.analysis.verdicts import SCALES, Claim, Outcome, smaller, verdict
+from experiments.errors import UserError
+from experiments.record import Record, config_hash, find
 from experiments.studies import drawing, measures
 from experiments.studies.base import Report, Study
 
@@ -21,10 +22,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one model on one task, and whether the claim holds there."""
+    """What was found of one model on one task, and whether the claim holds there; None: it cannot be told."""
 
     said: str
-    holds: bool
+    holds: bool | None
 
 
 FindOut = Callable[[Sequence[Record]], Finding | None]  # None: these runs do not tell
@@ -33,6 +34,8 @@ FindOut = Callable[[Sequence[Record]], Finding | None]  # None: these runs do no
 class Sweep(Study):
     """One question that the records of ordinary runs answer. Subclasses say what they show at one scale."""
 
+    settings: int  # of one task in the paper's plan: with fewer there is no verdict yet
+    seeds = 5  # of each, likewise
     labels: Sequence[str]  # the columns that tell the settings apart
     header: Sequence[str] = measures.HEADER
     notes: Sequence[str] = (measures.NOTE,)
@@ -44,34 +47,58 @@ class Sweep(Study):
         """As `Study.run`; `overrides` and `share` as in `plan.carry_out`, whose failed runs it returns."""
         from experiments.studies.plan import carry_out, read_plan  # seconds to import, and not needed to read records
 
-        return carry_out(read_plan(self.name, scale), folder, tuple(overrides), share)
+        return carry_out(read_plan(self.name, scale), folder, tuple(overrides), share, scale)
 
     def records(self, folder: Path) -> list[Record]:
-        """Every run of the study that ended well."""
-        return [record for record in find(folder / "records") if record.status == "ok"]
+        """Every run of the study that ended well. Raises UserError where a setting has runs of two configurations."""
+        found = [record for record in find(folder / "records") if record.status == "ok"]
+        for own in grouped(found, _setting).values():
+            if len({_configuration(record) for record in own}) > 1:
+                one = own[0]
+                raise UserError(
+                    f"{folder}: runs of {one.method} on {one.task}, {one.model.name}, seeds {own[0].seed} and "
+                    f"{own[-1].seed}, have the same setting and other configurations (rates, epochs, data): move the "
+                    "older ones away"
+                )
+        return found
 
     def reports(self, folder: Path) -> list[Report]:
+        failed = [record for record in find(folder / "records") if record.status != "ok"]
         scales = grouped(self.records(folder), lambda record: record.scale)
-        return [Report(scale, self.tables(own), self.notes, self.figures(own)) for scale, own in scales.items()]
+        return [
+            Report(
+                scale,
+                self.tables(scales[scale]),
+                [*self.notes, *(_failure(record) for record in failed if record.scale == scale)],
+                self.figures(scales[scale]),
+            )
+            for scale in SCALES
+            if scale in scales
+        ]
 
-    def claim(self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int) -> Claim:
-        """A claim by what `find_out` says of one model and task after the other: the paper's scale gives the verdict,
-        over at least `tasks` tasks, where one that fails is enough to refute; the small scale is told beside it."""
+    def claim(
+        self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int = 1, question: bool = False
+    ) -> Claim:
+        """A claim by what `find_out` says of one model and task after the other.
+
+        The paper's scale gives the verdict, over at least `tasks` tasks, where one that fails is enough to refute; of a
+        task whose settings or seeds are not all there, or whose code was not clean, nothing follows. The small scale is
+        told beside it.
+        """
         holds, small, measured = [], [], []
-        for scale, own in grouped(self.records(folder), lambda record: record.scale).items():
-            for (model, task), records in by_task(own).items():
+        scales = grouped(self.records(folder), lambda record: record.scale)
+        for scale in (scale for scale in SCALES if scale in scales):
+            for (model, task), records in by_task(scales[scale]).items():
                 if finding := find_out(records):
-                    seeds = len({record.seed for record in records})
-                    measured.append(f"{scale}, {model}, {task}: {finding.said}; seeds: {seeds}")
-                    holds += [finding.holds] if scale == "paper" else []
+                    groups = self.groups(records).values()
+                    seeds = min(map(len, groups))
+                    measured.append(f"{scale}, {model}, {task}: {finding.said}; seeds: {seeds} or more")
+                    clean = all(record.dirty is False for record in records)
+                    whole = clean and len(groups) >= self.settings and seeds >= self.seeds
+                    holds += [finding.holds] if scale == "paper" and whole else []
                     small += [Outcome(task, finding.holds, seeds)] if scale == "small" else []
-        return Claim(
-            name,
-            statement,
-            tuple(measured),
-            verdict(holds, whole=len(holds) >= tasks),
-            smaller(small),
-        )
+        decided = verdict(holds, whole=len(holds) >= tasks)
+        return Claim(name, statement, tuple(measured), decided, smaller(small), question)
 
     def tables(self, records: Sequence[Record]) -> list[Table]:
         """Of the records of one scale: one table a model and task."""
@@ -108,6 +135,22 @@ class Sweep(Study):
         """The panel of one model and task."""
 
 
+def _setting(record: Record) -> tuple[str, ...]:
+    """What tells a run from those that differ in their seed, or by what a search finds, alone."""
+    method = {key: value for key, value in record.config["method"].items() if key != "scale"}
+    return record.scale, record.model.name, record.task, config_hash(method)
+
+
+def _configuration(record: Record) -> str:
+    config = {key: value for key, value in record.config.items() if key != "seed"}
+    return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
+
+
+def _failure(record: Record) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in record.config["method"].items() if key != "name")
+    return f"{record.status}: {record.method} ({settings}) on {record.task}, seed {record.seed}: {record.error}"
+
+
 def by_task(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
     """The records of each (model, task)."""
     return grouped(records, lambda record: (record.model.name, record.task))
@@ -116,6 +159,6 @@ def by_task(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
 def grouped(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:
     """The records by a key, in its order, each group in the order of its seeds."""
     found: dict[Key, list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.seed):
+    for record in sorted(records, key=lambda record: (record.seed, record.config_hash)):
         found[key(record)].append(record)
     return dict(sorted(found.items()))

@@ -71,18 +71,14 @@ def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
     assert len(again.before(entry("fourierft", 3))) == 1 and again.before(entry("lora", 2)) == []
 
 
-def test_the_claim_asks_for_a_higher_rank_than_loras_at_the_papers_scale(told):
-    claim, _ = told(entry("fourierft", 9), entry("lora", 8))
-    assert claim.verdict == "reproduced"
-    assert claim.measured[0].startswith(
-        "paper, roberta_base, glue_rte: numerical rank of fourierft 9 (before training 2"
-    )
-    assert "lora 8" in claim.measured[0] and "for n=50" in claim.measured[1]
-    assert told(entry("fourierft", 8), entry("lora", 8))[0].verdict == "not reproduced"
-    claim, _ = told(*(entry(*one, "small", seed=k) for one in (("fourierft", 9), ("lora", 8)) for k in range(3)))
-    assert (claim.verdict, claim.smaller) == ("not yet measured", "holds (glue_rte; 3 seeds)")
-    claim, _ = told(entry("fourierft", 9), entry("adalora", 8))
-    assert claim.verdict == "not yet measured" and len(claim.measured) == 1
+def test_the_question_is_whether_training_raises_the_rank(told):
+    claim, _ = told(*(entry(*one, "small", seed=k) for one in (("fourierft", 24), ("lora", 8)) for k in range(3)))
+    assert claim.question and (claim.verdict, claim.smaller) == ("not yet measured", "holds (glue_rte; 3 seeds)")
+    assert "after it lora 8" in claim.measured[0] and "for n=50" in claim.measured[1]
+    claim, _ = told(*(entry("fourierft", 3, "small", seed=k) for k in range(3)))
+    assert claim.smaller.startswith("does not hold")
+    claim, _ = told(entry("lora", 8, "small"))
+    assert claim.smaller == "—"
 
 
 def test_the_tables_tell_kinds_methods_and_the_start_apart(told):
