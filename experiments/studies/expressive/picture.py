@@ -68,8 +68,8 @@ def regions(outcomes: Mapping[Method, Outcome], titles: Mapping[Method, str]) ->
         )
         for label in range(CLASSES):
             x, y = zip(*outcome.sample.points[label * PER_CLASS : (label + 1) * PER_CLASS], strict=True)
-            style = {"color": PALETTE[label], "marker": MARKERS[label], "markeredgecolor": "white"}
-            axes.plot(x, y, linestyle="none", markersize=3.2, markeredgewidth=0.3, **style)
+            style = {"color": PALETTE[label], "marker": MARKERS[label], "markeredgecolor": "0.15"}
+            axes.plot(x, y, linestyle="none", markersize=3.4, markeredgewidth=0.3, **style)
         share = 100 * outcome.correct[0][-1] / outcome.samples
         axes.set_title(f"{titles[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
         axes.grid(visible=False)
