@@ -116,9 +116,9 @@ def _link(claim: Claim) -> str:
 def _measured(claim: Claim, index: Iterable[str]) -> str:
     """The section of one claim: its tables, each below its caption, and its sentences; first where there is more."""
     parts = [f"### {claim.name}\n\n"]
-    for key in DETAILS.get(claim.name, ()):
-        pages = [re.match(rf"\[[^]]*\]\([^)]*/{key}(_[a-z]+)?\.md\)", line) for line in index]
-        parts += [f"{', '.join(page[0] for page in pages if page)}.\n\n"] if any(pages) else []
+    keys = "|".join(DETAILS.get(claim.name, ["-"]))
+    pages = [re.match(rf"\[[^]]*\]\([^)]*/({keys})(_[a-z]+)?\.md\)", line) for line in index]
+    parts += [f"{', '.join(page[0] for page in pages if page)}.\n\n"] if any(pages) else []
     for before, one in zip([None, *claim.measured], claim.measured, strict=False):
         if isinstance(one, Table):
             parts.append(f"{_block(one)}\n")

@@ -451,7 +451,7 @@ def test_without_files_there_is_no_table_and_a_stale_one_goes(tmp_path):
     for path in (tmp_path / "bench").iterdir():
         path.unlink()
     left = build(tmp_path, [])
-    assert "bench.md" not in left and "bench.tex" not in left and "bench" not in left["README.md"]
+    assert "bench.md" not in left and "bench.tex" not in left and "(tables/bench" not in left["README.md"]
 
 
 def test_a_file_that_is_none_of_the_bench_is_named(tmp_path, capsys):
