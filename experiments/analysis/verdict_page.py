@@ -32,6 +32,19 @@ DETAILS = {
     "Memory": ["bench"],
     "Speed": ["bench"],
     "Memory on six tasks": ["study_memory"],
+    "Scaling with n": ["study_scaling"],
+    "Equal parameters": ["study_scaling"],
+    "Fewest parameters": ["study_scaling"],
+    "Frequency bias": ["study_bias"],
+    "Best frequency": ["study_bias"],
+    "Basis": ["study_basis"],
+    "Other bases": ["study_basis"],
+    "Expressive power": ["study_expressive"],
+    "Training curves": ["study_curves"],
+    "Rank, learnt or given": ["study_rank"],
+    "Initialisation": ["study_initialisation"],
+    "Luck in the positions": ["study_luck"],
+    "Positions on a grid": ["study_grid"],
 }
 
 
@@ -47,7 +60,7 @@ def page(
         "## The paper's claims\n",
         markdown(_overview([claim for claim in claims if not claim.question], ["Claim", "What is claimed", "Verdict"])),
         "## Questions that the paper leaves open\n",
-        markdown(_overview([claim for claim in claims if claim.question], ["Question", "", "Answer"])),
+        markdown(_overview([claim for claim in claims if claim.question], ["Question", "In words", "Answer"])),
         "## What was measured\n",
         *(_measured(claim, index) for claim in claims if claim.measured),
         "## The official logs\n",
