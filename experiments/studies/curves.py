@@ -29,7 +29,7 @@ class Curves(Sweep):
 
     def draw(self, axes: Axes, records: Sequence[Record], name: str | None = None) -> None:
         drawing.lines(axes, {method: measures.by_epoch(runs, name) for method, runs in _methods(records).items()})
-        axes.set_xlabel("epoch", fontsize=8)
+        drawing.epochs(axes)
 
     def figures(self, records: Sequence[Record]) -> dict[str, Figure]:
         parts = by_task(records)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.analysis.drawing import tidy
 from experiments.analysis.pareto import WIDTH, look, short
@@ -44,6 +44,12 @@ def lines(axes: Axes, series: Lines, log: bool = False) -> None:
         axes.plot(places, [statistics.median(points[x]) for x in places], label=label, linewidth=1.4, **style)
         ends = [min(points[x]) for x in places], [max(points[x]) for x in places]
         axes.fill_between(places, *ends, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def epochs(axes: Axes) -> None:
+    """An axis of whole epochs."""
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def level(axes: Axes, label: str, values: Sequence[float], index: int) -> None:

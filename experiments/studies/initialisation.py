@@ -26,7 +26,8 @@ class Initialisation(Sweep):
 
     def draw(self, axes: Axes, records: Sequence[Record]) -> None:
         drawing.lines(axes, {init: measures.by_epoch(runs) for init, runs in _inits(records).items()})
-        axes.set(xlabel="epoch", ylabel=f"{records[0].metrics.primary} × 100")
+        drawing.epochs(axes)
+        axes.set_ylabel(f"{records[0].metrics.primary} × 100", fontsize=8)
 
     def claims(self, folder: Path) -> list[Claim]:
         return [
