@@ -66,11 +66,17 @@ class Clock(TrainerCallback):
 
 
 class Epochs(TrainerCallback):
-    """Tells the dataset which epoch begins, since accelerate does not where processes share the batches."""
+    """Tells the dataset which epoch begins, since accelerate does not where processes share the batches.
+
+    Logs at the end of each, so that no logged training loss is a mean over two epochs or differs after an interruption.
+    """
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
         if hasattr(train_dataloader.dataset, "set_epoch"):
             train_dataloader.dataset.set_epoch(round(state.epoch))
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        control.should_log = True
 
 
 class Progress(ProgressCallback):
@@ -278,8 +284,8 @@ def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
     history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     names = ("loss", prepared.primary, *sorted(set(_metric_names(history)) - {"loss", prepared.primary}))
     per_epoch = [
-        {"epoch": round(entry["epoch"]), **{name: entry[f"eval_{name}"] for name in names}, **losses}
-        for entry, losses in zip(history, _train_losses(trainer.state.log_history), strict=True)
+        {"epoch": round(entry["epoch"]), **{name: entry[f"eval_{name}"] for name in names}, "train_loss": loss}
+        for entry, loss in zip(history, _train_losses(trainer.state.log_history), strict=True)
     ]
     sign = 1 if prepared.direction == "max" else -1
     index = max(range(len(per_epoch)), key=lambda i: (sign * per_epoch[i][prepared.primary], -i))
@@ -301,15 +307,17 @@ def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
     )
 
 
-def _train_losses(log: list[dict[str, float]]) -> list[dict[str, float]]:
-    """For each evaluation `train_loss`, the mean of the training losses that were logged since the one before it."""
-    found, losses = [], []
+def _train_losses(log: list[dict[str, float]]) -> list[float]:
+    """The mean training loss of each epoch's steps, from means over the steps between one entry and the next."""
+    found, losses, steps, last = [], [], [], 0
     for entry in log:
         if "loss" in entry:
             losses.append(entry["loss"])
+            steps.append(entry["step"] - last)
+            last = entry["step"]
         elif "eval_loss" in entry:
-            found.append({"train_loss": statistics.mean(losses)} if losses else {})
-            losses = []
+            found.append(statistics.fmean(losses, steps))
+            losses, steps = [], []
     return found
 
 

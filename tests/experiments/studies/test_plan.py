@@ -36,9 +36,10 @@ def ran(monkeypatch):
 
 @pytest.mark.parametrize("name", SWEEPS)
 @pytest.mark.parametrize("scale", ["paper", "small", "mini"])
-def test_every_run_of_every_plan_composes_with_its_search(name, scale):
+def test_the_runs_of_every_plan_compose_with_their_search(name, scale):
     plan = read_plan(name, scale)
-    for setting, seeds in list(settings(plan).items())[:: 6 if scale == "paper" else 3]:
+    every = list(settings(plan).items())
+    for setting, seeds in every[:: len(every) - 1]:  # the first and the last
         method = compose("config", list(setting)).method.name
         ranges = plan.search.ranges[method] if plan.search else {}
         point = [f"{key}={low}" for key, (low, _) in ranges.items()]

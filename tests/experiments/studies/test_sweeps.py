@@ -2,9 +2,8 @@
 
 import pytest
 
-from experiments import record
 from experiments.errors import UserError
-from experiments.studies import STUDIES, pages
+from experiments.studies import STUDIES, pages, sweep
 from experiments.studies.bias import CENTRES, maps
 from experiments.studies.sweep import Sweep
 from tests.handmade import run
@@ -40,14 +39,11 @@ def changed(records, **fields):
 
 
 @pytest.fixture
-def told(tmp_path):
-    """told(name, records) -> the study's claims and reports of these records."""
+def told(tmp_path, monkeypatch):
+    """told(name, records) -> the study's claims and reports of these records, as if they were in its folder."""
 
     def told(name, records):
-        for path in (tmp_path / "records").glob("*"):
-            path.unlink()
-        for place, one in enumerate(records):
-            record.write(one, tmp_path / f"records/{place}.json")
+        monkeypatch.setattr(sweep, "find", lambda folder: list(records))
         study = STUDIES[name]
         return {claim.name: claim for claim in study.claims(tmp_path)}, study.reports(tmp_path)
 
