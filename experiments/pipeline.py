@@ -118,7 +118,6 @@ def _scale(config: Config, data: Source) -> str:
 @contextmanager
 def _recorded(config: Config, scale: str, weights: Source, data: Source, path: Path) -> Iterator[dict[str, Any]]:
     """Yields the record's fields to be filled in; writes the record however the run ends."""
-    commit, dirty = records.commit()
     fields: dict[str, Any] = {
         "schema": 1,
         "exp": config.exp or config.task.name,
@@ -133,9 +132,7 @@ def _recorded(config: Config, scale: str, weights: Source, data: Source, path: P
         "config": config.result_key(),
         "config_hash": config.hash,
         "hardware": records.hardware(),
-        "versions": records.versions(),
-        "commit": commit,
-        "dirty": dirty,
+        **records.provenance(),
         "trials": config.recipe.trials,
         "started": records.now(),
     }

@@ -377,6 +377,12 @@ def versions() -> dict[str, str]:
     return installed
 
 
+def provenance() -> dict[str, Any]:
+    """The fields of a record that tell by what code it was measured."""
+    sha, dirty = commit()
+    return {"versions": versions(), "commit": sha, "dirty": dirty}
+
+
 def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
     """The commit checked out at `root`, and whether the code differs from it; (None, None) outside a checkout.
 

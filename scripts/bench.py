@@ -209,7 +209,6 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
     print(f"{name}: {case.description}", flush=True)
     torch.manual_seed(0)
     contestants = measure(case, device, rounds, until)
-    commit, dirty = record.commit()
     result = Bench(
         set=chosen,
         case=name,
@@ -219,9 +218,7 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
         contestants=contestants,
         threads=torch.get_num_threads(),
         hardware={**record.hardware(), "device": device},
-        versions=record.versions(),
-        commit=commit,
-        dirty=dirty,
+        **record.provenance(),
         started=started,
         ended=record.now(),
     )

@@ -80,7 +80,6 @@ def _end_of_allocation(model: nn.Module, r: int) -> None:
 
 def sizes(name: str, architecture: Architecture, wanted: Iterable[tuple[str, dict[str, Any]]]) -> Sizes:
     """The record of one model: each (method, settings) of `wanted`, printed as it is counted."""
-    commit, dirty = record.commit()
     found = []
     for one in wanted:
         found.append(row := size(architecture, *one))
@@ -92,8 +91,6 @@ def sizes(name: str, architecture: Architecture, wanted: Iterable[tuple[str, dic
         model=name,
         matrices=matrices(architecture),
         rows=found,
-        versions=record.versions(),
-        commit=commit,
-        dirty=dirty,
+        **record.provenance(),
         date=record.now(),
     )

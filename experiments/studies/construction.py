@@ -84,14 +84,11 @@ def measure(settings: Settings, shape: list[int]) -> Construction:
         torch.manual_seed(SEED)
         for layer in model.values():
             layer.reset_spectrum(settings["init"])
-    commit, dirty = record.commit()
     return Construction(
         settings=settings,
         shape=shape,
         rank=rank.summarise((name, model[name].delta_weight()) for name in names),
-        versions=record.versions(),
-        commit=commit,
-        dirty=dirty,
+        **record.provenance(),
         ended=record.now(),
     )
 

@@ -146,7 +146,7 @@ def read(folder: Path) -> dict[str, Footprint]:
 
 def footprint(method: str, gpu: bool) -> Footprint:
     """One method on every task; on the GPU too where there is one."""
-    started, (commit, dirty) = record.now(), record.commit()
+    started = record.now()
     steps = {}
     with _configs():
         for task in TASKS:
@@ -158,9 +158,7 @@ def footprint(method: str, gpu: bool) -> Footprint:
         model=MODEL,
         steps=steps,
         hardware=record.hardware(),
-        versions=record.versions(),
-        commit=commit,
-        dirty=dirty,
+        **record.provenance(),
         started=started,
         ended=record.now(),
     )

@@ -112,7 +112,6 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
     course = training.train(network, x, best.rate, effort.counted)
     with torch.no_grad():
         shown = network(data.grid(effort.steps).expand(len(x), -1, -1))[0].argmax(dim=-1).view(effort.steps, -1)
-    commit, dirty = record.commit()
     return Outcome(
         scale="paper",
         variant=variant,
@@ -136,9 +135,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
         },
         threads=torch.get_num_threads(),
         hardware=record.hardware() | {"device": "cpu"},
-        versions=record.versions(),
-        commit=commit,
-        dirty=dirty,
+        **record.provenance(),
         started=started,
         ended=record.now(),
     )
