@@ -66,7 +66,9 @@ def build(
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares, logs = read_paper(paper), read_shares(paper), read_logs(paper)
     benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
-    everything, answers = rows(find(records)), graded(judged)
+    runs, answers = find(records), graded(judged)
+    everything = rows(runs)
+    ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     found = present(everything, answers, printed)
     files = bench_files(benches, out) | sizes.files(printed, full, out)
     for table, scale, ours in found:
@@ -77,7 +79,7 @@ def build(
     studied = {study: study.reports(studies / name) for name, study in STUDIES.items()}
     for study, reports in studied.items():
         files |= {out / name: text for name, text in pages.texts(study, reports).items()}
-    verdicts = claims(everything, printed, benches, full, shares, answers)
+    verdicts = claims(everything, printed, benches, full, shares, answers, ranked)
     verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
     index = verdict_page.entries(found, len(benches), len(full), out.name)
     index += [pages.entry(study, report, out.name) for study, reports in studied.items() for report in reports]

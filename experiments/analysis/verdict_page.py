@@ -16,8 +16,9 @@ INTRODUCTION = f"""\
 Generated from the records by `make tables`; not edited by hand. Scales never mix. The verdict is of the paper's models
 on the paper's data alone. Scale small, a smaller pre-trained model or part of the data, all real, has a column of its
 own: fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone is level with LoRA. Level
-is what falls behind by no more than the measured spread. Scale mini, the miniature, is a demonstration: it is told
-below and counts for nothing.
+is what falls behind by no more than the measured spread; the studies call better or worse what Welch's t-test does, at
+5 % over all comparisons of a claim. Scale mini, the miniature, is a demonstration: it is told below and counts for
+nothing.
 """
 
 ANSWERS = {"not reproduced": "no", "reproduced": "yes", "does not hold": "no", "holds": "yes"}
@@ -29,6 +30,7 @@ DETAILS = {
     "Quality of generated text": ["table3_e2e"],
     "Quality of answers": ["table4_instruct", "held_out_instruct"],
     "Quality on images": ["table5_vit"],
+    "Rank": ["study_rank"],
     "Memory": ["bench"],
     "Speed": ["bench"],
     "Memory on six tasks": ["study_memory"],

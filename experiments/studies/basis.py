@@ -75,6 +75,6 @@ def _beats(records: Sequence[Record], others: Sequence[str]) -> Finding | None:
     there = [basis for basis in others if basis in bases]
     if "fourier" not in bases or not there:
         return None
-    found = {basis: measures.compare(bases["fourier"], bases[basis]) for basis in there}
+    found = {basis: measures.compare(bases["fourier"], bases[basis], len(there)) for basis in there}
     said = ", ".join(f"{signed(gap)} to {basis}" for basis, (gap, _) in found.items())
     return Finding(f"Fourier {said}", measures.all_of(above for _, above in found.values()))

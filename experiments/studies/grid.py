@@ -11,6 +11,8 @@ from experiments.record import Record
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, grouped
 
+TASKS = 4
+
 
 class Grid(Sweep):
     """entries=grid: a set of rows times a set of columns of the spectrum."""
@@ -46,6 +48,7 @@ class Grid(Sweep):
                 "Positions on a grid",
                 "Beyond the paper: do positions on a grid score no worse than random ones, at equal n?",
                 _is_level,
+                TASKS,
                 question=True,
             )
         ]
@@ -58,10 +61,11 @@ def _entries(records: Sequence[Record]) -> dict[str, dict[int, list[Record]]]:
 
 
 def _is_level(records: Sequence[Record]) -> Finding | None:
-    """At no n below by more than the noise."""
+    """At every n."""
     kinds = _entries(records)
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
-    found = {n: measures.compare(runs, random[n]) for n, runs in grid.items() if n in random}
+    shared = [n for n in grid if n in random]
+    found = {n: measures.not_below(grid[n], random[n], len(shared)) for n in shared}
     said = ", ".join(f"{signed(gap)} at n={n}" for n, (gap, _) in found.items())
-    level = all(above is not False for _, above in found.values())
+    level = measures.all_of(level for _, level in found.values())
     return Finding(f"grid minus random {said}", level) if found else None

@@ -11,6 +11,8 @@ from experiments.record import Record
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, grouped
 
+TASKS = 4
+
 
 class Initialisation(Sweep):
     """normal against zeros."""
@@ -36,6 +38,7 @@ class Initialisation(Sweep):
                 "Initialisation",
                 "The paper starts from N(0, 1), so that ΔW is not zero at the start. Is that better than zeros?",
                 _compare,
+                TASKS,
                 question=True,
             )
         ]

@@ -13,6 +13,7 @@ from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep
 
 PAPERS = 2024
+TASKS = 2
 POSITIONS, TRAINING = "positions vary", "training varies"
 
 
@@ -49,6 +50,7 @@ class Luck(Sweep):
                 "Luck in the positions",
                 "The paper draws its positions once. Does a score hang on them less than on the seed of training?",
                 _compare,
+                TASKS,
                 question=True,
             )
         ]
@@ -75,5 +77,5 @@ def _compare(records: Sequence[Record]) -> Finding | None:
     p = float(levene(*found.values()).pvalue)
     counted = {what: f"{deviations[what]:.2f} points over {len(values)} runs" for what, values in found.items()}
     said = f"deviation {counted[POSITIONS]} where the {POSITIONS}, {counted[TRAINING]} where {TRAINING}"
-    less = deviations[POSITIONS] < deviations[TRAINING] if p < 0.05 else None
+    less = deviations[POSITIONS] < deviations[TRAINING] if p < measures.LEVEL else None
     return Finding(f"{said} (Levene's test: p = {p:.2f})", less)

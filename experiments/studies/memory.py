@@ -121,9 +121,11 @@ class Memory(Study):
     def claims(self, folder: Path) -> list[Claim]:
         """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
         found, pairs, printed = read(folder), {}, read_peaks(self.paper)
-        if OURS in found and LORA in found:
-            pairs = {task: (found[OURS].steps[task], found[LORA].steps[task]) for task in TASKS}
-        holds = [below for pair in pairs.values() if (below := _is_below(*pair)) is not None]
+        both = [found[method] for method in (OURS, LORA) if method in found]
+        if len(both) == 2:
+            pairs = {task: tuple(one.steps[task] for one in both) for task in TASKS}
+        clean = all(one.dirty is False for one in both)
+        holds = [below for pair in pairs.values() if clean and (below := _is_below(*pair)) is not None]
         whole = all(ours.gpu and lora.gpu for ours, lora in pairs.values())
         return [
             Claim(

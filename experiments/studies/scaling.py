@@ -83,8 +83,8 @@ def _helps(records: Sequence[Record]) -> Finding | None:
         f"{sum(measures.compare(*pair)[0] > 0 for pair in _steps(runs))} of {len(runs) - 1} steps up"
         for method, runs in ((method, list(sizes.values())) for method, sizes in methods.items())
     )
-    falls = any(measures.compare(*pair)[1] is False for pair in _steps(ours))
-    return Finding(said, False if falls else measures.compare(ours[-1], ours[0])[1])
+    steps = [measures.compare(*pair, comparisons=len(ours))[1] for pair in _steps(ours)]
+    return Finding(said, False if False in steps else measures.compare(ours[-1], ours[0], len(ours))[1])
 
 
 def _steps(sizes: Sequence[Runs]) -> list[tuple[Runs, Runs]]:
@@ -97,20 +97,21 @@ def _is_above(records: Sequence[Record]) -> Finding | None:
     ours, theirs = (
         {measures.per_matrix(runs[0]): runs for runs in _methods(records).get(method, {}).values()} for method in SIZES
     )
-    found = {size: measures.compare(ours[size], theirs[size]) for size in ours if size in theirs}
-    if not found:
+    shared = [size for size in ours if size in theirs]
+    if not shared:
         return None
+    found = {size: measures.compare(ours[size], theirs[size], len(shared)) for size in shared}
     said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters a matrix" for size, (gap, _) in found.items())
     return Finding(f"FourierFT minus LoRA {said}", measures.all_of(above for _, above in found.values()))
 
 
 def _is_level(records: Sequence[Record]) -> Finding | None:
-    """The smallest n against the smallest r: not below by more than the noise."""
+    """The smallest n against the smallest r: level or above."""
     smallest = [next(iter(_methods(records).get(method, {}).items()), None) for method in SIZES]
     if None in smallest:
         return None
     (n, ours), (r, theirs) = smallest
-    gap, above = measures.compare(ours, theirs)
+    gap, level = measures.not_below(ours, theirs)
     times = measures.per_matrix(theirs[0]) / measures.per_matrix(ours[0])
     said = f"n={n} minus LoRA r={r} {signed(gap)} points with {times:.0f} times fewer parameters"
-    return Finding(said, above is not False)
+    return Finding(said, level)

@@ -19,6 +19,8 @@ from experiments.studies.base import Report, Study
 
 Key = TypeVar("Key", bound=Hashable)
 
+SEARCHED = ("scale", "alpha")  # of a method's settings
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -92,11 +94,11 @@ class Sweep(Study):
                 if finding := find_out(records):
                     groups = self.groups(records).values()
                     seeds = min(map(len, groups))
-                    measured.append(f"{scale}, {model}, {task}: {finding.said}; seeds: {seeds} or more")
+                    measured.append(f"{scale}, {model}, {task}: {finding.said}; {_counted(groups)}")
                     clean = all(record.dirty is False for record in records)
                     whole = clean and len(groups) >= self.settings and seeds >= self.seeds
                     holds += [finding.holds] if scale == "paper" and whole else []
-                    small += [Outcome(task, finding.holds, seeds)] if scale == "small" else []
+                    small += [Outcome(task, finding.holds, seeds if clean else 0)] if scale == "small" else []
         decided = verdict(holds, whole=len(holds) >= tasks)
         return Claim(name, statement, tuple(measured), decided, smaller(small), question)
 
@@ -135,9 +137,15 @@ class Sweep(Study):
         """The panel of one model and task."""
 
 
+def _counted(groups: Iterable[Sequence[Record]]) -> str:
+    """How many runs stand behind each setting, the fewest and the most."""
+    counts = sorted({len(runs) for runs in groups})
+    return f"runs of each: {'–'.join(map(str, counts[:: max(len(counts) - 1, 1)]))}"
+
+
 def _setting(record: Record) -> tuple[str, ...]:
     """What tells a run from those that differ in their seed, or by what a search finds, alone."""
-    method = {key: value for key, value in record.config["method"].items() if key != "scale"}
+    method = {key: value for key, value in record.config["method"].items() if key not in SEARCHED}
     return record.scale, record.model.name, record.task, config_hash(method)
 
 

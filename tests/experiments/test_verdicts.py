@@ -83,12 +83,16 @@ def test_quality_compares_the_columns_that_both_have():
 
 
 def test_rank_is_judged_against_lora():
-    found = [run(rank=(24, 660)), run(method="lora", rank=(24, 8))]
-    assert verdict(found, "Rank").verdict == REPRODUCED
-    ranks = "paper, roberta_base, glue_rte, n=1000, Its rank 660, LoRA r=8, Its rank 8, Seeds 1"
-    assert told(found, "Rank") == [ranks]
-    assert verdict([run(rank=(24, 8)), run(method="lora", rank=(24, 8))], "Rank").verdict == NOT_REPRODUCED
-    assert verdict([run(rank=(24, 660))], "Rank").verdict == NOT_MEASURED
+    def of(rank, **changes):
+        return [run(rank=(24, rank), seed=seed, **changes) for seed in SEEDS]
+
+    lora = of(8, method="lora")
+    assert verdict(of(660) + lora, "Rank").verdict == REPRODUCED
+    ranks = "paper, roberta_base, glue_rte, n=1000, Its rank 660, LoRA r=8, Its rank 8, Seeds 5"
+    assert told(of(660) + lora, "Rank") == [ranks]
+    assert verdict(of(8) + lora, "Rank").verdict == NOT_REPRODUCED
+    for missing in (of(660), of(660)[1:] + lora, of(660, dirty=True) + lora):
+        assert verdict(missing, "Rank").verdict == NOT_MEASURED
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -177,12 +181,13 @@ def test_each_claim_reads_its_own_table():
 
 
 def test_rank_and_parameters_hold_of_image_runs():
-    found = [image(rank=(24, 700), adapter=72_000), image(method="lora", rank=(24, 16))]
+    lora = five_images(method="lora", rank=(24, 16))
+    found = [*five_images(rank=(24, 700), adapter=72_000), *lora]
     assert verdict(found, "Rank").verdict == REPRODUCED
-    assert told(found, "Rank") == ["paper, vit_base, vit_cifar, n=3000, Its rank 700, LoRA r=16, Its rank 16, Seeds 1"]
+    assert told(found, "Rank") == ["paper, vit_base, vit_cifar, n=3000, Its rank 700, LoRA r=16, Its rank 16, Seeds 5"]
     assert verdict(found, "Parameters").verdict == REPRODUCED
-    assert "paper, vit_base, 24, 72,000 at n=3,000, Runs 1" in told(found, "Parameters")
-    wrong = [image(rank=(24, 16), adapter=72_001), image(method="lora", rank=(24, 16))]
+    assert "paper, vit_base, 24, 72,000 at n=3,000, Runs 5" in told(found, "Parameters")
+    wrong = [*five_images(rank=(24, 16), adapter=72_001), *lora]
     assert {verdict(wrong, name).verdict for name in ("Rank", "Parameters")} == {NOT_REPRODUCED}
     assert "72,001 at n=3,000, which is not 3,000 × 24" in told(wrong, "Parameters")[0]
 
@@ -335,9 +340,10 @@ def test_held_out_losses_are_told_and_never_judged():
 
 
 def test_rank_of_lora_by_its_other_name_is_judged():
-    found = [instruct(rank=(64, 4000)), instruct(method="lora_qv", rank=(64, 64))]
+    ranks = {"fourierft": (64, 4000), "lora_qv": (64, 64)}
+    found = [instruct(method=method, rank=rank, seed=seed) for method, rank in ranks.items() for seed in E2E_SEEDS]
     assert verdict(found, "Rank").verdict == REPRODUCED
-    assert told(found, "Rank") == ["paper, llama2_7b, instruct, n=1000, Its rank 4000, LoRA r=64, Its rank 64, Seeds 1"]
+    assert told(found, "Rank") == ["paper, llama2_7b, instruct, n=1000, Its rank 4000, LoRA r=64, Its rank 64, Seeds 3"]
 
 
 # --- what scale small says -------------------------------------------------------------------------------------------

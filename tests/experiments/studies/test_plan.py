@@ -48,6 +48,21 @@ def test_the_runs_of_every_plan_compose_with_their_search(name, scale):
         assert len(set(seeds)) == len(seeds)
 
 
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name != "rank"])  # its groups are those of matrices
+def test_the_papers_plan_is_enough_for_a_verdict(name):
+    """Every group that a study makes of the runs on the first task has the seeds that it asks for."""
+    study, planned = STUDIES[name], settings(read_plan(name, "paper"))
+    first = next(iter(planned))[:2]
+    records = []
+    for setting, seeds in planned.items():
+        if setting[:2] == first:
+            method = parse(compose("config", list(setting))).method.model_dump(mode="json", exclude={"name", "scale"})
+            kind = "lora" if "r" in method else "fourierft"
+            records += [run(exp="glue_rte", method=kind, seed=int(seed[5:]), rank=(24, 8), **method) for seed in seeds]
+    groups = study.groups(records).values()
+    assert len(groups) == study.settings and min(map(len, groups)) >= study.seeds
+
+
 def test_a_line_is_every_combination_and_runs_that_differ_in_seed_are_one_setting():
     plan = Plan(runs=(f"{MINI} method.n=10,20 method.band=null,[0,5] seed=0,1", f"{MINI} method.n=30"))
     found = settings(plan)

@@ -1,9 +1,10 @@
 """The studies of ordinary runs: what their records show, and that a claim turns when the records do."""
 
+import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.studies import STUDIES, pages, sweep
+from experiments.studies import STUDIES, measures, pages, sweep
 from experiments.studies.bias import CENTRES, maps
 from experiments.studies.sweep import Sweep
 from tests.handmade import run
@@ -126,7 +127,9 @@ def test_no_bias_beats_most_bands_and_not_all(told):
     claims, _ = told("bias", [one for task in four for one in bands(task, no_bias=0.715)])
     assert claims["Frequency bias"].verdict == "not reproduced"
     claims, _ = told("bias", [one for task in four for one in bands(task, best=0.751)])
-    assert claims["Best frequency"].verdict == "not reproduced", "within the spread"
+    assert claims["Best frequency"].verdict == "cannot tell", "within the spread"
+    claims, _ = told("bias", [one for task in four for one in bands(task, best=0.74)])
+    assert claims["Best frequency"].verdict == "not reproduced"
 
 
 def test_the_maps_of_the_bands_peak_at_their_centre():
@@ -166,14 +169,12 @@ WIDE, NARROW = (0.70, 0.75, 0.80, 0.72, 0.78, 0.71), (0.750, 0.751, 0.752, 0.749
 def test_luck_in_positions_is_less_only_where_a_test_says_so(told, positions, training, verdict):
     """Each score four times, over the 20 seeds and more that the study asks for."""
     runs = [
-        one
-        for k, score in enumerate(positions * 4)
-        for one in changed([entry(score + k * 1e-5, entry_seed=k)], entry_seed=k)
-    ]
-    runs += [
-        one
-        for k, score in enumerate(training * 4, start=1)
-        for one in changed([entry(score + k * 1e-5, k, entry_seed=2024)], entry_seed=2024)
+        one.model_copy(update={"entry_seed": one.config["method"]["entry_seed"]})
+        for task in ("glue_rte", "glue_stsb")
+        for one in [
+            *(entry(score + k * 1e-5, task=task, entry_seed=k) for k, score in enumerate(positions * 4)),
+            *(entry(score + k * 1e-5, k, task=task, entry_seed=2024) for k, score in enumerate(training * 4, start=1)),
+        ]
     ]
     claims, reports = told("luck", runs)
     assert claims["Luck in the positions"].verdict == verdict and claims["Luck in the positions"].question
@@ -181,11 +182,14 @@ def test_luck_in_positions_is_less_only_where_a_test_says_so(told, positions, tr
 
 
 @pytest.mark.parametrize(
-    ("normal", "verdict"), [(0.80, "reproduced"), (0.70, "not reproduced"), (0.7505, "cannot tell")]
+    ("normal", "verdict"), [(0.80, "reproduced"), (0.70, "not reproduced"), (0.752, "cannot tell")]
 )
 def test_an_initialisation_is_better_only_beyond_the_noise(told, normal, verdict):
-    claims, _ = told("initialisation", several(normal) + several(0.75, init="zeros"))
+    runs = [one for task in TASKS[:4] for one in [*several(normal, task=task), *several(0.75, task=task, init="zeros")]]
+    claims, _ = told("initialisation", runs)
     assert claims["Initialisation"].verdict == verdict
+    claims, _ = told("initialisation", [one for one in runs if one.task == "glue_rte"])
+    assert claims["Initialisation"].verdict in ("not yet measured", "not reproduced"), "one task of four answers no yes"
 
 
 @pytest.mark.parametrize(
@@ -197,10 +201,17 @@ def test_a_curve_must_be_better_throughout_in_score_and_in_loss(told, ours, loss
     assert claims["Training curves"].verdict == verdict
 
 
-@pytest.mark.parametrize(("grid", "verdict"), [(0.7995, "reproduced"), (0.79, "not reproduced")])
+@pytest.mark.parametrize(
+    ("grid", "verdict"), [(0.7995, "reproduced"), (0.798, "cannot tell"), (0.79, "not reproduced")]
+)
 def test_a_grid_may_be_below_by_the_noise_alone(told, grid, verdict):
-    sizes = [one for n in (100, 6144) for kind in ("random", "grid") for one in several(0.8, n=n, entries=kind)]
-    claims, reports = told("grid", sizes + several(0.80) + several(grid, entries="grid"))
+    """A deviation of 0.16 points: 0.05 are level, and 0.2 are more than that but not significant."""
+    runs = []
+    for task in TASKS[:4]:
+        for n in (100, 6144):
+            runs += [*several(0.8, task=task, n=n), *several(0.8, task=task, n=n, entries="grid")]
+        runs += [*several(0.80, task=task), *several(grid, task=task, entries="grid")]
+    claims, reports = told("grid", runs)
     assert claims["Positions on a grid"].verdict == verdict
     assert reports[0].tables[0].rows[0][-1] == "8"
 
@@ -233,3 +244,14 @@ def test_a_study_without_files_says_so_and_shows_nothing(tmp_path, name):
     study = STUDIES[name]
     assert {claim.verdict for claim in study.claims(tmp_path)} == {"not yet measured"}
     assert not [report for report in study.reports(tmp_path) if isinstance(study, Sweep)]
+
+
+def test_a_small_difference_is_one_only_where_a_test_says_so():
+    """Equal means by construction: five runs each, drawn 400 times, differ at most as often as the level says."""
+    random = np.random.default_rng(0)
+    found = []
+    for scores in random.normal(0.8, 0.01, (400, 2, 5)):
+        ours, theirs = ([entry(score, seed) for seed, score in zip(SEEDS, own, strict=True)] for own in scores)
+        found.append(measures.compare(ours, theirs)[1])
+    assert 0 < sum(above is not None for above in found) < 0.08 * len(found)
+    assert measures.compare([entry(0.9)], [entry(0.1)])[1] is None, "one run tells nothing"
