@@ -131,8 +131,7 @@ def in_words(logs: Sequence[Logs], rows: Iterable[Row]) -> str:
         f"one logged (median of {len(gaps)}; {number(gaps[widest])} for {widest}), whose rate had not decayed."
     )
     runs = [run for row in rows if row.scale != "mini" for run in row.runs if len(run.metrics.per_epoch) != 1]
-    scored = [run for run in runs if run.metrics.direction == "max"]  # a loss has no points
-    both = [(on_validation(run).points, gain.points) for run in scored if (gain := on_test(run))]
+    both = [(on_validation(run).points, gain.points) for run in runs if (gain := on_test(run))]
     if not both:
         return said
     chosen, fresh = (signed(statistics.median(gains)) for gains in zip(*both, strict=True))
