@@ -36,6 +36,11 @@ OmegaConf.register_new_resolver("after_slash", lambda repository: repository.rpa
 OmegaConf.register_new_resolver("as_name", lambda text: re.sub(r"\W", "_", text).lower(), replace=True)
 
 
+# What may differ between runs that are the same: no result depends on it.
+INCIDENTAL = ("force", "tracking", "assets", "record", "runs", "scale", "recipe.source", "recipe.trials")
+INCIDENTAL += tuple(f"train.{key}" for key in ("resume", "keep_checkpoints", "log_every", "workers", "eval_batch_size"))
+
+
 class Config(Typed):
     """One run. `method` and `task` are the objects that do the work; the rest are facts and settings."""
 
@@ -57,12 +62,9 @@ class Config(Typed):
     def result_key(self) -> dict[str, Any]:
         """The part of the configuration that determines the result: what its hash and its record hold."""
         settings = self.model_dump(mode="json")
-        for key in ("force", "tracking", "assets", "record", "runs", "scale", "exp", "paper_cell"):
-            del settings[key]
-        for key in ("resume", "keep_checkpoints", "log_every", "workers", "eval_batch_size"):
-            del settings["train"][key]
-        for key in ("source", "trials"):
-            del settings["recipe"][key]
+        for key in ("exp", "paper_cell", *INCIDENTAL):
+            part, _, name = key.rpartition(".")
+            del (settings[part] if part else settings)[name]
         return settings
 
     @property

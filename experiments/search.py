@@ -23,14 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from experiments import pipeline
-from experiments.config import Config, explain, parse
+from experiments.config import INCIDENTAL, Config, explain, parse
 from experiments.errors import UserError
 from experiments.record import ROOT, config_hash, replace_file
 from experiments.training import Diverged
 
 CONFIGS = ROOT / "configs"
 SEED = 0  # of the sequence of trials
-PLACES = ("assets", "force", "record", "runs", "scale", "tracking")  # overrides that no score depends on
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
 
@@ -224,7 +223,8 @@ def _label(method: str, overrides: list[str]) -> str:
 
 def _lasting(overrides: list[str]) -> list[str]:
     """Those that a score may depend on."""
-    return [override for override in overrides if override.lstrip("+~").partition("=")[0].split(".")[0] not in PLACES]
+    incidental = re.compile(rf"[+~]*({'|'.join(map(re.escape, INCIDENTAL))})[.=]")
+    return [override for override in overrides if not incidental.match(override)]
 
 
 def _check_older(search: Search, trials: int) -> None:
