@@ -78,10 +78,10 @@ class RankOfDelta(Sweep):
             Report(
                 scale,
                 [*self.tables(own), *_trained(own, built), *_by_n(built)],
-                self.notes,
+                self.all_notes(folder, scale),
                 {**self.figures(own, built), **_curve(built)},
             )
-            for scale, own in grouped(self.records(folder), lambda record: record.scale).items()
+            for scale, own in self.by_scale(folder).items()
         ]
 
     def claims(self, folder: Path) -> list[Claim]:

@@ -65,18 +65,20 @@ class Sweep(Study):
         return found
 
     def reports(self, folder: Path) -> list[Report]:
-        failed = [record for record in find(folder / "records") if record.status != "ok"]
-        scales = grouped(self.records(folder), lambda record: record.scale)
         return [
-            Report(
-                scale,
-                self.tables(scales[scale]),
-                [*self.notes, *(_failure(record) for record in failed if record.scale == scale)],
-                self.figures(scales[scale]),
-            )
-            for scale in SCALES
-            if scale in scales
+            Report(scale, self.tables(records), self.all_notes(folder, scale), self.figures(records))
+            for scale, records in self.by_scale(folder).items()
         ]
+
+    def by_scale(self, folder: Path) -> dict[str, list[Record]]:
+        """`records`, in the order of the scales."""
+        scales = grouped(self.records(folder), lambda record: record.scale)
+        return {scale: scales[scale] for scale in SCALES if scale in scales}
+
+    def all_notes(self, folder: Path, scale: str) -> list[str]:
+        """`notes`, and the runs of the scale that failed."""
+        failed = [record for record in find(folder / "records") if record.status != "ok"]
+        return [*self.notes, *(_failure(record) for record in failed if record.scale == scale)]
 
     def claim(
         self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int = 1, question: bool = False
@@ -88,9 +90,8 @@ class Sweep(Study):
         told beside it.
         """
         holds, small, measured = [], [], []
-        scales = grouped(self.records(folder), lambda record: record.scale)
-        for scale in (scale for scale in SCALES if scale in scales):
-            for (model, task), records in by_task(scales[scale]).items():
+        for scale, found in self.by_scale(folder).items():
+            for (model, task), records in by_task(found).items():
                 if finding := find_out(records):
                     groups = self.groups(records).values()
                     seeds = min(map(len, groups))
