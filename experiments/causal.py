@@ -1,6 +1,7 @@
 """What the tasks of causal language models share: the model, its tokenizer, rows of prompt and answer, their loss."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -32,7 +33,6 @@ IGNORED = -100  # the label of a token that is not to be learnt
 Base = Literal["fp32", "bf16", "4bit"]
 Learnt = Literal["answer", "all"]  # whether the prompt is learnt as well
 Overlong = Literal["cut", "drop"]  # what becomes of a row that is too long
-Loss = Callable[..., Tensor]
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -85,7 +85,10 @@ def language_model(
 
 
 def encoded(prompts: Sequence[list[int]], answers: Sequence[list[int]], longest: int, where: str) -> Dataset:
-    """Rows of prompt and answer, with labels on the answer alone. Raises UserError for one of more than `longest`."""
+    """Rows of prompt, of at least one token, and answer, with labels on the answer alone.
+
+    Raises UserError for a row of more than `longest` tokens.
+    """
     rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
     for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         length = len(prompt) + len(answer)
@@ -123,9 +126,10 @@ def completed(
             token if learnt == "all" or start >= len(prompt) else IGNORED
             for token, start in zip(ids, starts, strict=True)
         ]
+        labels[0] = IGNORED  # never predicted, so it counts in no mean
         too_long = len(ids) > longest
-        if (too_long and overlong == "drop") or all(label == IGNORED for label in labels[1:longest]):
-            counts["dropped"] += 1  # the first token is never predicted
+        if (too_long and overlong == "drop") or all(label == IGNORED for label in labels[:longest]):
+            counts["dropped"] += 1
             continue
         counts["cut"] += too_long
         rows["input_ids"].append(ids[:longest])
@@ -133,15 +137,13 @@ def completed(
     return Dataset.from_dict(rows), counts
 
 
-def smoothed(share: float) -> Loss:
+def smoothed(share: float) -> Callable[[ModelOutput, Tensor], Tensor]:
     """The mean cross-entropy of the labelled tokens with label smoothing: `share` of the truth goes to every token."""
 
-    def loss(outputs: ModelOutput, labels: Tensor, num_items_in_batch: int | Tensor | None = None) -> Tensor:
-        """num_items_in_batch: labelled tokens of the whole step, where it takes several batches."""
+    def loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
         learnt = labels[:, 1:] != IGNORED  # the others would cost as much memory
         logits, targets = outputs.logits[:, :-1][learnt].float(), labels[:, 1:][learnt]
-        total = cross_entropy(logits, targets, label_smoothing=share, reduction="sum")
-        return total / (len(targets) if num_items_in_batch is None else num_items_in_batch)
+        return cross_entropy(logits, targets, label_smoothing=share)
 
     return loss
 
@@ -154,7 +156,9 @@ def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return losses
 
 
-def inverse_perplexity(outputs: EvalPrediction) -> dict[str, float]:
-    """exp(-mean loss) of the labelled tokens: the geometric mean of their probabilities, a fraction."""
+def perplexity(outputs: EvalPrediction) -> dict[str, float]:
+    """The mean loss of the labelled tokens, in nats and without label smoothing, and exp(-loss): the geometric mean of
+    their probabilities, a fraction."""
     labelled = outputs.label_ids != IGNORED
-    return {"inverse_perplexity": float(np.exp(-outputs.predictions[labelled].astype(np.float64).mean()))}
+    loss = float(outputs.predictions[labelled].astype(np.float64).mean())
+    return {"loss": loss, "inverse_perplexity": math.exp(-loss)}

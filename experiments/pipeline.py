@@ -231,14 +231,10 @@ def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
     batch = prepared.collate([prepared.train[i] for i in range(min(size, len(prepared.train)))]).to(device)
     model.to(device).train()
     with config.train.autocast():
-        return memory.saved_for_backward(model, lambda: _loss(model, batch, prepared))
-
-
-def _loss(model: nn.Module, batch: dict[str, Any], prepared: Prepared) -> torch.Tensor:
-    if prepared.loss is None:
-        return model(**batch).loss
-    inputs = {name: values for name, values in batch.items() if name != "labels"}  # else the model has a loss as well
-    return prepared.loss(model(**inputs), batch["labels"])
+        labels = batch.pop("labels")  # or the model computes a loss of its own as well
+        return memory.saved_for_backward(
+            model, lambda: prepared.loss(model(**batch), labels) + config.method.penalty(model)
+        )
 
 
 def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Training through `transformers.Trainer`: two learning rates, light checkpoints, exact resume, best and last."""
 
+import functools
 import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,18 +14,19 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PredictionOutput
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
 from experiments import processes, sharding
+from experiments.causal import IGNORED
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
-from experiments.tasks.base import Predict, Prepared
+from experiments.tasks.base import Loss, Predict, Prepared
 
 LOADER_PATIENCE = 2.0  # seconds of timing the loader alone
 TIMING = ("runtime", "samples_per_second", "steps_per_second", "primary")  # the Trainer's own beside the metrics
@@ -260,7 +263,9 @@ def train(
         eval_dataset=prepared.validation,
         data_collator=prepared.collate,
         compute_metrics=lambda outputs: _with_primary(prepared.metrics(outputs), prepared.primary),
-        compute_loss_func=prepared.loss,
+        compute_loss_func=functools.partial(
+            _share_of_step, prepared.loss, functools.partial(config.method.penalty, model)
+        ),
         preprocess_logits_for_metrics=prepared.reduce,
         callbacks=callbacks,
         head=config.model.head,
@@ -274,6 +279,19 @@ def train(
     if sharded:
         trainer.take_whole(model)
     return _outcome(trainer, prepared, folder)
+
+
+def _share_of_step(
+    loss: Loss,
+    penalty: Callable[[], Tensor | float],
+    outputs: ModelOutput,
+    labels: Tensor,
+    num_items_in_batch: Tensor | int | None = None,
+) -> Tensor:
+    """A batch's part of the loss of an optimiser step: the mean over all of the step's items, however many batches and
+    processes they are in. num_items_in_batch: how many those are; None: those of this batch."""
+    mean = loss(outputs, labels) + penalty()
+    return mean if num_items_in_batch is None else mean * ((labels != IGNORED).sum() / num_items_in_batch)
 
 
 def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:

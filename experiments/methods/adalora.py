@@ -2,7 +2,7 @@
 
 Every matrix starts with rank `init_r`; between the shares `warmup` and 1 - `final` of all steps the least important
 triplets are masked, every `interval` steps, until r a matrix is left on average. The schedule is in shares of a run
-where the paper's is in steps. peft divides alpha by `init_r`, and adds the orthogonality penalty to the loss.
+where the paper's is in steps. peft divides alpha by `init_r`.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import peft
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from experiments.errors import UserError
@@ -50,6 +50,16 @@ class AdaLora(ByPeft):
             total_step=1,  # known when training begins: Allocate
             **names,
         )
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """`orthogonality` times the mean of |P^T P - I| and |Q Q^T - I|, as in AdaLoraModel.forward of peft, which a
+        PeftModel without a task type does not call."""
+        distances = []
+        for name, p in model.named_parameters():
+            if "lora_A" in name or "lora_B" in name:
+                gram = p @ p.T if "lora_A" in name else p.T @ p
+                distances.append(torch.norm(gram - torch.eye(len(gram), device=p.device, dtype=p.dtype)))
+        return self.orthogonality * torch.stack(distances).mean()
 
     def callbacks(self) -> list[TrainerCallback]:
         return [Allocate(self.warmup, self.final)]

@@ -81,6 +81,10 @@ class Method(Typed):
         """
         yield from ()
 
+    def penalty(self, model: nn.Module) -> Tensor | float:
+        """What the method adds to the loss of a step, a scalar."""
+        return 0.0
+
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:
         """Within it `model` predicts as ever, but for rounding; faster where delta_W can be added to the weights."""

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from datasets import Dataset as Rows
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
+from transformers.utils import ModelOutput
 
 from experiments import processes
 from experiments.assets import Source
@@ -23,6 +26,7 @@ from experiments.tracking import Off
 HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
 
 
+Loss = Callable[[ModelOutput, Tensor], Tensor]
 Predict = Callable[[Dataset], PredictionOutput]
 Merged = Callable[[], AbstractContextManager]  # within it the model is `Method.merged`: faster, token by token
 
@@ -39,8 +43,8 @@ class Tested:
 class Prepared:
     """A model, with a new head where it needs one, the data in the form that it reads, and how it is judged.
 
-    loss: of a model's output, the labels and their number in the whole step; None: the model's own. reduce: logits and
-    labels to what `metrics` needs of them, before they are collected.
+    loss: the mean over the labelled items of a batch, of the model's output and the labels. metrics: of a whole
+    evaluation, its "loss" included. reduce: logits and labels to what `metrics` needs, before they are collected.
     test: the rows of the test set; score: the trained model on them, given the Trainer's prediction, a folder with the
     trained weights, and what merges them for a while. Neither: validation is all that is reported. shown: the epoch
     that a person is to see, the paper's choice. skipped: unreadable rows of each split.
@@ -53,8 +57,8 @@ class Prepared:
     metrics: Callable[[EvalPrediction], dict[str, float]]
     primary: str
     direction: str  # max | min: where the primary metric is better
+    loss: Loss
     lengths: bool = True  # whether rows differ in length
-    loss: Callable[..., Tensor] | None = None
     reduce: Callable[[Tensor, Tensor], Tensor] | None = None
     test: Sized | None = None
     score: Callable[[nn.Module, Predict, Path, Merged], Tested] | None = None
@@ -89,6 +93,17 @@ def hold_out(train: Rows, share: float) -> dict[str, Rows]:
     """train and validation, both of the training rows: what a search chooses on."""
     halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
     return {"train": halves["train"], "validation": halves["test"]}
+
+
+def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of logits (rows, classes) and labels (rows,)."""
+    return cross_entropy(outputs.logits, labels)
+
+
+def evaluated(loss: Loss, outputs: EvalPrediction) -> dict[str, float]:
+    """The loss over all rows of an evaluation that collected logits."""
+    logits, labels = map(torch.from_numpy, (outputs.predictions, outputs.label_ids))
+    return {"loss": float(loss(ModelOutput(logits=logits), labels))}
 
 
 def check_labels(labels: np.ndarray, top: float, where: str, of: str) -> None:

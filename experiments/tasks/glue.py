@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from datasets import Dataset
 from pydantic import Field, PositiveInt
+from torch import Tensor
+from torch.nn.functional import mse_loss
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, EvalPrediction
+from transformers.utils import ModelOutput
 
 from experiments.assets import Assets, Model, Source, find_dataset, read_rows
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared, check_labels, first_rows, hold_out, identity
+from experiments.tasks.base import Prepared, check_labels, class_loss, evaluated, first_rows, hold_out, identity
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"
@@ -80,6 +83,7 @@ class GlueTask(Typed):
             metrics=functools.partial(self._score, Glue(config_name=self.set)),
             primary=self.metric,
             direction="max",
+            loss=self._loss,
         )
 
     def _model(self, model: Model, folder: Path, train: Train) -> torch.nn.Module:
@@ -106,9 +110,13 @@ class GlueTask(Typed):
         encoded["labels"] = rows["label"]
         return encoded
 
+    def _loss(self, outputs: ModelOutput, labels: Tensor) -> Tensor:
+        return class_loss(outputs, labels) if self.classes else mse_loss(outputs.logits.squeeze(-1), labels)
+
     def _score(self, metric: Glue, outputs: EvalPrediction) -> dict[str, float]:
         predictions = np.argmax(outputs.predictions, axis=-1) if self.classes else outputs.predictions.squeeze(-1)
-        return metric.compute(predictions=predictions, references=outputs.label_ids)
+        scores = metric.compute(predictions=predictions, references=outputs.label_ids)
+        return {**evaluated(self._loss, outputs), **scores}
 
     def identity(self, data: Source) -> dict[str, Any]:
         """What a record says of the data."""

@@ -21,7 +21,18 @@ from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Merged, Predict, Prepared, Tested, check_labels, first_rows, hold_out, identity
+from experiments.tasks.base import (
+    Merged,
+    Predict,
+    Prepared,
+    Tested,
+    check_labels,
+    class_loss,
+    evaluated,
+    first_rows,
+    hold_out,
+    identity,
+)
 from experiments.tracking import Off
 from experiments.typed import Share, Typed
 
@@ -83,6 +94,7 @@ class ImageTask(Typed):
             metrics=functools.partial(_score, Accuracy()),
             primary="accuracy",
             direction="max",
+            loss=class_loss,
             lengths=False,
             score=functools.partial(_test, images, names) if "test" in images else None,
         )
@@ -157,7 +169,8 @@ def _digits() -> Iterator[bytes]:
 
 
 def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
-    return metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
+    scores = metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
+    return {**evaluated(class_loss, outputs), **scores}
 
 
 def _test(

@@ -30,7 +30,7 @@ def prepared(
         train=encoded["train"],
         validation=encoded["validation"],
         collate=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=causal.IGNORED),
-        metrics=causal.inverse_perplexity,
+        metrics=causal.perplexity,
         primary="inverse_perplexity",
         direction="max",
         loss=causal.smoothed(smoothing),

@@ -26,9 +26,9 @@ def holder(tmp_path):
 
 
 def test_the_second_is_told_who_is_there(tmp_path, holder):
-    with pytest.raises(UserError, match=rf"run is in use by process {holder.pid} of .*: wait for it"):
-        with held(tmp_path / "run.lock", "wait for it"):
-            pass
+    told = rf"run is in use by process {holder.pid} of .*: wait for it"
+    with pytest.raises(UserError, match=told), held(tmp_path / "run.lock", "wait for it"):
+        pass
 
 
 def test_a_lock_of_a_dead_process_is_none(tmp_path, holder):
@@ -48,7 +48,6 @@ def test_a_lock_leaves_nothing_behind_and_can_be_taken_again(tmp_path):
 
 def test_a_place_that_cannot_hold_a_lock_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="run.lock: cannot be locked .*name a folder"), held(
-        tmp_path / "file" / "run.lock", "wait"
-    ):
+    place = tmp_path / "file" / "run.lock"
+    with pytest.raises(UserError, match=r"run\.lock: cannot be locked .*name a folder"), held(place, "wait"):
         pass
