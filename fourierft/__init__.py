@@ -2,7 +2,7 @@
 
     config = fourierft.FourierConfig(n=1000, scale=150.0, targets=("query", "value"), head=("classifier",))
     fourierft.adapt(model, config)      # freezes the model, puts n trainable coefficients into each matched layer
-    ...                                 # train as ever
+    ...                                 # train as ever; fourierft.check_gradients(model) after the first backward pass
     fourierft.save(model, "adapter/")   # 4 n bytes a layer; loads in PEFT too
     fourierft.load(model, "adapter/")   # into a plain or an adapted model, from a file of this library or of PEFT
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) takes it back, bit for bit
@@ -21,7 +21,7 @@ from .errors import FourierError
 from .function import fourier_linear
 from .io import load, save
 from .linear import FourierLinear
-from .model import Count, adapt, count, delta_weights, fourier_layers, merge, unmerge, use
+from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .quantized import QuantizedFourierLinear
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "FourierLinear",
     "QuantizedFourierLinear",
     "adapt",
+    "check_gradients",
     "count",
     "delta_weights",
     "fourier_layers",

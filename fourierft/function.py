@@ -136,8 +136,9 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     global _last_cast
     if torch.compiler.is_compiling() or x.dtype == dtype or x.is_inference():  # it cannot trace the last question
         return x.to(dtype)
-    if _last_cast is not None:
-        source, version, result = _last_cast[0](), _last_cast[1], _last_cast[2]()
+    last = _last_cast  # read once: another thread may put its own there at any moment
+    if last is not None:
+        source, version, result = last[0](), last[1], last[2]()
         if source is x and x._version == version and result is not None and result.dtype == dtype:
             return result
     result = x.to(dtype)

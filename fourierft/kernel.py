@@ -57,10 +57,12 @@ def _tables(plan: Plan) -> list[Tensor]:
     """C1 and S1, (n, h1), and C2 and S2, (n, h2): 4 n (d1 + d2) bytes, made once for all layers of the plan."""
     # Kept on the plan, not in a cached function, which torch.compile would look through and trace.
     if not plan.tables:
+        tables = []
         for frequency, length in zip((plan.u, plan.v), plan.shape, strict=True):
             place = torch.arange(length // 2 + 1, device=frequency.device)
             angle = (frequency[:, None] * place % length).double() * (2 * torch.pi / length)
-            plan.tables.extend([angle.cos().float(), angle.sin().float()])
+            tables.extend([angle.cos().float(), angle.sin().float()])
+        plan.tables[:] = tables  # at once: another thread may be asking too
     return plan.tables
 
 

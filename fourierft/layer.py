@@ -25,17 +25,18 @@ class FourierLayer(nn.Module):
 
     def __init__(
         self,
+        base: nn.Module,
         shape: Shape,
         n: int,
         scale: float,
         entry_seed: int,
         band: Band | None,
         parts: tuple[str, ...],
-        like: Tensor,
         basis: str = "fourier",
         entries: str = "random",
     ) -> None:
         super().__init__()
+        check_replaceable(base)
         self.out_features, self.in_features = shape
         self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
         self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
@@ -44,10 +45,10 @@ class FourierLayer(nn.Module):
             raise FourierError(f"{field}={getattr(self, field)!r} is not possible: give {remedy}")
         check_parts(shape, parts)
         check_n(self.matrix_shape, n, band, entries)
-        wide = torch.float64 if like.dtype == torch.float64 else torch.float32
+        wide = torch.float64 if base.weight.dtype == torch.float64 else torch.float32
         size = (len(parts), n) if parts else (n,)
-        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=like.device))
-        self.plan = self._make_plan()
+        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=base.weight.device))
+        self._plan = self._make_plan()
 
     @property
     def matrix_shape(self) -> Shape:
@@ -55,8 +56,27 @@ class FourierLayer(nn.Module):
         return matrix_shape((self.out_features, self.in_features), self.parts)
 
     @property
+    def plan(self) -> Plan | BasisPlan:
+        """The tables of the entries, on the device of the coefficients, however those came there."""
+        if self._plan.u.device != self.fourierft_spectrum.device:
+            self._plan = self._make_plan()
+        return self._plan
+
+    @property
     def merged(self) -> bool:
         return False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested as x is."""
+        if not x.is_nested:
+            return self.product(x)
+        sequences = x.unbind()
+        rows = self.product(torch.cat(sequences)).split([len(sequence) for sequence in sequences])
+        return torch.nested.as_nested_tensor(list(rows), layout=x.layout)
+
+    def product(self, x: Tensor) -> Tensor:
+        """What a subclass computes of x: (..., in). Returns (..., out)."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def reset_spectrum(self, init: str) -> None:
@@ -95,8 +115,30 @@ class FourierLayer(nn.Module):
             return moved
 
         super()._apply(keep_wide, recurse)
-        self.plan = self._make_plan()  # on the device the layer is now on
+        self._plan = self._make_plan()  # now, since torch.compile cannot trace the draw
         return self
+
+    def _take_over(self, base: nn.Module) -> None:
+        """Takes the mode of `base`, and from it whatever is hooked into its call.
+
+        The hooks move with the dictionaries that hold them, so that their handles still remove them.
+        """
+        placement = vars(base).get("_hf_hook")
+        if placement is not None:  # accelerate's: brings the inputs to the layer's device
+            from accelerate.hooks import add_hook_to_module, remove_hook_from_module
+
+            remove_hook_from_module(base)
+        for name in vars(base).keys() & vars(self).keys():
+            if name.startswith(("_forward", "_backward", "_is_full_backward")):
+                vars(self)[name], vars(base)[name] = vars(base)[name], vars(self)[name]
+        self.train(base.training)
+        self._end_fast_path()
+        if placement is not None:
+            add_hook_to_module(self, placement)
+
+    def _end_fast_path(self) -> None:
+        """nn.TransformerEncoderLayer reads the weights of its layers instead of calling them, unless one has a hook."""
+        self._fast_path = self.register_forward_pre_hook(_inert)
 
     def extra_repr(self) -> str:
         return (
@@ -108,6 +150,31 @@ class FourierLayer(nn.Module):
             + (f", parts={','.join(self.parts)}" if self.parts else "")
             + (", merged" if self.merged else "")
         )
+
+
+def _inert(layer: nn.Module, args: tuple) -> None:
+    pass
+
+
+def check_replaceable(base: nn.Module) -> None:
+    """Raises FourierError if something other than its type decides what `base` computes, and would be lost."""
+    own = getattr(vars(base).get("forward"), "__func__", None) is type(base).forward
+    if "_hf_hook" in vars(base) and base.weight.is_meta:
+        problem = "its weight is offloaded by accelerate: adapt the model first, then offload it"
+    elif "forward" in vars(base) and "_hf_hook" not in vars(base) and not own:
+        problem = "its forward was replaced on the instance: adapt the model first, then replace it"
+    elif others := sorted((base._parameters.keys() | base._buffers.keys() | base._modules.keys()) - {"weight", "bias"}):
+        problem = (
+            f"it holds {', '.join(others)}, from which its weight is made (weight_norm, spectral_norm, pruning?): make "
+            "that permanent first, by remove_weight_norm, prune.remove or the like"
+        )
+    elif type(base).__module__.split(".")[0] != "bitsandbytes" and any(
+        hooks for name, hooks in vars(base).items() if "state_dict" in name
+    ):
+        problem = "it has hooks on its state dict: adapt the model first, then register them"
+    else:
+        return
+    raise FourierError(f"this {type(base).__name__} cannot be adapted: {problem}")
 
 
 def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:

@@ -44,20 +44,22 @@ class FourierLinear(FourierLayer):
         shape = layer_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} cannot be adapted: only nn.Linear and Conv1D can")
-        super().__init__(shape, n, scale, entry_seed, band, parts, base.weight, basis, entries)
+        super().__init__(base, shape, n, scale, entry_seed, band, parts, basis, entries)
         self.fan_in_fan_out = not isinstance(base, nn.Linear)
-        self.weight = base.weight
-        self.register_parameter("bias", base.bias)
         # While merged: the frozen weight. A buffer, so that it moves with the model, but of no state dict.
         self.register_buffer("frozen_weight", None, persistent=False)
-        self.train(base.training)
+        self.weight = base.weight
+        self.register_parameter("bias", base.bias)
+        self._take_over(base)
+        # Marks that others left on the layer.
+        bound = ("forward", "_compiled_call_impl")  # to `base`
+        vars(self).update({k: v for k, v in vars(base).items() if k not in vars(self) and k not in bound})
 
     @property
     def merged(self) -> bool:
         return self.frozen_weight is not None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in). Returns (..., out)."""
+    def product(self, x: Tensor) -> Tensor:
         weight = self.weight.t() if self.fan_in_fan_out else self.weight
         if self.merged:
             return nn.functional.linear(x, weight, self.bias)
@@ -103,12 +105,61 @@ class FourierLinear(FourierLayer):
 
     def set_merged(self, merged_weight: Tensor) -> None:
         """Makes this a plain layer of that weight, as from `merged_weight`, and keeps the frozen weight aside."""
-        self.frozen_weight = self.weight.detach()
+        frozen = self.weight
         # A new parameter, not a write into the old one, which another module may share (tied embeddings).
-        self.weight = nn.Parameter(merged_weight, requires_grad=self.weight.requires_grad)
+        self.weight = nn.Parameter(merged_weight, requires_grad=frozen.requires_grad)
+        self._buffers["frozen_weight"] = frozen  # itself, so that it is shared again once unmerged
+        self._fast_path.remove()
 
     def unmerge(self) -> None:
         """Puts the frozen weight back, bit for bit. Does nothing to a layer that is not merged."""
         if self.merged:
-            self.weight = nn.Parameter(self.frozen_weight, requires_grad=self.weight.requires_grad)
-            self.frozen_weight = None
+            frozen, self.frozen_weight = self.frozen_weight, None
+            own = isinstance(frozen, nn.Parameter)  # not once moved
+            self.weight = frozen if own else nn.Parameter(frozen, requires_grad=self.weight.requires_grad)
+            self._end_fast_path()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As nn.Module's. A weight put into a merged layer, as by transformers' tie_weights, is merged in its turn."""
+        merged = name == "weight" and self.merged
+        if merged:
+            self.unmerge()
+        super().register_parameter(name, param)
+        if merged:
+            self.merge()
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.merged:  # a dimension more says that the weight has delta_W already, whatever file it goes through
+            destination[prefix + "fourierft_spectrum"] = destination[prefix + "fourierft_spectrum"][None]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        """As nn.Module's, into the frozen weight, to which a merged layer then adds delta_W again.
+
+        The state of a merged layer gives its coefficients alone. Raises FourierError unless its weight is this layer's
+        with delta_W added: the frozen weight it stands for is unknown.
+        """
+        if self.merged:
+            self.unmerge()
+            try:
+                return self._load_from_state_dict(state_dict, prefix, *args)
+            finally:
+                self.merge()
+        spectrum, weight = (state_dict.get(prefix + name) for name in ("fourierft_spectrum", "weight"))
+        holds_delta = spectrum is not None and spectrum.dim() > self.fourierft_spectrum.dim()
+        if holds_delta:
+            state_dict = state_dict | {prefix + "fourierft_spectrum": spectrum[0], prefix + "weight": self.weight}
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if holds_delta and weight is not None and not self._is_merged_weight(weight):
+            raise FourierError(
+                f"{prefix}weight is of a merged model, but not this model's weight with delta_W added: take the state "
+                "dict after fourierft.unmerge, or load it into the plain model"
+            )
+
+    def _is_merged_weight(self, weight: Tensor) -> bool:
+        """Whether this is `merged_weight` but for rounding."""
+        if self.weight.is_meta or weight.shape != self.weight.shape:
+            return False
+        expected, _ = self.merged_weight()
+        unit = max(torch.finfo(weight.dtype).eps, torch.finfo(expected.dtype).eps, 1e-5)
+        return torch.allclose(weight.to(expected), expected, rtol=0, atol=2 * unit * float(expected.abs().max()))

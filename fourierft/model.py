@@ -36,8 +36,11 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
 
     The parameters of the layers keep their names. The coefficients come from the global torch generator, in the order
     of the model. Returns the same model, which keeps the configuration as `model.fourierft_config`.
+    What is hooked into the call of a layer, accelerate's placement too, goes with it.
     Raises FourierError, with the model unchanged, if it is adapted already, a name matches nothing, a match is not a
-    linear layer, or n does not fit a layer. Warns if delta_W starts out half as large as a layer's weights, or larger.
+    linear layer, n does not fit a layer, or the change would be lost: the weight is read past the layer's forward, made
+    from other tensors (weight_norm, pruning) or offloaded, or the forward is replaced on the instance.
+    Warns if delta_W starts out half as large as a layer's weights, or larger.
     """
     layers, heads = select(model, config)
     insert(model, config, layers, heads)
@@ -82,7 +85,9 @@ def use(model: nn.Module, **settings) -> nn.Module:
 def merge(model: nn.Module) -> nn.Module:
     """Adds each delta_W to its weight, so that the model runs as the plain one. Layers merged already stay as they are.
 
-    The frozen weights are kept aside for `unmerge`. Raises FourierError, with nothing merged, if a sum is not finite.
+    The frozen weights are kept aside for `unmerge`. The state dict has the sums, and coefficients of shape (1, n), by
+    which `load_state_dict` of an adapted model knows not to add delta_W twice.
+    Raises FourierError, with nothing merged, if a sum is not finite.
     Warns, once, if weights of low precision lose part of delta_W.
     """
     merged = {}
@@ -112,6 +117,30 @@ def unmerge(model: nn.Module) -> nn.Module:
     for layer in adapted_layers(model).values():
         layer.unmerge()
     return model
+
+
+def check_gradients(model: nn.Module) -> list[str]:
+    """Warns of the adapted layers that no gradient has reached; returns their paths.
+
+    To be called after the first backward pass. It is as it should be for a layer that the batch did not use, such as an
+    expert of a mixture; else the layer is merged, or its weight is read past its forward, and will never train.
+    """
+    # A function and no hook of autograd: a hook hears of no backward pass that reaches none of the coefficients, takes
+    # the end of a checkpointed part for the end of all, and stays behind where sharding makes new parameters.
+    missing = [
+        path
+        for path, layer in adapted_layers(model).items()
+        if layer.fourierft_spectrum.requires_grad and layer.fourierft_spectrum.grad is None
+    ]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        warnings.warn(
+            f"no gradient reached the coefficients of {', '.join(missing[:3])}{more}: they do not train. If the batch "
+            "made use of the layer, it is merged (call fourierft.unmerge), or its weight is read instead of the layer "
+            "called (leave it out of the targets)",
+            stacklevel=2,
+        )
+    return missing
 
 
 def delta_weights(model: nn.Module) -> dict[str, Tensor]:

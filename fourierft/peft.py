@@ -7,6 +7,9 @@
 
 Adapters, files and every call of PEFT stay what they are: only how a layer computes is replaced.
 
+In eval mode nn.TransformerEncoderLayer reads weights past the layers of PEFT, with this library or without: switch that
+off by `torch.backends.mha.set_fastpath_enabled(False)`.
+
 Run a model once before `torch.compile`, on its device and with its adapters active: that run draws their positions, and
 a draw cannot be traced. Compiled without it, the graph breaks at every layer; with `fullgraph=True` it is an error.
 """

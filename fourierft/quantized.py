@@ -44,12 +44,12 @@ class QuantizedFourierLinear(FourierLayer):
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        super().__init__(shape, n, scale, entry_seed, band, (), base.weight, basis, entries)
+        super().__init__(base, shape, n, scale, entry_seed, band, (), basis, entries)
         self.base_layer = base
-        self.train(base.training)
+        self._take_over(base)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in). Returns (..., out) in the dtype of x."""
+    def product(self, x: Tensor) -> Tensor:
+        """Returns (..., out) in the dtype of x."""
         base, adapter = self.base_layer, (self.fourierft_spectrum, self.plan, self.scale, self.algorithm)
         if type(base).__name__ == "Linear8bitLt":
             return (base(x.float()) + fourier_linear(x, None, None, *adapter)).to(x.dtype)

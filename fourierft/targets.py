@@ -8,9 +8,10 @@ from torch import nn
 from .config import FourierConfig, split_target
 from .entries import check_n
 from .errors import FourierError
-from .layer import FourierLayer, check_parts, matrix_shape
+from .layer import FourierLayer, check_parts, check_replaceable, matrix_shape
 from .linear import layer_shape
 from .quantized import quantized_shape
+from .readers import reader
 
 # A fused projection of BLOOM, Falcon and GPT-NeoX, of the size of three matrices but not one below the other.
 INTERLEAVED = "query_key_value"
@@ -55,9 +56,23 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                 )
             check_parts(shape, parts)
             check_n(matrix_shape(shape, parts), config.n, config.band, config.entries)
+            check_replaceable(module)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None
+    _check_readers(model, layers)
     return layers, heads
+
+
+def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
+    """Raises FourierError for a layer whose weight another module reads, since its adapter would do nothing there."""
+    paths = {layer: path for path, layer in layers.items()}
+    for owner in model.modules():
+        for name, child in owner.named_children():
+            if child in paths and (method := reader(type(owner), name)):
+                raise FourierError(
+                    f"{paths[child]} cannot be adapted: {method} reads its weight instead of calling it, and would not "
+                    "see the change; leave it out of the targets"
+                )
 
 
 def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:

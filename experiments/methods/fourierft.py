@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
+from transformers import TrainerCallback
 
 import fourierft
 from experiments.methods.base import Method
@@ -36,6 +37,9 @@ class FourierFT(Method):
         settings = self.model_dump(exclude={"name"})
         return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=attention, head=head))
 
+    def callbacks(self) -> list[TrainerCallback]:
+        return [Gradients()]
+
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         for path, layer in fourierft.fourier_layers(model).items():
             for part, delta in fourierft.delta_weights(layer).items():
@@ -54,3 +58,15 @@ class FourierFT(Method):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         fourierft.save(model, folder)
+
+
+class Gradients(TrainerCallback):
+    """Tells, before the first step, of coefficients that will not train."""
+
+    def on_train_begin(self, *args, **kwargs):
+        self.told = False
+
+    def on_pre_optimizer_step(self, args, state, control, model: nn.Module, **kwargs):
+        if not self.told:
+            self.told = True
+            fourierft.check_gradients(model)

@@ -7,7 +7,13 @@ import peft
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    TrainingArguments,
+)
 
 import fourierft
 from experiments import pipeline
@@ -266,6 +272,20 @@ def test_dylora_trains_the_drawn_rank_alone(make, model, frozen):
         trained = [i for i in range(4) if A.grad[i].any()]
         assert trained == [i for i in range(4) if B.grad[:, i].any()] == ([b - 1] if frozen else list(range(b)))
     assert torch.allclose(layer.eval()(x), layer.base(x) + 8 / 4 * x @ A.T @ B.T, atol=1e-5)
+
+
+def test_coefficients_that_will_not_train_are_told_once_before_the_first_step(make, model, tmp_path):
+    chosen = method(make, "fourierft")
+    unused = chosen.adapt(model, ATTENTION, HEAD).roberta.encoder.layer[1].attention.self.value
+    unused.forward = lambda x: nn.functional.linear(x, unused.weight)
+    settings = TrainingArguments(tmp_path, max_steps=3, use_cpu=True, save_strategy="no", report_to="none")
+    rows = [{"input_ids": torch.arange(2, 7), "labels": 0}] * 8
+    trainer = FineTuner(
+        model, settings, train_dataset=rows, callbacks=chosen.callbacks(), head=HEAD, lr=0.1, head_lr=0.1
+    )
+    with pytest.warns(UserWarning, match=r"no gradient reached .* \S+1\.attention\.self\.value: they do") as told:
+        trainer.train()
+    assert sum("no gradient" in str(warning.message) for warning in told) == 1
 
 
 def test_dylora_draws_every_rank_by_seed_and_step(make, model):

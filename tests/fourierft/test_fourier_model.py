@@ -160,6 +160,18 @@ def test_merging_does_not_change_a_module_that_shares_the_weight():
     assert torch.equal(model["embedding"].weight, before)
 
 
+def test_a_tied_head_stays_merged_where_its_weight_is_tied_again(gpt2, tokens):
+    model = fourierft.adapt(gpt2(), FourierConfig(50, 15.0, ("lm_head",)))
+    embedding, logits, count = model.transformer.wte.weight, model(tokens).logits, fourierft.count(model)
+    fourierft.merge(model)
+    model.tie_weights()
+    assert model.lm_head.weight is not embedding
+    torch.testing.assert_close(model(tokens).logits, logits, rtol=1e-5, atol=1e-5)
+    fourierft.unmerge(model)
+    assert model.lm_head.weight is embedding and fourierft.count(model) == count
+    assert torch.equal(model(tokens).logits, logits)
+
+
 def test_a_merge_that_is_not_finite_is_refused_with_nothing_changed(block):
     model = fourierft.adapt(block(), CONFIG)
     with torch.no_grad():
@@ -189,6 +201,59 @@ def test_merging_into_low_precision_warns_once_with_the_loss_and_float32_does_no
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fourierft.merge(fourierft.adapt(block(), CONFIG))
+
+
+# State dicts --------------------------------------------------------------------------------------------------------
+
+
+def two(block, dtype=torch.float32):
+    """Two models of one base with coefficients of their own."""
+    models = [fourierft.adapt(block(dtype), CONFIG) for _ in range(2)]
+    for layer in fourierft.fourier_layers(models[1]).values():
+        layer.reset_spectrum("normal")
+    return models
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("given_merged", [False, True])
+@pytest.mark.parametrize("own_merged", [False, True])
+@pytest.mark.filterwarnings("ignore:merging into torch.bfloat16")
+def test_a_state_dict_counts_delta_once_merged_or_not(block, dtype, given_merged, own_merged, assign):
+    (given, own), x = two(block, dtype), torch.randn(5, 24).to(dtype)
+    frozen = state(given)
+    y = [run(given, x), run(fourierft.merge(given), x)][own_merged]
+    assert not torch.equal(run(own, x), y)
+    if own_merged:
+        fourierft.merge(own)
+    if not given_merged:
+        fourierft.unmerge(given)
+    own.load_state_dict(state(given), strict=True, assign=assign)
+    assert all(layer.merged == own_merged for layer in fourierft.fourier_layers(own).values())
+    assert torch.equal(run(own, x), y)
+    assert equal_states(state(fourierft.unmerge(own)), frozen)
+
+
+def test_what_trained_loads_into_a_merged_model(block):
+    (model, other), x = two(block), torch.randn(5, 24)
+    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    fourierft.merge(other).load_state_dict(trained, strict=False)
+    assert torch.equal(run(other, x), run(fourierft.merge(model), x))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_merged_state_over_another_base_is_refused(block, strict, device):
+    given, other = two(block)
+    fourierft.merge(given)
+    nn.init.orthogonal_(other["attention"]["query"].weight)
+    with pytest.raises(FourierError, match=r"attention\.query\.weight is of a merged model.*after fourierft\.unmerge"):
+        other.to(device).load_state_dict(given.state_dict(), strict=strict, assign=True)
+    plain = block()
+    nn.init.zeros_(plain["attention"]["query"].weight)
+    plain.load_state_dict(given.state_dict(), strict=False)
+    x = torch.randn(5, 24)
+    assert torch.equal(run(plain, x), run(given, x))
 
 
 # Wrong turns --------------------------------------------------------------------------------------------------------

@@ -358,6 +358,21 @@ def test_another_width_is_cast_again():
     assert [y.dtype for y in kept] == [torch.bfloat16, torch.float16, torch.bfloat16]
 
 
+def test_another_thread_s_cast_is_never_taken(monkeypatch):
+    """Which puts its own in place of the last at the worst moment: while this thread asks whose that is."""
+    x, other, real = torch.randn(9, 40), torch.randn(9, 40), function.TensorWeakRef
+    theirs = other.bfloat16()
+
+    class Interrupted(real):
+        def __call__(self):
+            function._last_cast = real(other), other._version, real(theirs)
+            return super().__call__()
+
+    monkeypatch.setattr(function, "TensorWeakRef", Interrupted)
+    kept = [function._cast(x, torch.bfloat16) for _ in range(2)]
+    assert all(torch.equal(cast, x.bfloat16()) for cast in kept)
+
+
 def test_a_cast_dies_with_the_graph_that_saved_it():
     (layer, _), x = query_and_value(), torch.randn(9, 40)
     with torch.autocast("cpu", torch.bfloat16):

@@ -187,6 +187,16 @@ def test_layers_that_read_one_input_save_one_cast_of_it(kind):
     assert len({tensor.data_ptr() for tensor in saved if tensor.shape == x.shape}) == 1
 
 
+@pytest.mark.parametrize("kind", ["nf4", "8 bits"])
+def test_hooks_go_with_the_change_and_not_with_the_base(kind):
+    model, x = Attention(kind), torch.randn(9, 64)
+    handle = model.query.register_forward_hook(lambda layer, args, y: y + 1)
+    layer = fourierft.adapt(model, CONFIG).query
+    hooked = layer(x)
+    handle.remove()
+    assert torch.equal(hooked, layer(x) + 1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_evaluation_before_it_is_adapted_changes_nothing(kind):
     """bitsandbytes reorders a 4-bit weight for its own use when it runs in eval mode on some CPUs."""
