@@ -83,7 +83,7 @@ def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
     if extended:
         document["fourierft"] = extended
     heads = select_heads(model, config.head)
-    _check_real(layers | heads)
+    _check_real(_tensors(layers, heads))
     tensors = {key: _copy(tensor) for key, tensor in _tensors(layers, heads).items()}
     _check_whole(tensors, _spectrum_shapes(config, layers))
     metadata = {"format": "pt", "fourierft": _identities(document)[0], "sha256": digest(tensors)}
@@ -116,7 +116,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
         _check_whole(_tensors(layers, {}), _spectrum_shapes(config, layers))
     else:
         layers, heads = select(model, config)
-    _check_real(layers | heads)
+    _check_real({f"{path}.{k}": p for path, module in (layers | heads).items() for k, p in module.named_parameters()})
     _check_tensors(tensors, _tensors({}, heads), _spectrum_shapes(config, layers), folder / WEIGHTS_FILE)
 
     # Nothing below can fail.
@@ -147,9 +147,9 @@ def _spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> dict[str, 
     return {_spectrum_key(path): (k, config.n) if k else (config.n,) for path, k in parts.items()}
 
 
-def _check_real(modules: dict[str, nn.Module]) -> None:
-    for path, module in modules.items():
-        if any(parameter.is_meta for parameter in module.parameters()):
+def _check_real(tensors: dict[str, Tensor]) -> None:
+    for path, tensor in tensors.items():
+        if tensor.is_meta:
             raise FourierError(f"{path} is on the meta device, without values: give the model its weights first")
 
 
