@@ -115,7 +115,6 @@ def merge(model: nn.Module) -> nn.Module:
             raise FourierError(f"{path}: {error}") from error
     for layer, weight, _ in merged.values():
         layer.set_merged(weight)
-    _keep_untied(model)
 
     lossy = {path: lost for path, (_, weight, lost) in merged.items() if weight.dtype in LOW_PRECISION}
     if lossy:
