@@ -22,7 +22,7 @@ from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
 from experiments.config import Config
 from experiments.errors import UserError
-from experiments.methods.base import check_head, check_precision, count, stored
+from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared, Tested
 from experiments.training import Outcome, load_trained, train
@@ -187,7 +187,7 @@ def _train_and_analyse(
             tracker.summary({f"test/{selection}/{name}": value for name, value in found.metrics.items()})
         if processes.is_first():
             tested[prepared.shown].show(folder, tracker)
-    params |= stored(folder / "best")
+    params |= stored(folder / "best") | {"stored_sha256": stored_sha256(folder / "best")}
     tracker.summary({f"params/{name}": params[name] for name in ("stored_values", "stored_bytes")})
     if processes.is_first() and (analysis := rank.summarise(config.method.delta_weights(model))):
         fields["rank"] = analysis

@@ -68,7 +68,8 @@ class Dataset(Source):
 class Params(Part):
     """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each.
 
-    stored_values, stored_bytes: of the files that were written, head included. Older records of schema 1 have neither.
+    stored_values, stored_bytes: of the files that were written, head included. stored_sha256: the digest of their
+    tensors, as `stored_sha256` of experiments/methods/base.py gives it. Older records of schema 1 lack some of these.
     """
 
     adapter: NonNegativeInt
@@ -77,6 +78,7 @@ class Params(Part):
     adapter_bytes: NonNegativeInt
     stored_values: NonNegativeInt | None = None
     stored_bytes: NonNegativeInt | None = None
+    stored_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
 Selection = Literal["best", "last"]

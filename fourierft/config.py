@@ -1,7 +1,7 @@
 """What one FourierFT adapter is: how many coefficients, where they stand, and in which modules. Validated when made."""
 
-import math
 import re
+import sys
 from dataclasses import dataclass
 
 from .bases import misfit
@@ -63,7 +63,7 @@ class FourierConfig:
         if isinstance(self.targets, str):
             try:
                 re.compile(self.targets)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 self._refuse("targets", f"a valid regular expression ({error}) or a tuple of module names")
         if not self.targets or not (isinstance(self.targets, str) or _are_names(self.targets)):
             self._refuse("targets", 'a tuple of module names, e.g. ("query", "value"), or a regular expression')
@@ -88,6 +88,9 @@ class FourierConfig:
             self._refuse(*problem)
         if not isinstance(self.shared_entries, bool):
             self._refuse("shared_entries", "True or False")
+        for field in ("task_type", "base_model"):
+            if not isinstance(getattr(self, field), str | None):
+                self._refuse(field, "a string or None")
 
     def _refuse(self, field: str, remedy: str) -> None:
         raise FourierError(f"FourierConfig: {field}={getattr(self, field)!r} is not possible: give {remedy}") from None
@@ -105,7 +108,8 @@ def _is_int(value: object) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Also of an integer that no float is as large as, and of NaN, which is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _are_names(value: object) -> bool:

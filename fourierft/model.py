@@ -14,7 +14,7 @@ from .layer import FourierLayer
 from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .targets import parts_of, select
+from .targets import modules_by_path, parts_of, select, without_wrappers
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
 
 
 def fourier_layers(model: nn.Module) -> dict[str, FourierLayer]:
-    """The adapted layers by their path in the model, in its order."""
-    return {path: module for path, module in model.named_modules() if isinstance(module, FourierLayer)}
+    """The adapted layers by their path in the adapted model, in its order, whatever wraps or holds that."""
+    adapted = _configured(model)
+    modules = modules_by_path(adapted[0] if len(adapted) == 1 else model)
+    return {path: module for path, module in modules.items() if isinstance(module, FourierLayer)}
 
 
 def adapted_layers(model: nn.Module) -> dict[str, FourierLayer]:
@@ -62,6 +64,24 @@ def adapted_layers(model: nn.Module) -> dict[str, FourierLayer]:
     if not layers:
         raise FourierError(f"this {type(model).__name__} has no FourierFT layer: call fourierft.adapt or .load")
     return layers
+
+
+def adapted_model(model: nn.Module) -> nn.Module:
+    """The model that `adapt` or `load` was given: this one, or the one that it wraps (compiled, DDP, FSDP, an average
+    of weights) or holds. Raises FourierError of a plain model, a part of an adapted one, and one that holds several.
+    """
+    adapted_layers(model)
+    adapted = _configured(model)
+    if len(adapted) != 1:
+        raise FourierError(
+            f"this {type(model).__name__} has FourierFT layers, but {len(adapted)} models in it are configured: give "
+            "the one that fourierft.adapt or .load was given"
+        )
+    return adapted[0]
+
+
+def _configured(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if "fourierft_config" in vars(module)]
 
 
 def use(model: nn.Module, **settings) -> nn.Module:
@@ -172,7 +192,9 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
     """Replaces the layers, wherever they stand, by adapted ones with zero coefficients; freezes all but the heads."""
     model.requires_grad_(False)
     for head in heads.values():
+        _untie(model, head)
         head.requires_grad_(True)
+    _keep_untied(model)
     replacement = {}
     for k, (path, layer) in enumerate(layers.items()):
         settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis", "entries")}
@@ -186,6 +208,34 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
             if child in replacement:
                 setattr(parent, name, replacement[child])
     model.fourierft_config = config
+
+
+def _untie(model: nn.Module, head: nn.Module) -> None:
+    """Gives the head a copy of each parameter that it shares with the rest of the model, as PEFT does: an embedding
+    that is tied to it stays frozen.
+    """
+    inside = set(head.modules())
+    outside = {p for module in model.modules() if module not in inside for p in module._parameters.values()}
+    copies = {}
+    for module in inside:
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter in outside:
+                copies.setdefault(parameter, nn.Parameter(parameter.detach().clone()))
+                setattr(module, name, copies[parameter])
+
+
+def _keep_untied(model: nn.Module) -> None:
+    """Has transformers' `tie_weights` leave apart what is no longer one tensor. Its own switch, `tie_word_embeddings`
+    of the configuration, changes the forward pass of some models: Switch Transformers and UDOP scale by it.
+    """
+    for module in model.modules():
+        if hasattr(module, "get_expanded_tied_weights_keys"):
+            tensors = {without_wrappers(k): p for k, p in module.named_parameters(remove_duplicate=False)}
+            for name, pairs in (
+                ("_tied_weights_keys", module.get_expanded_tied_weights_keys()),
+                ("all_tied_weights_keys", module.all_tied_weights_keys),
+            ):
+                setattr(module, name, {a: b for a, b in pairs.items() if tensors.get(a) is tensors.get(b)})
 
 
 def _warn_if_large(layers: dict[str, FourierLayer]) -> None:

@@ -4,6 +4,8 @@ from difflib import get_close_matches
 from re import fullmatch
 
 from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from .config import FourierConfig, split_target
 from .entries import check_n
@@ -15,16 +17,32 @@ from .readers import reader
 
 # A fused projection of BLOOM, Falcon and GPT-NeoX, of the size of three matrices but not one below the other.
 INTERLEAVED = "query_key_value"
+# What wrappers inside a model put into its paths: compiled modules, FSDP, activation checkpoints.
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+WHOLE_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
+
+
+def modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules by their paths, the model's own being "", as if there were no wrappers in between."""
+    return {without_wrappers(path): module for path, module in model.named_modules()}
+
+
+def without_wrappers(path: str) -> str:
+    """The path of a module, or of a tensor, in the model that is not wrapped."""
+    return ".".join(name for name in path.split(".") if name not in WRAPPERS)
 
 
 def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
     """The layers to adapt and the head modules, by path. Raises what `adapt` raises; changes nothing."""
     if any(isinstance(module, FourierLayer) for module in model.modules()):
         raise FourierError("the model is adapted already: start from the plain model, or fourierft.load into this one")
+    if isinstance(model, WHOLE_WRAPPERS) or "_fsdp_wrapped_module" in model._modules:
+        name = type(model).__name__
+        raise FourierError(f"the model is inside a {name}: adapt, or load into, its .module, and wrap that afterwards")
     heads = select_heads(model, config.head)
     candidates = {
         path: module
-        for path, module in model.named_modules()
+        for path, module in modules_by_path(model).items()
         if path and not any(path == head or path.startswith(head + ".") for head in heads)
     }
     linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if _shape(module)}
@@ -40,8 +58,11 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
             if not any(means(name, path) for path in candidates):
                 _refuse_name("targets", name, candidates, f"; linear layers end in: {_listed(linear)}")
         layers = {path: module for path, module in candidates.items() if any(means(name, path) for name in names)}
+    compiled = [module._modules.get("_orig_mod") for module in model.modules()]
     for path, module in layers.items():
         shape, parts = _shape(module), parts_of(config, path)
+        if module in compiled:
+            raise FourierError(f"{path} is compiled by itself and would run as before: adapt first, then compile")
         if shape is None:
             raise FourierError(
                 f"targets={config.targets!r} matches {path}, a {type(module).__name__}, but only nn.Linear, Conv1D and "
@@ -77,7 +98,7 @@ def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
 
 def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
     """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
-    modules = {path: module for path, module in model.named_modules() if path}
+    modules = {path: module for path, module in modules_by_path(model).items() if path}
     for name in names:
         if not any(means(name, path) for path in modules):
             _refuse_name("head", name, modules)

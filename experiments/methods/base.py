@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
@@ -16,6 +16,7 @@ from experiments.errors import UserError
 from experiments.sharding import whole
 from experiments.typed import Typed
 from fourierft.config import PARTS, split_target
+from fourierft.io import digest
 from fourierft.targets import means
 
 
@@ -146,6 +147,11 @@ def stored(folder: Path) -> dict[str, int]:
             values += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
     files += folder.glob("adapter_config.json")
     return {"stored_values": values, "stored_bytes": sum(path.stat().st_size for path in files)}
+
+
+def stored_sha256(folder: Path) -> str:
+    """The digest of the tensors in all *.safetensors of the folder: of an adapter of FourierFT, the one in its file."""
+    return digest({name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()})
 
 
 def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:

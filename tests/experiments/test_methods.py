@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import peft
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     GPT2Config,
@@ -20,7 +21,7 @@ from experiments import pipeline
 from experiments.analysis.memory import saved_for_backward
 from experiments.analysis.rank import analyse
 from experiments.errors import UserError
-from experiments.methods.base import count, stored
+from experiments.methods.base import count, stored, stored_sha256
 from experiments.training import FineTuner, arguments
 from tests.conftest import ROOT
 
@@ -120,6 +121,23 @@ def test_stored_is_what_was_trained_and_the_files_that_hold_it(make, model, name
     needed = [path for path in tmp_path.iterdir() if path.name != "README.md"]  # peft's card of the model
     assert {path.suffix for path in needed} <= {".safetensors", ".json"}
     assert found["stored_bytes"] == sum(path.stat().st_size for path in needed) > 4 * found["stored_values"]
+
+
+@pytest.mark.parametrize("name", ["fourierft", "lora", "bitfit"])
+def test_the_digest_is_of_what_was_stored_and_of_nothing_else(make, model, name, tmp_path):
+    adapter = method(make, name)
+    adapted = adapter.adapt(model, ATTENTION, HEAD)
+    adapter.save(adapted, tmp_path)
+    adapter.save(adapted, tmp_path / "again")
+    assert stored_sha256(tmp_path) == stored_sha256(tmp_path / "again")
+    (file,) = tmp_path.glob("*.safetensors")
+    if name == "fourierft":
+        with safe_open(file, "pt") as opened:
+            assert opened.metadata()["sha256"] == stored_sha256(tmp_path)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert stored_sha256(tmp_path) != stored_sha256(tmp_path / "again")
 
 
 @pytest.mark.parametrize("name", ["fourierft", "lora", "dylora", "adalora", "full", *PEFT_METHODS])

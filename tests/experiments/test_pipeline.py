@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import fourierft
 from experiments import pipeline, record
 from experiments.errors import UserError
+from experiments.methods.base import stored_sha256
 from experiments.training import Diverged, last_checkpoint
 from tests.conftest import ROOT
 
@@ -61,6 +62,7 @@ def test_the_frozen_weights_do_not_change_and_the_saved_adapter_gives_the_record
     prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed)
     frozen = {name: p.clone() for name, p in prepared.model.named_parameters() if "classifier" not in name}
     model = fourierft.load(prepared.model, config.runs / config.name / "best").eval()
+    assert done.params.stored_sha256 == stored_sha256(config.runs / config.name / "best")
     assert all(torch.equal(p, dict(model.named_parameters())[name]) for name, p in frozen.items())
     batch = prepared.collate([prepared.validation[i] for i in range(64)])
     with torch.no_grad():

@@ -48,6 +48,12 @@ def edit_weights(folder, change):
     save_file(tensors, folder / WEIGHTS)
 
 
+def flip(folder, at):
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[at] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
 @pytest.fixture
 def saved(roberta, tmp_path):
     model = trained(roberta())
@@ -225,9 +231,29 @@ def broken(folder):
         "pattern": (lambda: edit(folder, n_frequency_pattern={"query": 3}), r"n_frequency_pattern=\{'query': 3\}"),
         "layers": (lambda: edit(folder, layers_to_transform=[0]), r"layers_to_transform=\[0\]"),
         "bias": (lambda: edit(folder, bias="all"), "bias='all' is not supported"),
-        "extension": (lambda: edit(folder, fourierft={"slices": 1}), r"fourierft\.slices is unknown"),
+        "extension": (
+            lambda: edit(folder, fourierft={"slices": 1}),
+            r"fourierft=\{'slices': 1\} is not a table of band,",
+        ),
         "seed": (lambda: edit_weights(folder, lambda t: None) or edit(folder, random_loc_seed=None), "entry_seed=None"),
-        "targets": (lambda: edit(folder, target_modules=["q_proj"]), "'q_proj' matches no module"),
+        "targets": (
+            lambda: edit_weights(folder, lambda t: None) or edit(folder, target_modules=["q_proj"]),
+            "'q_proj' matches no module",
+        ),
+        "parts": (lambda: edit(folder, target_modules=["query:q"]), r'another save.*"query", "value".*"query:q"'),
+        "bit": (lambda: flip(folder, -1), r"adapter_model\.safetensors is damaged"),
+        "type": (lambda: edit_weights(folder, lambda t: t.update({QUERY: t[QUERY].int()})), f"{QUERY} is torch.int32"),
+        "a folder": (
+            lambda: (folder / DOCUMENT).unlink() or (folder / DOCUMENT).mkdir(),
+            r"adapter_config\.json cannot be read",
+        ),
+        "unknown": (lambda: edit(folder, use_dora=True), "use_dora=True is unknown"),
+        "layer": (lambda: edit(folder, layers_to_transform=0), "layers_to_transform=0 is not supported"),
+        "head": (lambda: edit(folder, modules_to_save=True), r"adapter_config\.json: .*head=True"),
+        "name": (lambda: edit(folder, target_modules=[1]), r"adapter_config\.json: .*targets=\(1,\)"),
+        "scale": (lambda: edit(folder, scaling=10**400), r"adapter_config\.json: .*scale=10000"),
+        "init": (lambda: edit(folder, init_weights="yes"), "init_weights='yes'"),
+        "task": (lambda: edit(folder, task_type=[1]), r"task_type=\[1\]"),
         "missing": (lambda: edit_weights(folder, lambda t: t.pop(QUERY)), f"{QUERY} is missing"),
         "unexpected": (lambda: edit_weights(folder, lambda t: t.update(x=torch.ones(1))), "x belongs to no module"),
         "shape": (

@@ -19,11 +19,13 @@ GOOD = {"n": 10, "scale": 2.0, "targets": ("query",)}
         ("scale", float("nan")),
         ("scale", float("inf")),
         ("scale", "150"),
+        ("scale", 10**400),
         ("entry_seed", None),
         ("entry_seed", 2**64),
         ("targets", ()),
         ("targets", ""),
         ("targets", "query("),
+        ("targets", "a{99999999999}"),
         ("targets", ("query", 3)),
         ("head", "classifier"),
         ("init", "ones"),
@@ -33,6 +35,8 @@ GOOD = {"n": 10, "scale": 2.0, "targets": ("query",)}
         ("basis", "wavelet"),
         ("entries", "lattice"),
         ("shared_entries", 1),
+        ("task_type", 1),
+        ("base_model", ["roberta-base"]),
     ],
 )
 def test_a_bad_value_is_refused_by_name(field, value):

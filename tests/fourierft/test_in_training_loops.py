@@ -191,6 +191,11 @@ def process(rank, folder):
             fully_shard(module, mesh=mesh, mp_policy=policy)
         result = three_steps(model, lambda model, dtype=dtype: [network_loss(model, rows_of(rank, dtype))])
         results[name] = {"losses": result["losses"], "kinds": {p.dtype for p in spectra(model)}}
+        results[name]["coefficients"] = [p.full_tensor() for p in spectra(model)]
+        results[name]["saved"] = saved = f"{folder}/{name} {rank}"
+        fourierft.save(model, saved)
+        with pytest.raises(fourierft.FourierError, match="is sharded: load before"):
+            fourierft.load(model, saved)
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -236,6 +241,13 @@ def test_sharded_over_two_processes_it_trains_as_in_one(both, name):
         ours = [loss for (loss,) in found[name]["losses"]]
         assert ours == pytest.approx([step[rank] for step in exact], rel=tolerance)
         assert ours[2] < 0.9 * ours[0]
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_sharded_it_is_saved_whole(both, name):
+    for found in both:
+        loaded = spectra(fourierft.load(network(SHARDED[name][0]), found[name]["saved"]))
+        assert all(torch.equal(a, b) for a, b in zip(loaded, found[name]["coefficients"], strict=True))
 
 
 # Low precision ------------------------------------------------------------------------------------------------------
