@@ -5,7 +5,7 @@ So only a checkpoint that is whole, with the best one that it refers to, and tha
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ class Manifests(TrainerCallback):
 def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
     """The newest checkpoint in `folder` from which a run with this stamp can go on, None where it has to begin.
 
-    Says which are passed over, and why; all but the one and its best are removed. Every process has to call, once a
-    Trainer has brought them together. Raises UserError, and removes nothing, where only the code is another: whether
-    to return to that code or to start from the beginning is for the user to decide.
+    Says which are passed over, and why; they are removed. Every process has to call, once a Trainer has brought them
+    together. Raises UserError, and removes nothing, where only the code is another: whether to return to that code or
+    to start from the beginning is for the user to decide.
     """
     if processes.is_first():
-        _keep(folder, _resumable(folder, stamp) if resume else set())
+        _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
     processes.wait()
     return max(_all(folder), key=_step, default=None)
 
@@ -85,8 +85,8 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _resumable(folder: Path, stamp: Stamp) -> set[int]:
-    """The step of the newest checkpoint that can be resumed and that of its best; empty where there is none."""
+def _resumable(folder: Path, stamp: Stamp) -> int:
+    """The step of the newest checkpoint that can be resumed, -1 where there is none."""
     paths = sorted(_all(folder), key=_step, reverse=True)
     for path in paths:
         try:
@@ -96,10 +96,10 @@ def _resumable(folder: Path, stamp: Stamp) -> set[int]:
         except Fault as fault:
             print(f"{path.name} is passed over: {fault}")
         else:
-            return {_step(path), best}
+            return _step(path)
     if paths:
         print(f"{folder} has no checkpoint to go on from: starting from the beginning")
-    return set()
+    return -1
 
 
 def _check(checkpoint: Path, stamp: Stamp | None = None) -> TrainerState:
@@ -118,9 +118,8 @@ def _check(checkpoint: Path, stamp: Stamp | None = None) -> TrainerState:
         raise Fault(f"{checkpoint} is that of step {state.global_step} under another name")
     other = _different(manifest.stamp, stamp or manifest.stamp)
     if other == "code":
-        raise UserError(
-            f"{checkpoint}: written by code {manifest.stamp['code']}, this is {stamp['code']}: return to it, or {REMEDY}"
-        )
+        then, now = manifest.stamp["code"], stamp["code"]
+        raise UserError(f"{checkpoint}: written by code {then}, this is {now}: return to that code, or {REMEDY}")
     if other:
         raise Fault(f"{checkpoint} is of a run with another {other}")
     return state
@@ -135,7 +134,7 @@ def _different(one: dict[str, Any], other: dict[str, Any]) -> str:
     return ", ".join(sorted(key for key in {**one, **other} if one.get(key) != other.get(key)))
 
 
-def _keep(folder: Path, steps: Iterable[int | None]) -> None:
+def _keep(folder: Path, steps: Container[int | None]) -> None:
     for path in _all(folder):
         if _step(path) not in steps:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -87,15 +87,15 @@ def _carry_out(config: Config, scale: str, weights: Source, data: Source, folder
 
 @contextmanager
 def _alone(folder: Path, path: Path) -> Iterator[None]:
-    """Keep every other run out of `folder` while this one lasts, and remove the temporary files of one that was killed.
+    """Keep other runs out of `folder` while this one lasts, and remove the temporary files of one that was killed.
 
-    Raises UserError where another run is there, or where no file can be written beside the record `path` or in `folder`.
+    Raises UserError where another is there, or where `folder` or that of the record `path` cannot be written to.
     """
     if not processes.is_first():  # the first stands for all
         yield
         return
-    records.check_writable(path.parent, "record.dir")
     records.check_writable(folder, "runs")
+    records.check_writable(path.parent, "record.dir")
     with held(folder.with_suffix(".lock"), "wait for its end, or end it"):
         for left in (*folder.rglob(".*.tmp"), *path.parent.glob(f".{path.stem}.*.tmp")):
             left.unlink()

@@ -237,7 +237,7 @@ def train(
 ) -> Outcome:
     """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
 
-    Leaves the model with its last weights. Raises Diverged where the loss is lost; UserError as `checkpoints.to_resume`.
+    Leaves the model with its last weights. Raises Diverged where the loss is lost, and as `checkpoints.to_resume`.
     """
     sharded = sharding.is_asked_for()
     if sharded and any(isinstance(callback, Stateful) for callback in callbacks):
