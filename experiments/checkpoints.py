@@ -62,9 +62,9 @@ class Manifests(TrainerCallback):
 def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
     """The newest checkpoint in `folder` from which a run with this stamp can go on, None where it has to begin.
 
-    Says which are passed over, and why; they are removed. Every process has to call, once a Trainer has brought them
-    together. Raises UserError, and removes nothing, where only the code is another: whether to return to that code or
-    to start from the beginning is for the user to decide.
+    Says which are passed over, and why; they are removed, as all are without `resume`. Every process has to call, once
+    a Trainer has brought them together. Raises UserError, and removes nothing, where only the code is another: whether
+    to return to that code or to start from the beginning is for the user to decide.
     """
     if processes.is_first():
         _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
@@ -81,7 +81,7 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
     state = load_file(checkpoint / SAFE_WEIGHTS_NAME)
     trained = {name: (p.shape, p.dtype) for name, p in model.named_parameters() if p.requires_grad}
     if wrong := _different(trained, {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}):
-        raise UserError(f"{checkpoint}: lacks, or has in another shape or beyond what trains, {wrong}; {REMEDY}")
+        raise UserError(f"{checkpoint}: {wrong}: missing, of another shape or dtype, or unknown; {REMEDY}")
     model.load_state_dict(state, strict=False)
 
 

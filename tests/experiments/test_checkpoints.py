@@ -165,7 +165,7 @@ def test_a_checkpoint_holds_exactly_what_trains(tmp_path):
         {**right, "bias": right["bias"].half()},
         {**right, "more": torch.zeros(1)},
     ):
-        with pytest.raises(UserError, match=r"checkpoint-1: lacks.*(bias|more); train\.resume=false"):
+        with pytest.raises(UserError, match=r"checkpoint-1: (bias|more): missing.* train\.resume=false"):
             load_trained(model, saved(wrong))
     damaged = saved(right)
     (damaged / "model.safetensors").write_bytes(b"")
