@@ -20,9 +20,9 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
-from experiments import checkpoints, processes, sharding
+from experiments import processes, sharding
 from experiments.causal import IGNORED
-from experiments.checkpoints import load_trained
+from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
@@ -233,7 +233,7 @@ def train(
     model: nn.Module,
     callbacks: list[TrainerCallback],
     folder: Path,
-    stamp: checkpoints.Stamp,
+    stamp: Stamp,
 ) -> Outcome:
     """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
 
@@ -253,12 +253,12 @@ def train(
             _share_of_step, prepared.loss, functools.partial(config.method.penalty, model)
         ),
         preprocess_logits_for_metrics=prepared.reduce,
-        callbacks=[checkpoints.Manifests(stamp), *callbacks],
+        callbacks=[Manifests(stamp), *callbacks],
         head=config.model.head,
         lr=config.recipe.lr,
         head_lr=config.recipe.head_lr,
     )
-    checkpoint = checkpoints.to_resume(folder, stamp, config.train.resume)
+    checkpoint = to_resume(folder, stamp, config.train.resume)
     if checkpoint:
         processes.say(f"continuing from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
