@@ -20,12 +20,14 @@ from experiments import processes, tracking
 from experiments import record as records
 from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
+from experiments.checkpoints import Stamp, load_trained
 from experiments.config import Config
 from experiments.errors import UserError
+from experiments.locks import held
 from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared, Tested
-from experiments.training import Outcome, load_trained, train
+from experiments.training import Outcome, train
 
 
 class MissingAssets(UserError):
@@ -37,19 +39,24 @@ def run(config: Config) -> Record:
 
     Writes <record.dir>/<run>.json, or <run>.failed.json where it fails once begun (an older good record stays), and
     below `runs`: the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
-    Raises MissingAssets, UserError, and whatever a broken run raises, after its record is written.
+    Raises MissingAssets; UserError, without a record where the run is under way elsewhere or has no place to write to;
+    and whatever a broken run raises, after its record is written.
     """
     processes.take_device()
     weights, data = find(config)
     scale = _scale(config, data)
-    path = config.record_path
+    path, folder = config.record_path, config.runs / config.name
     if path.exists() and not config.force:
         done = records.read(path)
         if (done.model.sha256, done.dataset.sha256) == _digests(config, weights, data):
             processes.say(f"done before: {path} (force=true repeats it)")
             return done
         processes.say(f"the model or the data changed since {path}: running again")
-    folder = config.runs / config.name
+    with _alone(folder, path):
+        return _carry_out(config, scale, weights, data, folder, path)
+
+
+def _carry_out(config: Config, scale: str, weights: Source, data: Source, folder: Path, path: Path) -> Record:
     if processes.is_first():
         if config.force:
             shutil.rmtree(folder, ignore_errors=True)
@@ -76,6 +83,23 @@ def run(config: Config) -> Record:
                 shutil.rmtree(checkpoint)
         print(report(finished, path, folder))
     return finished
+
+
+@contextmanager
+def _alone(folder: Path, path: Path) -> Iterator[None]:
+    """Keep other runs out of `folder` while this one lasts, and remove the temporary files of one that was killed.
+
+    Raises UserError where another is there, or where `folder` or that of the record `path` cannot be written to.
+    """
+    if not processes.is_first():  # the first stands for all
+        yield
+        return
+    records.check_writable(folder, "runs")
+    records.check_writable(path.parent, "record.dir")
+    with held(folder.with_suffix(".lock"), "wait for its end, or end it"):
+        for left in (*folder.rglob(".*.tmp"), *path.parent.glob(f".{path.stem}.*.tmp")):
+            left.unlink()
+        yield
 
 
 def _digests(config: Config, weights: Source, data: Source) -> tuple[str, str]:
@@ -173,7 +197,7 @@ def _train_and_analyse(
     saved = _saved_bytes(config, prepared, model)
     memory.start_peak()
     callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
-    outcome = train(config, prepared, model, callbacks, folder)
+    outcome = train(config, prepared, model, callbacks, folder, _stamp(fields))
     fields["metrics"] = _metrics(outcome, prepared)
     fields["cost"] = cost = _cost(outcome, saved)
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
@@ -195,6 +219,17 @@ def _train_and_analyse(
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))
         tracker.image("rank_plot", folder / "rank.png")
+
+
+def _stamp(fields: dict[str, Any]) -> Stamp:
+    """Of a run's checkpoints: what its record says of where its numbers come from."""
+    changes = " with changes" if fields["dirty"] else ""
+    return {
+        "configuration": fields["config_hash"],
+        "model": fields["model"]["sha256"],
+        "data": fields["dataset"]["sha256"],
+        "code": fields["commit"] and f"{fields['commit']}{changes}",
+    }
 
 
 def _save_and_test(

@@ -11,6 +11,7 @@ import re
 import reprlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib import metadata
@@ -289,6 +290,16 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         remedy = "make room there or name another folder"
         raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def check_writable(folder: Path, key: str) -> None:
+    """Make `folder`, and see that files can be written there. Raises RecordError, which names `key` and the remedy."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise RecordError(f"{key}: {folder} cannot be written to ({reason}); name another folder") from error
 
 
 def replace_lines(path: Path, rows: Iterable[Any], ascii_only: bool = True) -> None:

@@ -7,7 +7,6 @@ never sees the validation set and leaves its record: it is not repeated. scripts
 import json
 import math
 import re
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from yaml import YAMLError
 from experiments import pipeline
 from experiments.config import INCIDENTAL, Config, explain, parse
 from experiments.errors import UserError
-from experiments.record import ROOT, config_hash, replace_file
+from experiments.record import ROOT, check_writable, config_hash, replace_file
 from experiments.training import Diverged
 
 CONFIGS = ROOT / "configs"
@@ -116,11 +115,7 @@ def prepare(
     search = Search(base, overrides, holdout, ranges, path)
     if not force:
         _check_older(search, trials)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); name another --out") from error
+    check_writable(path.parent, "--out")
     return search
 
 

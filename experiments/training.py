@@ -1,7 +1,6 @@
 """Training through `transformers.Trainer`: two learning rates, light checkpoints, exact resume, best and last."""
 
 import functools
-import json
 import math
 import statistics
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -23,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
 from experiments import processes, sharding
 from experiments.causal import IGNORED
+from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
@@ -177,26 +177,8 @@ class FineTuner(Trainer):
             model.to(self.args.device), evaluation_mode=True
         )
 
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Frozen parameters are missing from a checkpoint by design; anything it has too many is an error."""
-        if load_result.unexpected_keys:
-            raise UserError(f"checkpoint with unknown parameters {load_result.unexpected_keys}; use train.resume=false")
-
-
-def load_trained(model: nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's trained parameters back into `model`."""
-    model.load_state_dict(load_file(checkpoint / SAFE_WEIGHTS_NAME), strict=False)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint: the Trainer writes its state last, so a readable one says the rest is there."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
-        try:
-            json.loads((path / "trainer_state.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            continue
-        return path
-    return None
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_trained(self.model, Path(resume_from_checkpoint))
 
 
 def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArguments:
@@ -230,7 +212,6 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         dataloader_num_workers=train.loader_processes(),
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=2,  # the newest, and the best, which the Trainer never rotates away
         metric_for_best_model="primary",
         greater_is_better=prepared.direction == "max",
         logging_steps=train.log_every,
@@ -247,11 +228,16 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
 
 
 def train(
-    config: Config, prepared: Prepared, model: nn.Module, callbacks: list[TrainerCallback], folder: Path
+    config: Config,
+    prepared: Prepared,
+    model: nn.Module,
+    callbacks: list[TrainerCallback],
+    folder: Path,
+    stamp: Stamp,
 ) -> Outcome:
-    """Train `model` to the end of its recipe, from the newest checkpoint in `folder` if there is one.
+    """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
 
-    Leaves the model with its last weights. Raises Diverged where the loss is lost.
+    Leaves the model with its last weights. Raises Diverged where the loss is lost, and as `checkpoints.to_resume`.
     """
     sharded = sharding.is_asked_for()
     if sharded and any(isinstance(callback, Stateful) for callback in callbacks):
@@ -267,12 +253,12 @@ def train(
             _share_of_step, prepared.loss, functools.partial(config.method.penalty, model)
         ),
         preprocess_logits_for_metrics=prepared.reduce,
-        callbacks=callbacks,
+        callbacks=[Manifests(stamp), *callbacks],
         head=config.model.head,
         lr=config.recipe.lr,
         head_lr=config.recipe.head_lr,
     )
-    checkpoint = last_checkpoint(folder) if config.train.resume else None
+    checkpoint = to_resume(folder, stamp, config.train.resume)
     if checkpoint:
         processes.say(f"continuing from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

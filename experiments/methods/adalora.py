@@ -14,7 +14,6 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from experiments.errors import UserError
 from experiments.methods.base import Stateful
 from experiments.methods.by_peft import ByPeft
 from experiments.typed import Fraction
@@ -86,8 +85,6 @@ class Allocate(Stateful):
         config.tfinal = int(self.final * state.max_steps)
         if state.global_step:  # the run goes on from a checkpoint
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
-            if not path.is_file():
-                raise UserError(f"{path}: not there, and no rank can be allocated without it; use train.resume=false")
             saved = torch.load(path, weights_only=True)
             config.rank_pattern = saved.pop("rank_pattern")
             for name, moments in saved.items():

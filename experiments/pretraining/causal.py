@@ -21,8 +21,8 @@ from transformers import (
     set_seed,
 )
 
-from experiments.pretraining.arguments import arguments
-from experiments.training import last_checkpoint
+from experiments.checkpoints import Manifests, to_resume
+from experiments.pretraining.arguments import arguments, stamp
 
 END = "<|endoftext|>"  # GPT-2's one special token: it ends a text
 MARKS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # LLaMA's, in the order of their ids
@@ -111,9 +111,9 @@ def pretrain(
 ) -> float:
     """Train a model of `config` and save it, in fp16, to `out`; returns its perplexity a token on the held-out texts.
 
-    Goes on from a checkpoint in `out` if there is one. `settings` are the Trainer's.
+    Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
     """
-    options = arguments(out, bf16, settings)
+    options, own = arguments(out, bf16, settings), stamp(config, bf16, settings)
     set_seed(options.seed)
     length = config.max_position_embeddings
     tokenizer = TOKENIZERS[config.model_type](train, config.vocab_size, length, out)
@@ -122,8 +122,9 @@ def pretrain(
         options,
         train_dataset=blocks(tokenizer, train, length),
         eval_dataset=blocks(tokenizer, held_out, length),
+        callbacks=[Manifests(own)],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    trainer.train(resume_from_checkpoint=to_resume(out, own))
     loss = trainer.evaluate()["eval_loss"]
     trainer.model.half().save_pretrained(out)
     for checkpoint in out.glob("checkpoint-*"):

@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from experiments.checkpoints import Manifests, to_resume
 from experiments.images import Images, View
-from experiments.pretraining.arguments import arguments
-from experiments.training import Epochs, last_checkpoint
+from experiments.pretraining.arguments import arguments, stamp
+from experiments.training import Epochs
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Mixing(Trainer):
 def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[str, Any], bf16: bool) -> float:
     """Train a model of `config` and save its encoder, in fp16, to `out`; returns its accuracy on the held-out images.
 
-    Goes on from a checkpoint in `out` if there is one. `settings` are the Trainer's.
+    Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
     Raises what Pillow does for an image that is none.
     """
-    options = arguments(out, bf16, settings)
+    options, own = arguments(out, bf16, settings), stamp(config, bf16, settings)
     set_seed(options.seed)
     config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
@@ -71,9 +72,9 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
         classes=pictures.classes if pictures.mix else None,
-        callbacks=[Epochs()],
+        callbacks=[Manifests(own), Epochs()],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    trainer.train(resume_from_checkpoint=to_resume(out, own))
     accuracy = trainer.evaluate()["eval_accuracy"]
     encoder = trainer.model.vit.half()
     encoder.config.num_labels = ViTConfig().num_labels  # the classes went with the head

@@ -99,7 +99,7 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeyp
     monkeypatch.setattr(Mixing, "training_step", counted)
     whole = run(tmp_path / "whole")
     with monkeypatch.context() as patched:
-        saving = "transformers.trainer_callback.DefaultFlowCallback.on_save"
+        saving = "experiments.training.Epochs.on_save"
 
         def killed(*_, **__):
             raise Killed

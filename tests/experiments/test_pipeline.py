@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 import fourierft
 from experiments import pipeline, record
+from experiments.checkpoints import MANIFEST
 from experiments.errors import UserError
 from experiments.methods.base import stored_sha256
-from experiments.training import Diverged, last_checkpoint
+from experiments.training import Diverged
 from tests.conftest import ROOT
 
 QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "train.log_every=1")
@@ -151,12 +152,13 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, met
     command += [f"runs={killed.runs}", f"record.dir={killed.record.dir}"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while last_checkpoint(folder) is None and process.poll() is None and time.monotonic() < deadline:
+    finished = f"checkpoint-*/{MANIFEST}"
+    while not list(folder.glob(finished)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    at = last_checkpoint(folder)
-    assert at and at.name != "checkpoint-36", "killed too late or too early: the test shows nothing"
+    names = {path.parent.name for path in folder.glob(finished)}
+    assert names and "checkpoint-36" not in names, "killed too late or too early: the test shows nothing"
 
     resumed = pipeline.run(killed)
     assert resumed.metrics == expected.metrics

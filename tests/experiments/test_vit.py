@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torchvision.transforms import v2
 from transformers import TrainerCallback, TrainerState
 
@@ -43,7 +44,7 @@ def test_the_recorded_score_is_that_of_the_saved_weights_on_the_test_set(make):
     scores = {}
     for which in ("best", "last"):
         [file] = (config.runs / config.name / which).glob("*.safetensors")
-        prepared.model.load_state_dict(training.load_file(file), strict=False)
+        prepared.model.load_state_dict(load_file(file), strict=False)
         batch = prepared.collate([prepared.test[i] for i in range(48)])
         with torch.no_grad():
             right = prepared.model.eval()(**batch).logits.argmax(-1) == batch["labels"]

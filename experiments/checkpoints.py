@@ -1,0 +1,152 @@
+"""Checkpoints that vouch for themselves: the last file written says what all others must be, and for which run.
+
+The Trainer resumes from whatever it finds: it goes on without a file that is missing and trusts one that is damaged.
+So only a checkpoint that is whole, with the best one that it refers to, and that has the run's own stamp reaches it.
+"""
+
+import shutil
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from experiments import processes
+from experiments import record as records
+from experiments.assets import sha256
+from experiments.errors import UserError
+
+MANIFEST = "manifest.json"
+REMEDY = "train.resume=false starts from the beginning"
+
+Stamp = dict[str, str | None]  # what the numbers of a run depend on; "code" is the commit
+
+
+class Manifest(records.Part):
+    """The last file of a checkpoint: the stamp of its run, and the SHA-256 of each other file by its name."""
+
+    stamp: Stamp
+    files: dict[str, str]
+
+
+class Fault(UserError):
+    """A checkpoint is not what was written under its name by this run."""
+
+
+class Manifests(TrainerCallback):
+    """Completes each checkpoint with its manifest, and only then removes older ones.
+
+    What stays is the newest, the best, and the one that was best before: two, and the best of each is among them.
+    """
+
+    def __init__(self, stamp: Stamp):
+        self.stamp = stamp
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.best = state.best_global_step
+
+    def on_save(self, args, state, control, **kwargs):
+        processes.wait()  # each writes its own random state
+        if processes.is_first():
+            folder = Path(args.output_dir)
+            newest = _path(folder, state.global_step)
+            records.write(Manifest(stamp=self.stamp, files=_digests(newest)), newest / MANIFEST)
+            _keep(folder, {state.global_step, state.best_global_step, self.best})
+        self.best = state.best_global_step
+
+
+def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
+    """The newest checkpoint in `folder` from which a run with this stamp can go on, None where it has to begin.
+
+    Says which are passed over, and why; they are removed, as all are without `resume`. Every process has to call, once
+    a Trainer has brought them together. Raises UserError, and removes nothing, where only the code is another: whether
+    to return to that code or to start from the beginning is for the user to decide.
+    """
+    if processes.is_first():
+        _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
+    processes.wait()
+    return max(_all(folder), key=_step, default=None)
+
+
+def load_trained(model: nn.Module, checkpoint: Path) -> None:
+    """Put a checkpoint's parameters into `model`: exactly those that train. Raises UserError where they are not."""
+    try:
+        _check(checkpoint)
+    except Fault as fault:
+        raise UserError(f"{fault}; run again to go on from an older one, or from the beginning") from fault
+    state = load_file(checkpoint / SAFE_WEIGHTS_NAME)
+    trained = {name: (p.shape, p.dtype) for name, p in model.named_parameters() if p.requires_grad}
+    if wrong := _different(trained, {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}):
+        raise UserError(f"{checkpoint}: {wrong}: missing, of another shape or dtype, or unknown; {REMEDY}")
+    model.load_state_dict(state, strict=False)
+
+
+def _resumable(folder: Path, stamp: Stamp) -> int:
+    """The step of the newest checkpoint that can be resumed, -1 where there is none."""
+    paths = sorted(_all(folder), key=_step, reverse=True)
+    for path in paths:
+        try:
+            best = _check(path, stamp).best_global_step or _step(path)
+            if best != _step(path):
+                _check(_path(folder, best), stamp)
+        except Fault as fault:
+            print(f"{path.name} is passed over: {fault}")
+        else:
+            return _step(path)
+    if paths:
+        print(f"{folder} has no checkpoint to go on from: starting from the beginning")
+    return -1
+
+
+def _check(checkpoint: Path, stamp: Stamp | None = None) -> TrainerState:
+    """The Trainer's state in a checkpoint that is whole. Raises Fault where it is not, or has another stamp; UserError
+    where that differs in the code alone."""
+    if not (checkpoint / MANIFEST).exists():
+        raise Fault(f"{checkpoint} was not finished")
+    try:
+        manifest = records.read(checkpoint / MANIFEST, Manifest)
+        if wrong := _different(manifest.files, _digests(checkpoint)):
+            raise Fault(f"{checkpoint} is damaged ({wrong})")
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    except (OSError, records.RecordError) as error:
+        raise Fault(f"{checkpoint} is damaged ({error})") from error
+    if state.global_step != _step(checkpoint):
+        raise Fault(f"{checkpoint} is that of step {state.global_step} under another name")
+    other = _different(manifest.stamp, stamp or manifest.stamp)
+    if other == "code":
+        then, now = manifest.stamp["code"], stamp["code"]
+        raise UserError(f"{checkpoint}: written by code {then}, this is {now}: return to that code, or {REMEDY}")
+    if other:
+        raise Fault(f"{checkpoint} is of a run with another {other}")
+    return state
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST}
+
+
+def _different(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The keys under which the two do not have the same, "" where all are the same."""
+    return ", ".join(sorted(key for key in {**one, **other} if one.get(key) != other.get(key)))
+
+
+def _keep(folder: Path, steps: Container[int | None]) -> None:
+    for path in _all(folder):
+        if _step(path) not in steps:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _all(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
