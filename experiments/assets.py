@@ -207,10 +207,9 @@ def _json_rows(file: Path) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def read_split(data: Source, split: str, needed: Iterable[str]) -> Dataset:
-    """The rows of all files of a split. Raises UserError as `read_rows` does."""
-    columns = list(needed)
-    return concatenate_datasets([read_rows(part, columns) for part in data.parts(split)])
+def read_split(data: Source, split: str, *columns: Iterable[str]) -> Dataset:
+    """The rows of all files of a split. Takes columns, and raises UserError, as `read_rows` does."""
+    return concatenate_datasets([read_rows(part, *columns) for part in data.parts(split)])
 
 
 def sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
 
-HUB = "tuetschek/e2e_nlg"
+HUB = "tuetschek/e2e_nlg"  # a script; converted: default/<split>/0000.parquet (seen)
 MEANING, REFERENCE = "meaning_representation", "human_reference"
 
 

@@ -23,7 +23,7 @@ from experiments.settings import Recipe, Train
 from experiments.tasks.base import Prepared, check_labels, class_loss, evaluated, first_rows, hold_out, identity
 from experiments.typed import Typed
 
-HUB = "nyu-mll/glue"
+HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 
 
 class GlueTask(Typed):

@@ -20,7 +20,7 @@ from experiments.dropout import dropout_settings
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
-from experiments.pretrained import read_model, reading
+from experiments.pretrained import read_model
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import (
     Merged,
@@ -75,8 +75,7 @@ class ImageTask(Typed):
         With `train.holdout` the test set stays out of sight.
         """
         folder = weights.files["config.json"].parent
-        with reading(folder / "preprocessor_config.json"):
-            view = View.of(folder)
+        view = View.of(folder)
         found = self._cut(self.splits(data), train)
         skip = self.unreadable == "skip"
         splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in found.items()}

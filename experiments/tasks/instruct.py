@@ -37,7 +37,7 @@ INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
 
 class Rows(Typed):
-    """The rows of one split: a folder below datasets/ or a file on the hub ("": its only one), and their columns.
+    """The rows of one split: a folder below datasets/, or a file on the hub ("": by its name), and their columns.
 
     columns: those of the file that hold the instruction, its input (where there is such a column) and the output.
     count: how many there are in all.
