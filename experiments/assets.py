@@ -40,7 +40,8 @@ class Assets(Typed):
     @classmethod
     def _is_a_folder(cls, root: Path | None) -> Path | None:
         if root and not root.is_dir():
-            raise ValueError("there is no such folder; name one with models/ and datasets/ in it, or null for none")
+            default = "FOURIERFT_ASSETS is the default"
+            raise ValueError(f"there is no such folder; name one with models/ and datasets/ in it ({default}), or null")
         return root
 
 
