@@ -1,37 +1,22 @@
 """Where models and data come from: a local folder, the hub's cache, the hub, or the miniatures in this repository."""
 
-import functools
 import hashlib
 import json
-import threading
-import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import huggingface_hub
 import pyarrow
 import pyarrow.parquet
-from datasets import Dataset
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from datasets import Dataset, concatenate_datasets
 from pydantic import Field, NonNegativeFloat, field_validator
 
+from experiments import hub, pretrained
 from experiments.errors import UserError
-from experiments.typed import Typed
+from experiments.typed import Typed, UserPath
 
-HUB_PATIENCE = 5.0  # seconds in which the hub must answer before a run goes on without it
-MODEL_FILES = (
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "preprocessor_config.json",
-)
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"  # of weights in several files
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 EMBEDDED = Path(__file__).parent / "mini"
 
@@ -42,14 +27,22 @@ class Assets(Typed):
     made: where the models lie that scripts/pretrain_mini.py made here; looked in before the hub.
     """
 
-    root: Path | None
-    made: Path
+    root: UserPath | None
+    made: UserPath
     hub: bool
 
     @field_validator("root", mode="before")
     @classmethod
     def _empty_is_none(cls, root: Any) -> Any:
         return root or None  # FOURIERFT_ASSETS= names no folder, not this one
+
+    @field_validator("root")
+    @classmethod
+    def _is_a_folder(cls, root: Path | None) -> Path | None:
+        if root and not root.is_dir():
+            default = "FOURIERFT_ASSETS is the default"
+            raise ValueError(f"there is no such folder; name one with models/ and datasets/ in it ({default}), or null")
+        return root
 
 
 class Model(Typed):
@@ -75,6 +68,15 @@ class Source:
     files: dict[str, Path]
     revision: str | None = None
 
+    def parts(self, split: str) -> list[Path]:
+        """The files of a split of data, in their order."""
+        return [path for name, path in sorted(self.files.items()) if split_of(name) == split]
+
+    def where(self, split: str) -> str:
+        """Where a split is, for a message: its file, or the set where it is in several."""
+        parts = self.parts(split)
+        return str(parts[0]) if len(parts) == 1 else f"{self.id}, {split}"
+
     def identity(self) -> dict[str, Any]:
         """What a record says of it. The sha256 is over the files' own digests, in the order of their names, and over
         the names of images, which tell split and class."""
@@ -86,48 +88,50 @@ class Source:
         return {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision, "sha256": digest}
 
 
+def split_of(name: str) -> str:
+    """train of train.parquet, of train-00000-of-00002.parquet and of data/train-00000-of-00002-0a1b.parquet."""
+    return PurePosixPath(name).stem.partition("-")[0]
+
+
 def find_model(model: Model, assets: Assets) -> Source | None:
     """The files of a pre-trained model, or None where there are none.
 
-    Raises UserError for a folder that is there but incomplete.
+    Raises UserError for a folder that is there but incomplete or damaged, and for weights in no safetensors file.
     """
     places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
     folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
-    if folder == assets.made / model.local and not (folder / WEIGHTS).is_file():
+    if folder == assets.made / model.local and not (folder / pretrained.WEIGHTS).is_file():
         folder = None  # still being made: its weights come last
     if folder:
-        files, missing = _model_files(folder)
+        files, missing = pretrained.files(folder)
         if missing:
-            raise UserError(f"{folder}: lacks {', '.join(missing)}; complete the folder, or remove it to use the hub")
+            has = pretrained.pickled(path.name for path in folder.iterdir())
+            raise UserError(f"{folder}: lacks {', '.join(missing)}{has}; complete it, or remove it to use the hub")
         return Source(model.name, "embedded" if model.scale == "mini" else "local", model.local, files)
     if model.hub is None:
         return None
-    missing = ["config.json", WEIGHTS]
-    for snapshot in _snapshots(model.hub, "model", [*MODEL_FILES, INDEX, "model-*-of-*.safetensors"], assets):
-        files, missing = _model_files(snapshot)
+    missing, has = ["config.json", pretrained.WEIGHTS], ""
+    for snapshot in hub.snapshots(model.hub, "model", pretrained.PATTERNS, assets.hub):
+        files, missing = pretrained.files(snapshot)
         if not missing:
-            return Source(model.name, "hub", model.hub, files, _revision(files["config.json"]))
-    if not _asks_hub(assets):
+            return Source(model.name, "hub", model.hub, files, hub.revision(files["config.json"]))
+        has = pretrained.pickled(path.name for path in snapshot.glob("*"))
+    if assets.hub and hub.answers():
+        with hub.asking(model.hub):
+            has = pretrained.pickled(huggingface_hub.HfApi().list_repo_files(model.hub))
+    elif not has:
         return None
-    raise UserError(f"{model.hub} on the hub has no {', '.join(missing)}; put the files under assets.root")
+    lacking = ", ".join(missing)
+    raise UserError(
+        f"{model.hub} on the hub has no {lacking}{has}; put the files in <assets.root>/models/{model.local}"
+    )
 
 
-def _model_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The files of a model by name, its weights in one file or in several; and what is missing."""
-    names = [name for name in MODEL_FILES if (folder / name).is_file()]
-    required = {"config.json", WEIGHTS}
-    if WEIGHTS not in names and (folder / INDEX).is_file():
-        shards = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
-        required = {"config.json", *shards}
-        names += [INDEX, *sorted(shard for shard in shards if (folder / shard).is_file())]
-    return {name: folder / name for name in names}, sorted(required - set(names))
+def find_dataset(name: str, splits: dict[str, str], repo: str, assets: Assets) -> Source | None:
+    """The files of a data set, or None.
 
-
-def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) -> Source | None:
-    """The files of a data set, split -> file, or None.
-
-    `splits` maps a split to its file in the repository `hub`, or to "" where that is the split's only parquet file,
-    wherever it lies; locally it is <root>/datasets/<name>/<split>.parquet, or .json.
+    `splits` maps a split to its file in the repository, or to "" where the split's name is enough to find it; locally
+    it is <root>/datasets/<name>/<split>.parquet, or .json.
     """
     folder = assets.root and assets.root / "datasets" / name
     if folder and folder.is_dir():
@@ -139,17 +143,7 @@ def find_dataset(name: str, splits: dict[str, str], hub: str, assets: Assets) ->
         if missing:
             raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")
         return Source(name, "local", name, files)
-    if all(splits.values()):
-        return _from_hub(name, hub, splits, assets)
-    shards = {split: _shards(hub, split, assets) for split in splits}
-    if not all(shards.values()):
-        return None
-    if several := [split for split, paths in shards.items() if len(paths) > 1]:
-        raise UserError(
-            f"{hub} on the hub: {several[0]} is in several files; put one {several[0]}.parquet under assets.root"
-        )
-    files = {split: paths[0] for split, paths in shards.items()}
-    return Source(name, "hub", hub, files, _revision(files[min(files)]))
+    return _from_hub(name, {repo: splits}, assets)
 
 
 def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) -> Source | None:
@@ -171,49 +165,24 @@ def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) 
         return Source(name, "local", name, {path.relative_to(folder).as_posix(): path for path in files})
     if repositories is None:
         return None
-    files, revisions = {}, {}
+    wanted: dict[str, dict[str, str]] = {}
     for split, repo in repositories.items():
-        shards = _shards(repo, split, assets)
-        if not shards:
+        wanted.setdefault(repo, {})[split] = ""
+    return _from_hub(name, wanted, assets)
+
+
+def _from_hub(name: str, repositories: dict[str, dict[str, str]], assets: Assets) -> Source | None:
+    """The splits of each repository, by <split> where it is one file and by <split>-<i>-of-<n> where it is several."""
+    files, revisions = {}, {}
+    for repo, wanted in repositories.items():
+        found = hub.splits(repo, wanted, assets.hub)
+        if found is None:
             return None
-        files |= {path.name: path for path in shards}
-        revisions[repo] = _revision(shards[0])
+        for split, parts in found.items():
+            for i, path in enumerate(parts):
+                files[split if len(parts) == 1 else f"{split}-{i:05}-of-{len(parts):05}"] = path
+            revisions[repo] = hub.revision(parts[0])
     return Source(name, "hub", ", ".join(revisions), files, ", ".join(revisions.values()))
-
-
-def _shards(repo: str, split: str, assets: Assets) -> list[Path]:
-    """The parquet files of a split, all of them: from the hub's cache, else from the hub; none where neither has."""
-    for folder in _snapshots(repo, "dataset", [f"*{split}-*.parquet"], assets):
-        shards = sorted(folder.rglob(f"{split}-*-of-*.parquet"))
-        if shards and len(shards) == int(shards[0].stem.partition("-of-")[2].split("-")[0]):
-            return shards
-    if not _asks_hub(assets):
-        return []
-    raise UserError(f"{repo} on the hub has no whole split {split}; put the files under assets.root")
-
-
-def _snapshots(repo: str, repo_type: str, patterns: list[str], assets: Assets) -> Iterator[Path]:
-    """A folder of such files of a repository: what the hub's cache has, then, where the hub is asked, what it has.
-
-    Raises UserError where the hub answers with an error.
-    """
-    for offline in (True, False):
-        if not offline and not _asks_hub(assets):
-            return
-        try:
-            folder = huggingface_hub.snapshot_download(
-                repo, repo_type=repo_type, allow_patterns=patterns, local_files_only=offline
-            )
-        except LocalEntryNotFoundError:
-            continue
-        except (HfHubHTTPError, OSError) as error:
-            remedy = "log in, ask for access, try again, or put the files under assets.root"
-            raise UserError(f"{repo} on the hub, {', '.join(patterns)}: {error}; {remedy}") from error
-        yield Path(folder)
-
-
-def _asks_hub(assets: Assets) -> bool:
-    return assets.hub and hub_answers()
 
 
 def read_rows(file: Path, needed: Iterable[str]) -> Dataset:
@@ -239,47 +208,9 @@ def _json_rows(file: Path) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def _revision(path: Path) -> str:
-    """Of a file in the hub's cache."""
-    return path.parts[path.parts.index("snapshots") + 1]
-
-
-def _from_hub(name: str, repo: str, wanted: dict[str, str], assets: Assets) -> Source | None:
-    """Files of a data set, in the hub's cache or on the hub. `wanted` maps a split to its path in the repository."""
-    cached = {
-        split: huggingface_hub.try_to_load_from_cache(repo, path, repo_type="dataset") for split, path in wanted.items()
-    }
-    files = {split: Path(path) for split, path in cached.items() if isinstance(path, str)}
-    if set(wanted) != set(files):
-        if not _asks_hub(assets):
-            return None
-        for split, path in wanted.items():
-            try:
-                files[split] = Path(huggingface_hub.hf_hub_download(repo, path, repo_type="dataset"))
-            except EntryNotFoundError as error:
-                raise UserError(f"{repo} on the hub has no {path}; put the files under assets.root") from error
-    return Source(name, "hub", repo, files, _revision(files[min(wanted)]))
-
-
-@functools.cache
-def hub_answers() -> bool:
-    """Whether the Hugging Face hub answers within HUB_PATIENCE seconds; decided once a process."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    answers: list[bool] = []
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=HUB_PATIENCE).close()
-        except OSError:
-            return
-        answers.append(True)
-
-    # A thread, because name resolution can outlast every time-out that a client lets us set.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(HUB_PATIENCE)
-    return bool(answers)
+def read_split(data: Source, split: str, *columns: Iterable[str]) -> Dataset:
+    """The rows of all files of a split. Takes columns, and raises UserError, as `read_rows` does."""
+    return concatenate_datasets([read_rows(part, *columns) for part in data.parts(split)])
 
 
 def sha256(path: Path) -> str:

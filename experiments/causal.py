@@ -16,7 +16,6 @@ from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     EvalPrediction,
     GenerationConfig,
@@ -24,6 +23,7 @@ from transformers import (
 )
 from transformers.utils import ModelOutput
 
+from experiments import pretrained
 from experiments.dropout import dropout_settings
 from experiments.errors import UserError
 from experiments.processes import say
@@ -40,7 +40,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     Raises UserError for one without an end of text.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = pretrained.read_tokenizer(folder)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no end of text; set eos_token in its tokenizer_config.json")
     if tokenizer.pad_token_id is None:
@@ -71,8 +71,8 @@ def language_model(
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
         options["device_map"] = {"": device}
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, attn_implementation=attention, local_files_only=True, **options
+    model = pretrained.read_model(
+        AutoModelForCausalLM, folder, [], config=config, attn_implementation=attention, **options
     )
     model.generation_config = GenerationConfig()  # what is not set in a call is not set by a file either
     if base == "4bit":

@@ -23,7 +23,7 @@ from experiments.methods import AnyMethod
 from experiments.record import config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
-from experiments.typed import Typed
+from experiments.typed import Typed, UserPath
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
@@ -57,7 +57,7 @@ class Config(Typed):
     tracking: Tracking
     assets: Assets
     record: RecordFolder
-    runs: Path
+    runs: UserPath
 
     def result_key(self) -> dict[str, Any]:
         """The part of the configuration that determines the result: what its hash and its record hold."""

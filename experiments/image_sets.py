@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from experiments.assets import Source, read_rows
+from experiments.assets import Source, read_rows, split_of
 from experiments.errors import UserError
 from experiments.images import decode
 from experiments.record import usable_cores
@@ -27,21 +27,16 @@ def read(source: Source, image: str, label: str) -> dict[str, Dataset]:
     if not files:
         return _from_folders(source)
     for name in files:
-        if _split_of(name) not in SPLITS:
+        if split_of(name) not in SPLITS:
             raise UserError(f"{files[name]}: no split of that name; want {', '.join(SPLITS)}: rename or remove it")
     splits = {}
     for split in SPLITS:
-        shards = [read_rows(path, (image, label)) for name, path in files.items() if _split_of(name) == split]
+        shards = [read_rows(path, (image, label)) for name, path in files.items() if split_of(name) == split]
         if shards:
             rows = concatenate_datasets([shard.select_columns([image, label]) for shard in shards])
             rows = rows.rename_columns({image: "image", label: "label"})
             splits[split] = rows.cast_column("image", UNDECODED)
     return splits
-
-
-def _split_of(name: str) -> str:
-    """train of train.parquet, of train-00000-of-00002.parquet and of data/train-00000-of-00002-0a1b.parquet."""
-    return PurePosixPath(name).stem.partition("-")[0]
 
 
 def _from_folders(source: Source) -> dict[str, Dataset]:

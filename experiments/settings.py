@@ -1,6 +1,5 @@
 """The settings of a run that no task, method or model owns: hyper-parameters, execution, tracking, records."""
 
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,7 +8,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from experiments import processes
 from experiments.errors import UserError
 from experiments.record import usable_cores
-from experiments.typed import Fraction, Share, Typed
+from experiments.typed import Fraction, Share, Typed, UserPath
 
 
 class Recipe(Typed):
@@ -86,4 +85,4 @@ class Tracking(Typed):
 class RecordFolder(Typed):
     """Where records go."""
 
-    dir: Path
+    dir: UserPath

@@ -20,6 +20,7 @@ from experiments.judging import compare, judged
 from experiments.judging.compare import Side
 from experiments.judging.questions import BENCHES, find_bench
 from experiments.record import Record, replace_file
+from experiments.typed import user_path
 
 
 def read(file: Path, options: argparse.Namespace) -> Side:
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
     parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument("--assets", type=Path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER")
+    parser.add_argument(
+        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
+    )
     options = parser.parse_args(arguments)
     try:
         one, other = read(options.a, options), read(options.b, options)

@@ -37,6 +37,7 @@ from experiments.judging.grading import METRICS, Grading, gradings, write_judgme
 from experiments.judging.judged import Grades, grade
 from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
 from experiments.record import Record
+from experiments.typed import user_path
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
     parser.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument("--assets", type=Path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER")
+    parser.add_argument(
+        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
+    )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
     parser.add_argument("--out", type=Path, default=Path("results/judged"), help="folder of judged records")
     options = parser.parse_args(arguments)

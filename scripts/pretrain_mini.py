@@ -22,6 +22,7 @@ from pathlib import Path
 
 from experiments.errors import UserError
 from experiments.pretraining.models import MODELS, Order
+from experiments.typed import user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
     parser.add_argument(
         "--assets",
-        type=Path,
+        type=user_path,
         metavar="FOLDER",
         default=os.environ.get("FOURIERFT_ASSETS") or None,
         help="of vit_tiny and gpt2_tiny: has datasets/ (default: FOURIERFT_ASSETS)",

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_rows
+from experiments.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.errors import UserError
 from experiments.generation import BeamSearch, generate
 from experiments.meanings import linear, spaced
@@ -24,7 +24,7 @@ from experiments.tasks.text import longest_row, prepared
 from experiments.tracking import Off
 from experiments.typed import Fraction, Typed
 
-HUB = "tuetschek/e2e_nlg"
+HUB = "tuetschek/e2e_nlg"  # a script; converted: default/<split>/0000.parquet (seen)
 MEANING, REFERENCE = "meaning_representation", "human_reference"
 
 
@@ -128,8 +128,7 @@ class E2ETask(Typed):
         """Rows of a split. Raises UserError for an empty meaning or reference, with its file and row."""
         if data.source == "embedded":
             return places.generate(split)
-        file = data.files[split]
-        rows = read_rows(file, (MEANING, REFERENCE))
+        rows, file = read_split(data, split, (MEANING, REFERENCE)), data.where(split)
         for number, (meaning, reference) in enumerate(zip(rows[MEANING], rows[REFERENCE], strict=True)):
             try:
                 linear(meaning or "")

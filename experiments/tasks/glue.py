@@ -11,18 +11,19 @@ from datasets import Dataset
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import mse_loss
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, EvalPrediction
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, EvalPrediction
 from transformers.utils import ModelOutput
 
-from experiments.assets import Assets, Model, Source, find_dataset, read_rows
+from experiments.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
+from experiments.pretrained import read_model, read_tokenizer
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Prepared, check_labels, class_loss, evaluated, first_rows, hold_out, identity
 from experiments.typed import Typed
 
-HUB = "nyu-mll/glue"
+HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 
 
 class GlueTask(Typed):
@@ -62,7 +63,7 @@ class GlueTask(Typed):
         if train.holdout:
             splits = hold_out(splits["train"], train.holdout)
         folder = weights.files["config.json"].parent
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = read_tokenizer(folder)
         encoder = self._model(model, folder, train)
         longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
         max_length = recipe.max_length
@@ -95,13 +96,14 @@ class GlueTask(Typed):
                 "attention_probs_dropout_prob": model.dropout,
             }
         )
-        return AutoModelForSequenceClassification.from_pretrained(
+        return read_model(
+            AutoModelForSequenceClassification,
             folder,
+            model.head,
             num_labels=max(1, len(self.classes)),
             problem_type=None if self.classes else "regression",
             dtype=torch.float32,
             attn_implementation=train.attention_kernel(),
-            local_files_only=True,
             **dropout,
         )
 
@@ -125,8 +127,7 @@ class GlueTask(Typed):
     def _read(self, data: Source, split: str) -> Dataset:
         if data.source == "embedded":
             return generate(self.set, split)
-        file = data.files[split]
-        rows = read_rows(file, (*self.inputs, "label"))
+        rows = read_split(data, split, (*self.inputs, "label"))
         labels = np.asarray(rows.with_format("numpy")["label"][:], dtype=float)
-        check_labels(labels, len(self.classes) - 1 if self.classes else 5.0, str(file), self.name)
+        check_labels(labels, len(self.classes) - 1 if self.classes else 5.0, data.where(split), self.name)
         return rows

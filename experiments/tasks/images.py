@@ -20,6 +20,7 @@ from experiments.dropout import dropout_settings
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
+from experiments.pretrained import read_model
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import (
     Merged,
@@ -37,6 +38,7 @@ from experiments.tracking import Off
 from experiments.typed import Share, Typed
 
 Split = Literal["train", "validation", "test"]
+HEADS = ("classifier", "head")  # what the new layer is called in transformers' form and in timm's
 
 
 class ImageTask(Typed):
@@ -144,14 +146,7 @@ def classifier(folder: Path, names: Sequence[str], attention: str, dropout: floa
     else:
         config.update(drops)
         options = {"attn_implementation": attention}
-    return AutoModelForImageClassification.from_pretrained(
-        folder,
-        config=config,
-        ignore_mismatched_sizes=True,  # the head of another set
-        dtype=torch.float32,
-        local_files_only=True,
-        **options,
-    )
+    return read_model(AutoModelForImageClassification, folder, HEADS, config=config, dtype=torch.float32, **options)
 
 
 def _embedded(split: str) -> Dataset:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_rows
+from experiments.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.errors import UserError
 from experiments.generation import Sampling, Text, generate
 from experiments.instructions import Wording
@@ -37,7 +37,7 @@ INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
 
 class Rows(Typed):
-    """The rows of one split: a folder below datasets/ or a file on the hub ("": its only one), and their columns.
+    """The rows of one split: a folder below datasets/, or a file on the hub ("": by its name), and their columns.
 
     columns: those of the file that hold the instruction, its input (where there is such a column) and the output.
     count: how many there are in all.
@@ -143,7 +143,7 @@ class InstructTask(Typed):
             found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
             if found[split] is None:
                 return None
-        files = {split: source.files[split] for split, source in found.items()}
+        files = {name: path for source in found.values() for name, path in source.files.items()}
         for bench in self.benches:
             files[bench] = bench_files(assets.root, bench)["questions"]
         first = found["train"]
@@ -151,7 +151,7 @@ class InstructTask(Typed):
 
     def is_whole(self, source: Source) -> bool:
         """Whether the source holds as many rows as the sets of the paper."""
-        sizes = {split: len(read_rows(source.files[split], rows.columns.values())) for split, rows in self.data.items()}
+        sizes = {split: len(read_split(source, split, rows.columns.values())) for split, rows in self.data.items()}
         return all(sizes[split] == rows.count for split, rows in self.data.items())
 
     def identity(self, data: Source) -> dict[str, Any]:
@@ -251,8 +251,8 @@ class InstructTask(Typed):
         """Rows in columns of the same names whatever the set. Raises UserError for an empty instruction."""
         if data.source == "embedded":
             return instructions.generate(split)
-        file, columns = data.files[split], self.data[split].columns
-        rows = read_rows(file, columns.values())
+        columns = self.data[split].columns
+        rows, file = read_split(data, split, columns.values()), data.where(split)
         texts = {name: rows[column] for name, column in columns.items()}
         rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
         for number, instruction in enumerate(rows[INSTRUCTION]):

@@ -1,14 +1,16 @@
 """Where models and data are looked for, and what a wrong folder or file gets."""
 
+import json
 import shutil
 
 import datasets
 import pytest
 
-from experiments import assets
 from experiments.assets import EMBEDDED, Assets, find_model
 from experiments.errors import UserError
 from experiments.pipeline import MissingAssets, find, run
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 @pytest.fixture
@@ -64,10 +66,66 @@ def test_an_empty_root_is_none(make):
     assert make("+exp=glue_rte", "assets.root=''").assets.root is None
 
 
+def test_a_root_that_is_no_folder_is_refused_and_a_tilde_is_the_home_folder(make, folder, monkeypatch):
+    """Wherever a person names a folder: a run that took another one for none would be the miniature's."""
+    (folder / "file").touch()
+    for wrong in ("nowhere", "file", "~/nowhere"):
+        monkeypatch.setenv("FOURIERFT_ASSETS", f"{folder}/{wrong}" if wrong[0] != "~" else wrong)
+        with pytest.raises(UserError, match=rf"assets\.root=.*{wrong}: there is no such folder; name one with models/"):
+            make("+exp=glue_rte")
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("FOURIERFT_ASSETS", "~/assets")
+    config = make("+exp=glue_rte", "model=roberta_base", "runs='~/runs'", "record.dir='~/records'")
+    assert find(config)[0].source == "local" and config.assets.root == folder
+    assert config.assets.made == config.runs / "models" == folder.parent / "runs" / "models"
+    assert config.record.dir == folder.parent / "records"
+
+
 def test_an_incomplete_model_folder_is_named(local, folder):
     (folder / "models" / "roberta-base" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"roberta-base: lacks model\.safetensors"):
         run(local())
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def edit(**changes):
+    return lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        *[(name, cut, rf"{name}: cannot be used .*fetch it anew") for name in FILES],
+        ("model.safetensors", lambda file: file.write_text("<html>"), r"model\.safetensors: cannot be used"),
+        ("config.json", lambda file: file.write_text("[1]"), r"config\.json: .*no JSON object"),
+        ("config.json", edit(model_type="nope"), r"config\.json: .*model type `nope`"),
+        ("config.json", edit(hidden_size="x"), r"config\.json: .*hidden_size"),
+        ("config.json", edit(hidden_act="nope"), r"roberta-base, config\.json and weights: cannot be used .*nope"),
+        ("config.json", edit(hidden_size=64), r"are absent or of another size, such as roberta\.embeddings"),
+        ("config.json", edit(num_hidden_layers=9), r"are absent or of another size, such as roberta\.encoder"),
+        ("config.json", edit(model_type="bert"), r"are absent or of another size, such as bert\.embeddings"),
+        ("tokenizer.json", lambda file: file.write_text("{}"), r"roberta-base, tokenizer: cannot be used"),
+        ("tokenizer.json", edit(model={"type": "nope"}), r"roberta-base, tokenizer: cannot be used"),
+        ("tokenizer.json", lambda file: file.unlink(), r"roberta-base, tokenizer: cannot be used"),
+    ],
+)  # fmt: skip
+def test_a_damaged_model_is_named_before_anything_is_trained(local, folder, name, damage, words):
+    """And weights that do not fit config.json, which transformers would draw at random without a word."""
+    damage(folder / "models" / "roberta-base" / name)
+    with pytest.raises(UserError, match=f"(?s){words}"):
+        run(local())
+
+
+def test_a_damaged_index_of_weights_is_named(make, folder):
+    place, config = folder / "models" / "roberta-base", make("+exp=glue_rte", "model=roberta_base").model
+    (place / "model.safetensors").unlink()
+    for content in ("{", "[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}', '{"weight_map": {"a": ["b"]}}'):
+        (place / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(UserError, match=r"model\.safetensors\.index\.json: cannot be used"):
+            find_model(config, Assets(root=folder, made=folder / "made", hub=False))
 
 
 def test_a_file_cut_short_is_named(local, folder):
@@ -102,21 +160,6 @@ def test_more_tokens_than_the_model_reads_are_refused(local):
         run(local("recipe.max_length=600"))
 
 
-def test_the_hub_is_given_up_in_time(monkeypatch, make):
-    """A name server that never answers must not hold up a run."""
-    import socket
-    import time
-
-    monkeypatch.setattr(assets.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(assets, "HUB_PATIENCE", 0.3)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
-    assets.hub_answers.cache_clear()
-    started = time.monotonic()
-    assert not assets.hub_answers()
-    assert time.monotonic() - started < 2
-    assets.hub_answers.cache_clear()
-
-
 def test_identity_follows_the_files(folder, make):
     model = make("+exp=glue_rte", "model=roberta_base").model
     place = Assets(root=folder, made=folder / "made", hub=False)
@@ -146,36 +189,3 @@ def test_a_run_is_repeated_where_its_data_changed(local, folder, capsys):
     assert "the model or the data changed" in capsys.readouterr().out
     assert (first.dataset.rows["train"], second.dataset.rows["train"]) == (40, 48)
     assert first.dataset.sha256 != second.dataset.sha256 and first.config_hash == second.config_hash
-
-
-def test_a_model_of_the_hub_comes_from_its_cache_or_is_asked_for_once(monkeypatch, make, tmp_path):
-    """Or is named as incomplete, or is nowhere, or an error of the hub's is passed on with a remedy."""
-    config = make("+exp=glue_rte", "model=roberta_base", "assets.root=null")
-    snapshot = tmp_path / "hub" / "snapshots" / "c0ffee"
-    shutil.copytree(EMBEDDED / "roberta", snapshot)
-    asked, has = [], {"cache": True, "hub": True}
-
-    def download(repo, repo_type, allow_patterns, local_files_only):
-        asked.append("cache" if local_files_only else "hub")
-        if isinstance(has[asked[-1]], Exception):
-            raise has[asked[-1]]
-        if not has[asked[-1]]:
-            raise assets.LocalEntryNotFoundError("not there")
-        return str(snapshot)
-
-    monkeypatch.setattr(assets.huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(assets, "hub_answers", lambda: True)
-    found = find_model(config.model, config.assets)
-    assert (found.source, found.id, found.revision, asked) == ("hub", "FacebookAI/roberta-base", "c0ffee", ["cache"])
-    has["cache"] = False
-    assert find_model(config.model, config.assets).files == found.files and asked[1:] == ["cache", "hub"]
-    has["hub"] = OSError("gated")
-    with pytest.raises(UserError, match=r"FacebookAI/roberta-base on the hub, .*gated; log in, ask for access"):
-        find_model(config.model, config.assets)
-    has["hub"] = True
-    (snapshot / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"on the hub has no model\.safetensors; put the files"):
-        find_model(config.model, config.assets)
-    monkeypatch.setattr(assets, "hub_answers", lambda: False)
-    has["cache"] = False
-    assert find_model(config.model, config.assets) is None

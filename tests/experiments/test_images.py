@@ -32,6 +32,21 @@ def folders(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("older", [{}, {"feature_extractor_type": "ViTFeatureExtractor"}])
+def test_a_processor_of_an_older_class_or_of_none_is_read_as_today_s(folders, older):
+    """As google/vit-base-patch16-224-in21k has it: one number for the size, no class, no resampling."""
+    half, folder = [0.5, 0.5, 0.5], folders / "transformers"
+    (folder / "config.json").write_text('{"model_type": "vit"}')
+    view, pixels = {}, torch.from_numpy(PICTURES[0]).permute(2, 0, 1)
+    for form in (older, {"image_processor_type": "ViTImageProcessor", "resample": 2}):
+        settings = {"do_normalize": True, "do_resize": True, "image_mean": half, "image_std": half, "size": 32} | form
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+        view[form is older] = View.of(folder)
+    assert (view[True].size, view[True].interpolation) == (view[False].size, view[False].interpolation)
+    ours, theirs = (v.collate([{"pixel_values": pixels, "labels": 0}])["pixel_values"] for v in view.values())
+    assert torch.equal(ours, theirs) and ours.abs().max() <= 1
+
+
 def test_the_view_of_evaluation_is_timm_s_own(folders):
     view = View.of(folders / "timm")
     config = json.loads((folders / "timm" / "config.json").read_text())["pretrained_cfg"]

@@ -119,7 +119,9 @@ def test_without_grades_the_answers_stand_alone(comparing):
 
 
 def test_judged_records_show_the_runs_answers_and_their_judge(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FOURIERFT_ASSETS", str(write_benches(tmp_path / "assets")))
+    write_benches(tmp_path / "assets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FOURIERFT_ASSETS", "~/assets")
     monkeypatch.chdir(tmp_path)
     runs = [finished(tmp_path, {"last": said}, seed=seed) for seed, said in enumerate(("mine", "yours"))]
     with serving(monkeypatch, lambda _, body: f"[[{8 if 'mine' in body['messages'][1]['content'] else 3}]]"):

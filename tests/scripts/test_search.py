@@ -242,7 +242,7 @@ def test_another_search_of_the_same_name_is_refused_and_loses_nothing(
 
 def test_what_no_score_depends_on_makes_no_other_search_and_is_not_written(searching, no_training, tmp_path):
     assert searching("method=lora") == 0
-    assert searching("method=lora", "assets.root=/some/folder", "tracking=offline", "force=true") == 0
+    assert searching("method=lora", "assets.root=tests", "tracking=offline", "force=true") == 0
     assert trials_of(tmp_path, "lora")["overrides"] == [
         *[part for part in QUICK if part != "tracking=off"],
         "train.max_steps=2",

@@ -1,0 +1,115 @@
+"""A pre-trained model's folder: which files it has, and what is read from them. What is damaged is named."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from experiments.errors import UserError
+
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "preprocessor_config.json",
+)
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights in several files
+PATTERNS = (*FILES, INDEX, "model-*-of-*.safetensors")
+CONVERSION = (  # weights_only: nothing that a pickle may hold is run
+    'python -c "import glob, torch; from safetensors.torch import save_file; '
+    "save_file({name: part.contiguous().clone() for file in glob.glob('pytorch_model*.bin') "
+    "for name, part in torch.load(file, weights_only=True).items()}, 'model.safetensors', {'format': 'pt'})\""
+)
+
+
+def files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files of a model by name, its weights in one file or in several; and what is missing.
+
+    Raises UserError for a file that is cut short or otherwise damaged, as far as that shows before it is used.
+    """
+    names = [name for name in FILES if (folder / name).is_file()]
+    required = {"config.json", WEIGHTS}
+    if WEIGHTS not in names and (folder / INDEX).is_file():
+        shards = _shards(folder / INDEX)
+        required = {"config.json", *shards}
+        names += [INDEX, *sorted(shard for shard in shards if (folder / shard).is_file())]
+    for name in names:
+        if name.endswith(".json"):
+            _object(folder / name)
+        elif name.endswith(".safetensors"):
+            with reading(folder / name):
+                safetensors.safe_open(folder / name, "pt")  # its header has to account for every byte
+    if "config.json" in names:
+        with reading(folder / "config.json"):
+            AutoConfig.from_pretrained(folder, local_files_only=True)
+    return {name: folder / name for name in names}, sorted(required - set(names))
+
+
+def pickled(names: Iterable[str]) -> str:
+    """What to do where the weights are there as pickles alone; nothing where they are not."""
+    pickles = sorted(name for name in names if name.startswith("pytorch_model") and name.endswith(".bin"))
+    return f", but {', '.join(pickles)}: pickles are not loaded here, convert them, {CONVERSION}" if pickles else ""
+
+
+def _shards(index: Path) -> set[str]:
+    """The files that an index of weights names."""
+    with reading(index):
+        shards = _object(index)["weight_map"].values()
+        if not all(isinstance(shard, str) for shard in shards):
+            raise ValueError("weight_map: not all are names of files")
+        return set(shards)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    with reading(path):
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+        return content
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder. Raises UserError where its files are damaged or missing."""
+    with reading(f"{folder}, tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_model(kind: Any, folder: Path, new: Sequence[str], **options: Any) -> nn.Module:
+    """The model in a folder, by one of transformers' Auto classes and its `options`.
+
+    `new`: names of modules that may be absent from the file, or there in another size: they are initialised anew.
+    Raises UserError where the files are damaged, or where any other weight is absent, which transformers would draw at
+    random.
+    """
+    with reading(f"{folder}, config.json and weights"):
+        model, loading = kind.from_pretrained(
+            folder, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
+    absent = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+    if wrong := sorted(key for key in absent if not set(key.split(".")) & set(new)):
+        raise UserError(
+            f"{folder}: of the weights that config.json describes, {len(wrong)} are absent or of another size, such as "
+            f"{wrong[0]}: they do not belong together; fetch both anew"
+        )
+    return model
+
+
+@contextmanager
+def reading(what: str | Path) -> Iterator[None]:
+    """Turns an error inside into a UserError that names what was read: damaged files make libraries raise any kind."""
+    try:
+        yield
+    except (UserError, ImportError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise UserError(f"{what}: cannot be used ({error!r}); if it is damaged or cut short, fetch it anew") from error
