@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from experiments.judging.lines import Line, read_lines
+from experiments.lines import Line, read_lines
 from experiments.record import replace_lines
 
 

@@ -14,8 +14,8 @@ from statistics import fmean
 from experiments.errors import UserError
 from experiments.judging.answers import Answer
 from experiments.judging.cache import Reply
-from experiments.judging.lines import Line, read_lines
 from experiments.judging.questions import Bench, Prompt, Question
+from experiments.lines import Line, read_lines
 from experiments.record import replace_lines
 
 TEMPERATURE, MAX_TOKENS = 0.0, 2048
