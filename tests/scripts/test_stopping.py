@@ -1,4 +1,4 @@
-"""SIGTERM stops a command as Ctrl-C does: a record that says so, one line, exit code 130, and the way goes on from there.
+"""SIGTERM stops a command as Ctrl-C does: a record that says so, one line, exit code 130.
 
 The judge's, whose threads have replies under way, is in test_judge.py.
 """
