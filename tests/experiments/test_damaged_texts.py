@@ -25,7 +25,7 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=[pytest.param(50, id="few"), pytest.param(20_000, id="many", marks=pytest.mark.slow)])
+@pytest.fixture(params=[pytest.param(50, id="few"), pytest.param(5_000, id="many", marks=pytest.mark.slow)])
 def fuzz(request):
     """fuzz(file, check, named): call `check()` after each of many accidents to the file; a UserError has to name it."""
 
