@@ -1,6 +1,7 @@
 """FastChat's files and its grading of single answers: read strictly, filled exactly, averaged as it does."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -49,6 +50,16 @@ def test_answers_come_back_as_they_were_and_the_same_has_the_same_id(tmp_path):
     write_answers(tmp_path / "n.jsonl", [*said, Answer(3, ["ä"], "m")])
     ids = [json.loads(line)["answer_id"] for line in (tmp_path / "n.jsonl").read_text().splitlines()]
     assert ids[:2] == [line["answer_id"] for line in lines] and len(set(ids)) == 3
+
+
+def test_an_answer_that_changed_since_it_was_written_is_refused(tmp_path):
+    path = tmp_path / "m.jsonl"
+    write_answers(path, answers("mt_bench"))
+    path.write_text(path.read_text().replace("answer 101.2", "another 101.2"))
+    with pytest.raises(UserError, match=r"m\.jsonl, line 2: .*answer_id [0-9a-f]{22} is of another answer; restore it"):
+        read_answers(path)
+    path.write_text(re.sub('"answer_id": "[0-9a-f]*"', '"answer_id": "n3yxLBaTnvd2X8ZRKDyqmn"', path.read_text()))
+    assert read_answers(path)[1].turns[1] == "another 101.2"  # FastChat's ids tell nothing of the words
 
 
 @pytest.mark.parametrize(
