@@ -33,6 +33,7 @@ def test_a_run_of_it_is_recorded_as_cancelled(command, monkeypatch, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hydra.initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
     monkeypatch.setattr("experiments.pipeline.train", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.delitem(sys.modules, f"scripts.{command}", raising=False)
     monkeypatch.setattr(sys, "argv", [command, *COMMANDS[command], *QUICK])
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"scripts.{command}", run_name="__main__")
