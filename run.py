@@ -10,7 +10,6 @@ Experiments: configs/exp/. Every key with its meaning: configs/config.yaml and c
 """
 
 import os
-import signal
 import sys
 
 import hydra
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import Config, explain, parse
 from experiments.errors import UserError
+from experiments.stopping import stoppable
 from fourierft import FourierError
 
 
@@ -56,9 +56,9 @@ if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv):
         sys.exit(print(__doc__))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, to be said in one message
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main()
+        with stoppable("run"):
+            main()
     except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(2)

@@ -202,7 +202,7 @@ def read_rows(file: Path, needed: Iterable[str]) -> Dataset:
 
 
 def _json_rows(file: Path) -> Dataset:
-    rows = json.loads(file.read_text(encoding="utf-8"))
+    rows = json.loads(file.read_text(encoding="utf-8-sig"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is no list of objects")
     return Dataset.from_list(rows)

@@ -4,7 +4,7 @@ any time."""
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from experiments import processes
+from experiments.lines import sealed, unsealed
 from experiments.record import replace_lines
 from experiments.typed import Typed
 
@@ -138,7 +139,7 @@ def generate(
     stamp = _stamp(folder, prompts, decoding)
     done = {text.row: text for path in folder.glob(f"{name}.*.jsonl") for text in _read(path, stamp)}
     path = folder / f"{name}.{processes.index()}.jsonl"
-    replace_lines(path, (stamp, *map(asdict, done.values())))
+    replace_lines(path, (stamp, *map(_row, done.values())))
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
@@ -149,7 +150,7 @@ def generate(
             with precision:
                 written = _write(model, tokenizer, [prompts[row] for row in batch], batch, decoding)
             new = [Text(row, *fields) for row, fields in zip(batch, written, strict=True)]
-            file.writelines(f"{json.dumps(asdict(text))}\n" for text in new)
+            file.writelines(f"{json.dumps(_row(text))}\n" for text in new)
             file.flush()
             done |= {text.row: text for text in new}
             bar.update(len(new))
@@ -192,9 +193,17 @@ def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: BeamSearch | Sa
     return {"weights": weights.hexdigest(), "prompts": digest, **decoding.stamp()}
 
 
+def _row(text: Text) -> dict[str, Any]:
+    return sealed(asdict(text))
+
+
 def _read(path: Path, stamp: dict[str, Any]) -> list[Text]:
-    """The texts of an interrupted call of the same stamp, but one whose line was cut off."""
-    first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    if not first.endswith("\n") or json.loads(first) != stamp:
+    """The texts of an interrupted call of the same stamp, but those whose line was cut off or damaged."""
+    first, *lines = path.read_bytes().split(b"\n")
+    if first != json.dumps(stamp).encode():
         return []
-    return [Text(**json.loads(line)) for line in lines if line.endswith("\n")]
+    texts = []
+    for line in lines:
+        with suppress(ValueError, TypeError):
+            texts.append(Text(**unsealed(line)))
+    return texts

@@ -35,9 +35,13 @@ def spaced(text: str) -> str:
 
 @cache  # a meaning has eight references or so
 def linear(meaning: str) -> str:
-    """A meaning as one line of text. Raises UserError where it has no attribute or is of another form."""
-    attributes = ATTRIBUTE.findall(meaning)
-    if not attributes or ATTRIBUTE.sub("", meaning).strip():
+    """A meaning as one line of text, the same however it is spaced.
+
+    Raises UserError where it has no attribute or is of another form.
+    """
+    plain = " ".join(meaning.split())
+    attributes = ATTRIBUTE.findall(plain)
+    if not attributes or ATTRIBUTE.sub("", plain).strip():
         what = "is empty" if not meaning.strip() else "is not of the form name[The Vaults], area[riverside]"
         raise UserError(f"the meaning {meaning!r} {what}; correct that row or remove it")
     return " | ".join(f"{NAMES.get(name.strip(), name.strip())} : {spaced(value)}" for name, value in attributes)

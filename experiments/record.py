@@ -193,17 +193,22 @@ class Hardware(Part):
     gpu_memory_bytes: int | None = None
 
 
+Rule = Literal["agreed", "fastchat"]
+
+
 class Judge(Part):
     """Who graded a run's answers, and at what expense. Scores by different judges do not compare.
 
     name: the model asked for. revision: what the endpoint calls the model that answered, or what the user did. prompts:
     the SHA-256 over the files of prompts, questions and reference answers. judgments: grades asked for; failures: those
-    in which no score was found, left out of the means. cost_usd: where prices were given.
+    in which no score was found, left out of the means. cost_usd: where prices were given. rule: which number of a
+    judgment is its score (experiments.judging.rating); older records have FastChat's.
     """
 
     name: str
     revision: str | None
     prompts: str
+    rule: Rule = "fastchat"
     judgments: NonNegativeInt
     failures: NonNegativeInt
     prompt_tokens: NonNegativeInt

@@ -35,7 +35,8 @@ def read(file: Path, options: argparse.Namespace) -> Side:
     found = {bench: path for bench, path in places.items() if path.is_file()}
     if not found:
         raise judged.lacking([places[benches[0]]])
-    judge = options.judge or (record.judge and judged.label(record.judge.name, record.judge.revision))
+    by = record.judge
+    judge = options.judge or (by and judged.label(by.name, by.revision, by.rule))
     return compare.side(str(judged.run_name(record)), found, judge, facts(record, options.selection))
 
 

@@ -31,12 +31,14 @@ from experiments.analysis.render import Table, markdown, number
 from experiments.errors import UserError
 from experiments.judging import judged
 from experiments.judging.answers import read_answers
-from experiments.judging.cache import Cache
+from experiments.judging.cache import opened
 from experiments.judging.client import Client, Endpoint
 from experiments.judging.grading import METRICS, Grading, gradings, write_judgments
 from experiments.judging.judged import Grades, grade
 from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
+from experiments.judging.rating import RULES
 from experiments.record import Record
+from experiments.stopping import stoppable
 from experiments.typed import user_path
 
 
@@ -82,9 +84,9 @@ def plan(options: argparse.Namespace) -> list[Work]:
 
 def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
     """Grade, and write the judgments, and the judged record of a run. Raises UserError."""
-    grades = grade(client, work.bench, work.wanted)
+    grades = grade(client, work.bench, work.wanted, options.rule)
     name = client.endpoint.model
-    label = judged.label(name, grades.revision)
+    label = judged.label(name, grades.revision, grades.rule)
     write_judgments(judged.judgments_file(work.answers, label), grades.judgments)
     if work.record:
         path = options.out / label / f"{judged.run_name(work.record)}.json"
@@ -144,6 +146,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", choices=BENCHES, help="which --answers are to")
     parser.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
     parser.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        default="agreed",
+        help="which number is the score: what all ratings outside the judge's reasoning agree on, or FastChat's first",
+    )
     parser.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
     parser.add_argument(
         "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
@@ -164,20 +172,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         works = plan(options)
         settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
         endpoint = Endpoint.from_environment(options.model, **settings)
-        client = Client(endpoint, Cache(options.cache or options.runs / "judged.jsonl"))
-        for work in works:
-            done.append((work, judge(work, client, options)))
+        with opened(options.cache or options.runs / "judged.jsonl") as cache:
+            client = Client(endpoint, cache)
+            for work in works:
+                done.append((work, judge(work, client, options)))
         return 0
     except UserError as error:
         print(f"judge: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("judge: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
     finally:
         if client:
             print(f"\n{report(done)}\n{expense(client, options.price)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stoppable("judge"):
+        sys.exit(main())

@@ -8,15 +8,26 @@ text. Exit code 2 for files that cannot be read or do not match.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from pydantic import ConfigDict, Field
+
 from experiments.errors import UserError
+from experiments.lines import Line, read_lines, text_lines
 from experiments.meanings import spaced
 from experiments.metrics.e2e import E2E
+
+
+class _Row(Line):
+    """What is scored of a line of outputs.jsonl."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    output: str
+    references: list[str] = Field(min_length=1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,41 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"score_texts: {error}", file=sys.stderr)
         return 2
-    print("\n".join(f"{name:<12} {value:.4f}" for name, value in scores.items()))
+    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
     return 0
 
 
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:
     """Texts, and of each its references. Raises UserError."""
-    lines = _lines(outputs)
     if references is None:
-        return _of_a_run(outputs, lines)
-    groups = [list(group) for some, group in groupby(_lines(references), key=lambda line: bool(line.strip())) if some]
-    if len(groups) != len(lines):
+        try:
+            rows = read_lines(outputs, _Row)
+        except UserError as error:
+            raise UserError(f"{error}; or give a file of references too") from error
+        return [row.output for row in rows], [list(map(spaced, row.references)) for row in rows]
+    texts = text_lines(outputs)
+    groups = [list(group) for blank, group in groupby(text_lines(references), key=_is_blank) if not blank]
+    if len(groups) != len(texts):
         raise UserError(
-            f"{references}: {len(groups)} groups of references for the {len(lines)} texts of {outputs}; it needs one "
+            f"{references}: {len(groups)} groups of references for the {len(texts)} texts of {outputs}; it needs one "
             "group a text, with an empty line between two groups"
         )
-    return lines, groups
+    return texts, groups
 
 
-def _of_a_run(file: Path, lines: list[str]) -> tuple[list[str], list[list[str]]]:
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            rows.append((row["output"], [spaced(reference) for reference in row["references"]]))
-        except (ValueError, KeyError, TypeError) as error:
-            remedy = "give an outputs.jsonl of a run, or a file of references too"
-            raise UserError(f"{file}, line {number}: no output with its references ({error!r}); {remedy}") from error
-    return [output for output, _ in rows], [group for _, group in rows]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines knows more ends of lines
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); name another file") from error
+def _is_blank(line: str) -> bool:
+    return not line.strip()
 
 
 if __name__ == "__main__":

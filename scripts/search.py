@@ -9,7 +9,8 @@ Writes results/search/<exp>/<model>/<method>.json, and prints what to write into
 
 `--storage sqlite:///search.db` keeps Optuna's study in a file, for its dashboard, its plots, and for several processes
 that share the work; `--trials` is then what the study ends with. A trial killed there gives its place to the next of
-the sequence. Exit code 2 where something asked for is wrong.
+the sequence. Exit code 2 where something asked for is wrong, 130 after an
+interruption.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from experiments.analysis.render import Table, markdown
 from experiments.config import explain
 from experiments.errors import UserError
 from experiments.search import CONFIGS, parse_range, prepare, run
+from experiments.stopping import stoppable
 from fourierft import FourierError
 
 
@@ -79,4 +81,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stoppable("search"):
+        sys.exit(main())

@@ -6,7 +6,7 @@ Overrides, as for run.py, hold for every run of the study and change what is rec
 again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
 several machines or GPUs. Records go to OUT/<study>/; its pages and figures are then written, as `make tables` and
 `make figures` do for all. Exit code 1 if runs diverged or ran out of memory, as their records tell, 2 where something
-asked for is wrong.
+asked for is wrong, 130 after an interruption.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from experiments.config import explain
 from experiments.errors import UserError
 from experiments.record import replace_file
 from experiments.search import CONFIGS
+from experiments.stopping import stoppable
 from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
 from fourierft import FourierError
@@ -82,4 +83,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stoppable("study"):
+        sys.exit(main())

@@ -133,7 +133,9 @@ def is_trial(record: Record) -> bool:
 def _judge(record: Record) -> str:
     """The judge of a run's answers: equal for judges whose scores compare."""
     judge = record.judge
-    return f"{judge.name}, revision {judge.revision or 'not given'}, prompts {judge.prompts[:8]}" if judge else ""
+    if judge is None:
+        return ""
+    return f"{judge.name}, revision {judge.revision or 'not given'}, prompts {judge.prompts[:8]}, rule {judge.rule}"
 
 
 def _identity(record: Record) -> str:

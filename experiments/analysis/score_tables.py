@@ -184,7 +184,8 @@ TABLE4 = ScoreTable(
         "The paper's judge is GPT-4; its revision is not given, nor how many runs there were, nor what its spread is. "
         "Ours are the seeds 0, 11111 and 22222.",
         "Scores by different judges do not compare, so no difference to the paper's is shown. A judge is a model, its "
-        "revision, and the prompts with the questions and reference answers (the first digits of their SHA-256).",
+        "revision, the prompts with the questions and reference answers (the first digits of their SHA-256), and the "
+        "rule by which a score is found in a judgment.",
         "MT-Bench: the mean over both turns of 80 questions. Vicuna: over 80 questions of one turn. A judgment in "
         "which no score from 1 to 10 is found is left out.",
         "What training costs stands with the held-out losses.",

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from experiments.judging.lines import Line, read_lines
+from experiments.lines import Line, read_lines
 from experiments.record import replace_lines
+
+OURS = re.compile("[0-9a-f]{22}")  # an answer_id that is a digest
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class _Line(Line):
     choices: list[_Choice] = Field(min_length=1)
     tstamp: float
 
+    @property
+    def answer(self) -> Answer:
+        return Answer(self.question_id, self.choices[0].turns, self.model_id)
+
+    @model_validator(mode="after")
+    def _is_as_written(self) -> "_Line":
+        if OURS.fullmatch(self.answer_id) and self.answer_id != _digest(self.answer):
+            raise ValueError(f"answer_id {self.answer_id} is of another answer; restore it, or give it another id")
+        return self
+
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     """Write FastChat's file at once or not at all. The same answer has the same answer_id. Raises RecordError."""
@@ -54,15 +67,12 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 def read_answers(path: Path) -> list[Answer]:
     """The answers of a file, in its order; of several choices the first, which is the one FastChat grades.
 
-    Raises UserError: file, line, field and value.
+    Raises UserError: file, line, field and value; an answer that `write_answers` wrote and that has changed since.
     """
-    return [
-        Answer(line.question_id, line.choices[0].turns, line.model_id)
-        for line in read_lines(path, _Line, "question_id")
-    ]
+    return [line.answer for line in read_lines(path, _Line, "question_id")]
 
 
 def _digest(answer: Answer) -> str:
-    """22 hex digits of what was said: as long as FastChat's, which are random."""
+    """22 hex digits of what was said: as long as FastChat's, which are random letters and digits."""
     said = json.dumps([answer.question_id, answer.model_id, answer.turns])
     return hashlib.sha256(said.encode()).hexdigest()[:22]

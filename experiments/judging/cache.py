@@ -1,16 +1,20 @@
 """What a judge has said, kept in an append-only file: nothing that was paid for is asked again."""
 
+import codecs
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt
 
 from experiments.errors import UserError
-from experiments.judging.lines import Line
-from experiments.record import replace_file
+from experiments.lines import Line, sealed, unsealed
+from experiments.locks import held
+from experiments.record import replace_lines
 
 Messages = Sequence[dict[str, str]]
 
@@ -61,7 +65,7 @@ class Cache:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "ab") as file:
-                    file.write(f"{reply.model_dump_json()}\n".encode())
+                    file.write(f"{json.dumps(_row(reply))}\n".encode())
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written ({error}); make room, or give --cache FILE") from error
             self._replies[reply.key] = reply
@@ -73,13 +77,25 @@ class Cache:
             content = self.path.read_bytes()
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read ({error}); give another --cache FILE") from error
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            replace_file(self.path, whole)
-        replies = []
-        for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+        lines, replies = content.removeprefix(codecs.BOM_UTF8).split(b"\n"), []
+        for number, line in enumerate(lines, 1):
             try:
-                replies.append(Reply.model_validate_json(line))
-            except ValidationError as error:
-                raise UserError(f"{self.path}, line {number}: no reply of a judge; remove the line") from error
+                replies += [Reply.model_validate(unsealed(line))] if line.strip() else []
+            except ValueError as error:
+                if number < len(lines):
+                    remedy = "remove the line, and it is asked for again"
+                    raise UserError(f"{self.path}, line {number}: no reply of a judge, or damaged; {remedy}") from error
+        if lines[-1]:  # cut off, be it the end of the line alone
+            replace_lines(self.path, map(_row, replies))
         return replies
+
+
+def _row(reply: Reply) -> dict[str, Any]:
+    return sealed(reply.model_dump())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Cache]:
+    """The cache in `path`, for one process at a time: two would pay for the same replies. Raises UserError."""
+    with held(path.with_name(f"{path.name}.lock"), "wait until it has ended, or give another --cache FILE"):
+        yield Cache(path)

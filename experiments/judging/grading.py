@@ -1,11 +1,11 @@
-"""FastChat's grading of single answers: the prompts filled, the score found in what the judge says, and the means.
+"""FastChat's grading of single answers: the prompts filled, the rating found in what the judge says, and the means.
 
 Every question is graded at its first turn, and those of two turns at the second too. Categories of NEED_REFERENCE get
-the prompts that show a reference answer. One departure: FastChat counts whatever number stands in the brackets; here a
-score outside 1 to 10 is a failure, as one that is missing is. Failures have the score -1 and are left out of the means.
+the prompts that show a reference answer. RULES tell which number is the rating: scores by different ones do not
+compare. FastChat counts whatever number that is; here one outside 1 to 10 is a failure, as one that is missing is.
+Failures have the score -1 and are left out of the means.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from statistics import fmean
 from experiments.errors import UserError
 from experiments.judging.answers import Answer
 from experiments.judging.cache import Reply
-from experiments.judging.lines import Line, read_lines
 from experiments.judging.questions import Bench, Prompt, Question
-from experiments.record import replace_lines
+from experiments.judging.rating import RULES
+from experiments.lines import Line, read_lines
+from experiments.record import Rule, replace_lines
 
 TEMPERATURE, MAX_TOKENS = 0.0, 2048
 NEED_REFERENCE = ("math", "reasoning", "coding")
-PATTERNS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 FAILURE = -1.0
 METRICS = {"mt_bench": "mt_bench", "vicuna_bench": "vicuna"}  # what a bench's scores are called in a record
 
@@ -116,16 +116,13 @@ def _fill(bench: Bench, prompts: dict[str, Prompt], question: Question, answer: 
     return Grading(question.question_id, question.category, turn, answer.model_id, name, system, user)
 
 
-def score(judgment: str) -> float:
-    """The first number in double brackets, else in single ones; FAILURE where there is none from 1 to 10."""
-    for pattern in PATTERNS:
-        if match := pattern.search(judgment):
-            found = float(match[1])
-            return found if 1 <= found <= 10 else FAILURE
-    return FAILURE
+def score(judgment: str, rule: Rule) -> float:
+    """The rating from 1 to 10 that the rule finds; FAILURE where there is none."""
+    found = RULES[rule](judgment)
+    return found if found is not None and 1 <= found <= 10 else FAILURE
 
 
-def judged(wanted: Sequence[Grading], replies: Sequence[Reply]) -> list[Judgment]:
+def judged(wanted: Sequence[Grading], replies: Sequence[Reply], rule: Rule) -> list[Judgment]:
     """The judge's replies with their scores."""
     return [
         Judgment(
@@ -134,7 +131,7 @@ def judged(wanted: Sequence[Grading], replies: Sequence[Reply]) -> list[Judgment
             judge=(reply.asked, one.prompt),
             user_prompt=one.user,
             judgment=reply.content,
-            score=score(reply.content),
+            score=score(reply.content, rule),
             turn=one.turn,
             tstamp=reply.tstamp,
         )

@@ -4,8 +4,8 @@
     <runs>/<exp>/<model>/<method>/seed<seed>-<hash>/<last|best>/model_judgment/<judge>_single.<bench>.jsonl
     <out>/<judge>/<exp>/<model>/<method>/seed<seed>-<hash>.json                                         the record
 
-<judge> is the judge's name, with @revision where that says more, made safe for a path. Where the best epoch is the last
-one the answers lie in last/ alone, and their scores stand under both selections.
+<judge> is the judge's name, with @revision where that says more and @rule where it is not FastChat's, made safe for a
+path. Where the best epoch is the last one the answers lie in last/ alone, and their scores stand under both selections.
 """
 
 import re
@@ -29,7 +29,7 @@ from experiments.judging.grading import (
     means,
 )
 from experiments.judging.questions import Bench, BenchName
-from experiments.record import Judge, Record, Selection, Selections
+from experiments.record import Judge, Record, Rule, Selection, Selections
 
 TOLERATED = 0.5  # share of judgments without a score, above which a mean says nothing of the bench
 COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
@@ -40,6 +40,7 @@ class Grades:
     """What a judge says of one file of answers. scores: the means, and what they are of (COUNTS)."""
 
     bench: BenchName
+    rule: Rule
     judgments: list[Judgment]
     scores: dict[str, float]
     revision: str | None
@@ -50,22 +51,22 @@ class Grades:
         return {count: int(self.scores[f"{METRICS[self.bench]}_{count}"]) for count in COUNTS}
 
 
-def grade(client: Client, bench: Bench, wanted: Sequence[Grading]) -> Grades:
+def grade(client: Client, bench: Bench, wanted: Sequence[Grading], rule: Rule) -> Grades:
     """Ask the judge for every grade. Raises UserError: see `Client.complete`; no score at all; several models."""
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
-    judgments = judged(wanted, replies)
+    judgments = judged(wanted, replies, rule)
     name, found = METRICS[bench.name], means(bench, judgments)
     failed = failures(judgments)
     if failed > TOLERATED * len(judgments):
         first = next(one.judgment for one in judgments if one.score == FAILURE)
         raise UserError(
-            f"{bench.name}: {failed} of {len(judgments)} judgments hold no score from 1 to 10 as [[8]], the "
-            f"first is {first[:200]!r}; choose a judge that follows the prompt"
+            f"{bench.name}: in {failed} of {len(judgments)} judgments the rule {rule!r} finds no score from 1 to 10 as "
+            f"[[8]], the first is {first[:200]!r}; choose a judge that follows the prompt, or another --rule"
         )
     tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
     counts = zip(COUNTS, (len(judgments), failed, *tokens), strict=True)
     scores = found | {f"{name}_{count}": value for count, value in counts}
-    return Grades(bench.name, judgments, scores, client.endpoint.revision or revision(replies))
+    return Grades(bench.name, rule, judgments, scores, client.endpoint.revision or revision(replies))
 
 
 def revision(replies: Sequence[Reply]) -> str | None:
@@ -78,9 +79,9 @@ def revision(replies: Sequence[Reply]) -> str | None:
     return names.pop()
 
 
-def label(name: str, revised: str | None) -> str:
-    """What a judge's folders and files are called."""
-    full = name if revised in (None, name) else f"{name}@{revised}"
+def label(name: str, revised: str | None, rule: Rule) -> str:
+    """What a judge's folders and files are called. Those of FastChat, which name no rule, are by its own."""
+    full = "@".join(filter(None, (name, revised if revised != name else None, rule if rule != "fastchat" else None)))
     return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
 
 
@@ -133,10 +134,11 @@ def judged_record(
 
     judge: the name of the model asked; prompts: `questions.digest`. The counts and the cost are those of all grades
     together; without a price the cost is what `old` says, if no grade was added. Raises UserError where `old` is of
-    another judge, other prompts or another run.
+    another judge, other prompts, another rule or another run.
     """
+    known = {"name": judge, "revision": grades.revision, "prompts": prompts, "rule": grades.rule}
     if old:
-        _same(record, old, {"name": judge, "revision": grades.revision, "prompts": prompts})
+        _same(record, old, known)
     test = {name: dict(found) for name, found in record.metrics.test}
     for name, found in test.items():
         found |= _of_benches(old, name) if old else {}
@@ -148,7 +150,7 @@ def judged_record(
         count: sum(int(found.get(f"{bench}_{count}", 0)) for found in apart for bench in METRICS.values())
         for count in COUNTS
     }
-    who = Judge(name=judge, revision=grades.revision, prompts=prompts, **totals, ended=records.now())
+    who = Judge(**known, **totals, ended=records.now())
     if price:
         spent = cost(price, who.prompt_tokens, who.completion_tokens)
     else:

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat
 
 from experiments.errors import UserError
 from experiments.judging.answers import read_answers
-from experiments.judging.lines import Line, read_lines
+from experiments.lines import Line, read_lines
 
 BenchName = Literal["mt_bench", "vicuna_bench"]
 BENCHES: tuple[BenchName, ...] = get_args(BenchName)

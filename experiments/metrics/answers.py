@@ -3,7 +3,10 @@
 import re
 from fractions import Fraction
 
-NUMBER = re.compile(r"[-+]?(\d+/\d+|\d+\.?\d*|\.\d+)")  # no exponent: 1e999999999 has that many digits
+# Three digits of exponent at most: 1e999999999 is a number of that many digits.
+DECIMAL = r"(?=\.?\d)(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?(?:e[-+]?\d{1,3})?"
+WHOLE = r"(\d+)\s+(?=\d+\s*/\s*\d+$)"  # of a mixed number
+NUMBER = re.compile(rf"([-+]?)\s?\$?\s?(?:{WHOLE})?({DECIMAL})(?:\s*/\s*({DECIMAL}))?", re.IGNORECASE)
 FINAL = re.compile(r"(?:the (?:final )?answer is:?|####)\s*([^\n]*)", re.IGNORECASE)
 
 
@@ -15,8 +18,9 @@ def exact(output: str, answer: str) -> bool:
 def number(output: str, answer: str) -> bool:
     """By what stands behind the last "The answer is" (MetaMathQA) or "####" (GSM8K): equal numbers, or equal words.
 
-    Numbers may be written as 1,000, $5, 50% or 3/4. An output without such an ending is wrong. As PEFT's method
-    comparison does it, which reads no thousands' commas. Raises ValueError for an answer without an ending.
+    Numbers may be written as 1,000, -$5, 50% (which is 50), 3/4, 1 1/2 or 2e3 and are compared exactly; what is no
+    single number, such as "3, 4", is words. An output without such an ending is wrong. As PEFT's method comparison does
+    it, which reads neither commas nor 1 1/2 and compares floats. Raises ValueError for an answer without an ending.
     """
     expected, found = final(answer), final(output)
     if expected is None:
@@ -31,11 +35,16 @@ def final(text: str) -> str | None:
 
 
 def _value(text: str) -> Fraction | str:
-    plain = re.sub("[, $]", "", text)
+    found = NUMBER.fullmatch(text.replace("\N{MINUS SIGN}", "-"))
+    if not found:
+        return text
+    sign, *parts = (group and group.replace(",", "") for group in found.groups())
     try:
-        return Fraction(plain) if NUMBER.fullmatch(plain) else text
+        whole, above, below = (Fraction(part or left_out) for part, left_out in zip(parts, "011", strict=True))
+        value = whole + above / below
     except (ValueError, ZeroDivisionError):
         return text
+    return -value if sign == "-" else value
 
 
 CHECKS = {"exact": exact, "number": number}

@@ -154,19 +154,23 @@ def _ended(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[lis
 
 
 def group(rows: Dataset) -> dict[str, list[str]]:
-    """Each meaning with all its references, in the order of the rows."""
+    """Each meaning with all its references, in the order of the rows.
+
+    Meanings that the model reads alike, however they are spaced, are one: the one that comes first.
+    """
+    first: dict[str, str] = {}
     grouped: dict[str, list[str]] = {}
     for meaning, reference in zip(rows[MEANING], rows[REFERENCE], strict=True):
-        grouped.setdefault(meaning, []).append(reference)
+        grouped.setdefault(first.setdefault(linear(meaning), meaning), []).append(reference)
     return grouped
 
 
 def _hold_out_meanings(rows: Dataset, share: float) -> dict[str, Dataset]:
     """train and validation without a common meaning: a reference of a meaning that was trained on tells nothing new."""
     meanings = hold_out(Dataset.from_dict({MEANING: list(group(rows))}), share)
-    kept = {split: set(some[MEANING]) for split, some in meanings.items()}
+    kept = {split: set(map(linear, some[MEANING])) for split, some in meanings.items()}
     return {
-        split: rows.select([i for i, meaning in enumerate(rows[MEANING]) if meaning in some])
+        split: rows.select([i for i, meaning in enumerate(rows[MEANING]) if linear(meaning) in some])
         for split, some in kept.items()
     }
 

@@ -186,7 +186,7 @@ def test_a_loss_is_the_mean_over_seeds_in_nats_and_never_the_trainers():
     assert row.has(accuracy) and score(row.cell(accuracy), accuracy, "last") == "62.5 ×1†"
 
 
-@pytest.mark.parametrize("change", [{"name": "b-judge"}, {"revision": "2"}, {"prompts": "f" * 64}])
+@pytest.mark.parametrize("change", [{"name": "b-judge"}, {"revision": "2"}, {"prompts": "f" * 64}, {"rule": "agreed"}])
 def test_scores_of_different_judges_are_never_pooled(change):
     """Nor are those of one that was asked in other words."""
     one, other = graded(instruct(), 5.0), graded(instruct(seed=11111), 9.0, **change)

@@ -9,11 +9,10 @@ from safetensors.torch import load_file
 
 from experiments import pipeline
 from experiments.analysis import memory
-from experiments.assets import Source
+from experiments.assets import Source, read_rows
 from experiments.config import parse
 from experiments.errors import UserError
 from experiments.tasks import e2e
-from scripts import score_texts
 from tests.conftest import ROOT
 
 QUICK = ("+exp=e2e", "model=gpt2_mini", "train.rows=24", "train.max_steps=4", "train.log_every=1")
@@ -158,30 +157,24 @@ def test_an_empty_meaning_or_reference_is_named_with_its_file_and_row(make, tmp_
         task._read(source, "train")
 
 
-def test_references_are_grouped_by_meaning():
-    assert e2e.group(Dataset.from_dict(ROWS)) == {
-        "name[Zizzi], area[riverside]": ["Zizzi is riverside.", "By the river is Zizzi."],
+def test_references_are_grouped_by_what_the_model_reads():
+    rows = {name: list(values) for name, values in ROWS.items()}
+    spaced = [" name[Zizzi],area[riverside]", "name[ Zizzi ] , area[riverside ]", "name [Zizzi],  area\t[riverside]"]
+    rows["meaning_representation"] += spaced
+    rows["human_reference"] += ["a", "b", "c"]
+    assert e2e.group(Dataset.from_dict(rows)) == {
+        "name[Zizzi], area[riverside]": ["Zizzi is riverside.", "By the river is Zizzi.", "a", "b", "c"],
         "name[Cotto]": ["This is Cotto."],
     }
+    for share in (0.34, 0.5):
+        split = e2e._hold_out_meanings(Dataset.from_dict(rows), share)
+        assert sorted(map(len, split.values())) == [1, 5], "no reference of a meaning that was trained on"
 
 
-def test_texts_are_scored_from_files_and_files_that_do_not_match_are_named(tmp_path, capsys):
-    outputs, references = tmp_path / "outputs.txt", tmp_path / "references.txt"
-    outputs.write_text("Zizzi is riverside .\nThis is Cotto .\n")
-    references.write_text("Zizzi is riverside .\nBy the river is Zizzi .\n\n\nThis is Cotto .\n")
-    assert score_texts.main([str(outputs), str(references)]) == 0
-    assert "bleu         1.0000" in capsys.readouterr().out
-    of_a_run = tmp_path / "outputs.jsonl"
-    of_a_run.write_text(json.dumps({"output": "Zizzi is riverside .", "references": ["Zizzi is riverside."]}) + "\n")
-    assert score_texts.main([str(of_a_run)]) == 0
-    assert "rouge_l      1.0000" in capsys.readouterr().out
-    outputs.write_text("Zizzi is riverside .\n")
-    assert score_texts.main([str(outputs), str(references)]) == 2
-    assert "2 groups of references for the 1 texts" in capsys.readouterr().err
-    assert score_texts.main([str(outputs)]) == 2
-    assert "line 1: no output with its references" in capsys.readouterr().err
-    assert score_texts.main([str(tmp_path / "nowhere")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+@pytest.mark.assets
+def test_the_official_sets_have_their_number_of_meanings(assets):
+    for split, count in {"train": 4862, "validation": 547, "test": 630}.items():
+        assert len(e2e.group(read_rows(assets / f"datasets/e2e_nlg/{split}.parquet", ROWS))) == count
 
 
 @pytest.mark.parametrize("size", ["medium", "large"])

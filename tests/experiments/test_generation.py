@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from experiments.generation import BeamSearch, Sampling, generate
+from experiments.generation import BeamSearch, Sampling, _read, generate
 from experiments.pretraining.causal import gpt2
 
 WORDS = ["<end>", "e", "a", "b", "c", "d"]
@@ -126,11 +126,25 @@ def test_texts_of_other_weights_or_settings_are_not_taken(write, tmp_path):
     file = tmp_path / "generated.0.jsonl"
     write()
     changed = [json.loads(line) for line in file.read_text().splitlines()]
-    changed[1]["output"] = "not written by it"
+    changed[1] |= {"output": "not written by it", "sha256": None}
     file.write_text("".join(f"{json.dumps(line)}\n" for line in changed))
     assert "not written by it" in [text.output for text in write()]  # as long as the weights are the same
     save_file({"w": torch.ones(1)}, tmp_path / "trained.safetensors")
     assert write() == first
+
+
+def test_a_damaged_text_is_written_again(write, tmp_path):
+    whole, file = write(), tmp_path / "generated.0.jsonl"
+    content = file.read_bytes()
+    first = content.index(b"\n") + 1
+    for place in range(0, len(content), 29):
+        for damage in (b"", b"7", b"\n", b"\xff"):
+            file.write_bytes(content[:place] + damage + content[place + 1 :])
+            texts = {text.row: text for text in _read(file, json.loads(content[:first]))}
+            assert texts.items() <= dict(enumerate(whole)).items(), "none but those that were written"
+            assert place < first or len(texts) >= len(whole) - 2
+    file.write_bytes(content[:-40])
+    assert write() == whole
 
 
 def sample(model, tokenizer, folder, temperature, rows=range(400), top_k=6, batch_size=100, seed="s"):

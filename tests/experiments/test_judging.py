@@ -1,6 +1,7 @@
 """FastChat's files and its grading of single answers: read strictly, filled exactly, averaged as it does."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -49,6 +50,16 @@ def test_answers_come_back_as_they_were_and_the_same_has_the_same_id(tmp_path):
     write_answers(tmp_path / "n.jsonl", [*said, Answer(3, ["ä"], "m")])
     ids = [json.loads(line)["answer_id"] for line in (tmp_path / "n.jsonl").read_text().splitlines()]
     assert ids[:2] == [line["answer_id"] for line in lines] and len(set(ids)) == 3
+
+
+def test_an_answer_that_changed_since_it_was_written_is_refused(tmp_path):
+    path = tmp_path / "m.jsonl"
+    write_answers(path, answers("mt_bench"))
+    path.write_text(path.read_text().replace("answer 101.2", "another 101.2"))
+    with pytest.raises(UserError, match=r"m\.jsonl, line 2: .*answer_id [0-9a-f]{22} is of another answer; restore it"):
+        read_answers(path)
+    path.write_text(re.sub('"answer_id": "[0-9a-f]*"', '"answer_id": "n3yxLBaTnvd2X8ZRKDyqmn"', path.read_text()))
+    assert read_answers(path)[1].turns[1] == "another 101.2"  # FastChat's ids tell nothing of the words
 
 
 @pytest.mark.parametrize(
@@ -185,26 +196,40 @@ def test_a_reference_or_a_prompt_that_is_missing_is_named(root):
 
 
 @pytest.mark.parametrize(
-    ("judgment", "expected"),
+    ("judgment", "agreed", "fastchat"),
     [
-        ("Good. Rating: [[8]]", 8),
-        ("[[7.5]] and later [[2]]", 7.5),
-        ("[3] first, but [[9]]", 9),
-        ("Rating: [6]", 6),
-        ("[[10]]", 10),
-        ("[[1]]", 1),
-        ("[[7.]]", 7),
-        ("[[0]]", FAILURE),
-        ("[[11]]", FAILURE),
-        ("[[10.5]]", FAILURE),
-        ("[[-3]]", FAILURE),
-        ("Rating: 8/10", FAILURE),
-        ("[[rating]]", FAILURE),
-        ("", FAILURE),
+        ("Good. Rating: [[8]]", 8, 8),
+        ("[[10]]", 10, 10),
+        ("[[1]]", 1, 1),
+        ("[[7.]]", 7, 7),
+        ("[[9.5]], that is: **Rating**: [[9.50]]", 9.5, 9.5),
+        ("[3] first, but [[9]]", 9, 9),
+        ("Rating: [6]", 6, 6),
+        ("**Rating:** [6]", 6, 6),
+        ("<think>\nSay [[3]].\n</think>\nFine. [[9]]", 9, 3),
+        ("<think>a <think>b</think> [[3]]</think> [[9]]", 9, 3),
+        ("[[3]]</think> [[9]]", 9, 3),
+        ("[THINK][[3]][/THINK] [[9]]", 9, 3),
+        ("[[9]] <reasoning>[[3]]</reasoning>", 9, 9),
+        ("<thinking> [[3]] and then the tokens were", FAILURE, 3),
+        ("[[7.5]] and later [[2]]", FAILURE, 7.5),
+        ("On a scale of [[1]] to [[10]]: [[8]]", FAILURE, 1),
+        ("Rating: [6], no, [[9]]", FAILURE, 9),
+        ("a[2] is read too early. Rating: 9", FAILURE, 2),
+        ("a[2] is read too early. Rating: [9]", 9, 2),
+        ("The operating: [3] is good", FAILURE, 3),
+        ("[[-3]] or [[8]]", FAILURE, 8),
+        ("[[0]]", FAILURE, FAILURE),
+        ("[[11]]", FAILURE, FAILURE),
+        ("[[10.5]]", FAILURE, FAILURE),
+        ("[[-3]]", FAILURE, FAILURE),
+        ("Rating: 8/10", FAILURE, FAILURE),
+        ("[[rating]]", FAILURE, FAILURE),
+        ("", FAILURE, FAILURE),
     ],
 )
-def test_a_score_is_the_first_in_double_brackets_else_in_single_ones(judgment, expected):
-    assert score(judgment) == expected
+def test_a_score_is_what_all_ratings_agree_on_or_fastchats_first_number(judgment, agreed, fastchat):
+    assert (score(judgment, "agreed"), score(judgment, "fastchat")) == (agreed, fastchat)
 
 
 def test_means_are_over_all_grades_that_have_a_score(root, tmp_path):

@@ -273,8 +273,8 @@ def test_each_judge_has_a_block_of_its_own_beside_the_papers_numbers_without_a_d
     titles = [line for line in lines if line.startswith("## ")][:2]
     start = "## scores of the last epoch's answers; judge:"
     assert titles == [
-        f"{start} a-judge, revision 1, prompts 0123abcd; judgments: 480, without a score: 4",
-        f"{start} b, revision not given, prompts 0123abcd; judgments: 240, without a score: 0",
+        f"{start} a-judge, revision 1, prompts 0123abcd, rule fastchat; judgments: 480, without a score: 4",
+        f"{start} b, revision not given, prompts 0123abcd, rule fastchat; judgments: 240, without a score: 0",
     ]
     line = "| llama2_7b | lora_qv (r=64) | ours | 24,000 | 0 |"
     ours = [index for index, text in enumerate(lines) if text.startswith(line)]

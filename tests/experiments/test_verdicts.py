@@ -282,7 +282,7 @@ def test_the_papers_own_scores_of_answers_are_level_with_lora():
     assert lines(claim)[-1] == (
         "paper, llama2_7b, n=1000, lora_qv (r=64), MT-Bench −0.02 ×3 (margin 0.300), Vicuna +0.14 ×3 (margin 0.500)"
     )
-    assert claim.measured[-1].title.endswith("; judge: gpt-4, revision 1, prompts 0123abcd")
+    assert claim.measured[-1].title.endswith("; judge: gpt-4, revision 1, prompts 0123abcd, rule fastchat")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,11 @@ def test_judged_records_show_the_runs_answers_and_their_judge(tmp_path, monkeypa
         page = Page((tmp_path / "page.html").read_text())
         assert len(page.articles) == len(MT) + len(VICUNA)
         assert {article["data-outcome"] for article in page.articles} == {"a"}
-        for words in ("llama_mini, fourierft, seed 0, scale mini, last epoch", "24,000 parameters", "j@judge-2024"):
+        for words in (
+            "llama_mini, fourierft, seed 0, scale mini, last epoch",
+            "24,000 parameters",
+            "j@judge-2024@agreed",
+        ):
             assert words in page.text
     assert compare_answers.main([*map(str, runs), "--runs", "elsewhere", "--out", "page.html"]) == 2
     assert "elsewhere/instruct" in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -53,7 +55,7 @@ def test_a_run_is_judged_into_a_record_of_its_own(judging, tmp_path, monkeypatch
     assert path.read_bytes() == before
     where, made = the_judged(tmp_path)
     folder = path.relative_to(tmp_path / "records")
-    assert where == tmp_path / "results/judged/judge@judge-2024" / folder
+    assert where == tmp_path / "results/judged/judge@judge-2024@agreed" / folder
     scores = {"mt_bench": 5.75, "mt_bench_turn_1": 6.5, "mt_bench_turn_2": 5, "mt_bench_writing": 7.5}
     scores |= {"mt_bench_reasoning": 4, "mt_bench_math": 4, "mt_bench_extraction": 7.5}
     scores |= {"mt_bench_judgments": 8, "mt_bench_failures": 0, "mt_bench_prompt_tokens": 800}
@@ -66,6 +68,7 @@ def test_a_run_is_judged_into_a_record_of_its_own(judging, tmp_path, monkeypatch
         "name": "judge",
         "revision": "judge-2024",
         "prompts": digest(tmp_path / "assets"),
+        "rule": "agreed",
         "judgments": grades,
         "failures": 0,
         "prompt_tokens": 100 * grades,
@@ -76,7 +79,7 @@ def test_a_run_is_judged_into_a_record_of_its_own(judging, tmp_path, monkeypatch
     assert made.model_copy(update={"judge": None, "metrics": plain.metrics}) == plain
     assert made.metrics.model_copy(update={"test": plain.metrics.test}) == plain.metrics
     answered = tmp_path / "runs" / folder.with_suffix("") / "last"
-    lines = read_judgments(answered / "model_judgment/judge@judge-2024_single.mt_bench.jsonl")
+    lines = read_judgments(answered / "model_judgment/judge@judge-2024@agreed_single.mt_bench.jsonl")
     assert [(one.question_id, one.turn, one.judge[1], one.score) for one in lines[::4]] == [
         (81, 1, "single-v1", 9),
         (81, 2, "single-v1-multi-turn", 6),
@@ -150,7 +153,28 @@ def test_grades_by_other_judges_prompts_or_of_another_run_are_never_mixed(judgin
         assert judging(path) == 2 and "the judge's name was 'another'" in capsys.readouterr().err
 
         assert judging(path, "--revision", "b") == 0  # a folder of its own
-    assert sorted(at.name for at in (tmp_path / "results/judged").iterdir()) == ["judge@b", "judge@judge-2024"]
+    judges = sorted(at.name for at in (tmp_path / "results/judged").iterdir())
+    assert judges == ["judge@b@agreed", "judge@judge-2024@agreed"]
+
+
+def test_another_rule_costs_nothing_and_its_scores_stand_apart(judging, tmp_path, monkeypatch, capsys):
+    path = finished(tmp_path)
+    with serving(monkeypatch, lambda number, body: "<think>[[3]] or so</think> Fine. [[9]]") as endpoint:
+        assert judging(path) == judging(path, "--rule", "fastchat") == 0
+        assert len(endpoint.bodies) == MT_GRADES + VICUNA_GRADES
+    found = {made.judge.rule: made for made in record.find(tmp_path / "results/judged")}
+    assert {rule: made.metrics.test.last["mt_bench"] for rule, made in found.items()} == {"agreed": 9, "fastchat": 3}
+    names = sorted(file.name for file in (tmp_path / "runs").rglob("*_single.mt_bench.jsonl"))
+    assert names == ["judge@judge-2024@agreed_single.mt_bench.jsonl", "judge@judge-2024_single.mt_bench.jsonl"]
+
+    [where] = (tmp_path / "results/judged/judge@judge-2024").rglob("*.json")  # as all were before there were rules
+    older = json.loads(where.read_text())
+    del older["judge"]["rule"]
+    where.write_text(json.dumps(older))
+    assert record.read(where).judge.rule == "fastchat"
+    agreed = next((tmp_path / "results/judged/judge@judge-2024@agreed").rglob("*.json"))
+    where.replace(agreed)
+    assert judging(path) == 2 and "the judge's rule was 'fastchat', now it is 'agreed'" in capsys.readouterr().err
 
 
 def test_a_judge_that_changes_meanwhile_is_refused(judging, tmp_path, monkeypatch, capsys):
@@ -174,7 +198,7 @@ def test_judgments_without_a_score_are_counted_and_left_out(judging, tmp_path, m
 
     with serving(monkeypatch, lambda number, body: "I like it."):
         assert judging(finished(tmp_path, {"last": "other"}, seed=1)) == 2
-    assert "8 of 8 judgments hold no score" in capsys.readouterr().err
+    assert "in 8 of 8 judgments the rule 'agreed' finds no score" in capsys.readouterr().err
 
 
 def test_an_endpoint_that_fails_in_the_middle_loses_nothing(judging, tmp_path, monkeypatch, capsys):
@@ -191,33 +215,51 @@ def test_an_endpoint_that_fails_in_the_middle_loses_nothing(judging, tmp_path, m
     assert the_judged(tmp_path)[1].judge.judgments == MT_GRADES + VICUNA_GRADES
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_command_that_is_interrupted_goes_on_where_it_was(judging, tmp_path, monkeypatch, sent, code):
+@pytest.mark.parametrize(("sent", "parallel"), [(signal.SIGINT, 1), (signal.SIGTERM, 4)])
+def test_a_command_that_is_interrupted_keeps_what_is_paid_for_and_goes_on(
+    judging, tmp_path, monkeypatch, sent, parallel
+):
     path = finished(tmp_path)
-    reached = []
+    reached = threading.Barrier(parallel)
 
     def answer(number, body):
-        if number >= 4 and not reached:
-            reached.append(number)
-            process.send_signal(sent)
-            time.sleep(0.2)
+        if 4 <= number < 4 + parallel and process.poll() is None:
+            if reached.wait() == 0:
+                process.send_signal(sent)
+            time.sleep(0.3)
         return grade(number, body)
 
     with serving(monkeypatch, answer) as endpoint:
-        command = [sys.executable, "-m", "scripts.judge", str(path), "--model", "judge", "--parallel", "1"]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "scripts.judge", str(path), "--model", "judge", "--parallel", str(parallel)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
-        assert process.wait(60) == code, process.stderr.read()
-        process.stderr.close()
-        done = len((tmp_path / "runs/judged.jsonl").read_text().splitlines())
-        assert 4 <= done <= 5
+        said = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 130 and "Traceback" not in said, said
+        assert said.endswith("judge: interrupted; the same command goes on from here\n")
+        kept = (tmp_path / "runs/judged.jsonl").read_text().splitlines()
+        assert len(kept) == len(endpoint.bodies) == 4 + parallel, "no request behind those under way, and all kept"
+        assert sorted(file.name for file in (tmp_path / "runs").iterdir()) == ["instruct", "judged.jsonl"]
         assert judging(path) == 0
-        lost = endpoint.asked[done : len(endpoint.asked) - (MT_GRADES + VICUNA_GRADES - done)]
-        assert len(lost) <= 1, "at most the reply under way"
+        assert len(endpoint.bodies) == MT_GRADES + VICUNA_GRADES
+
+
+def test_two_at_once_do_not_pay_twice(judging, tmp_path, monkeypatch, capsys):
+    path, second = finished(tmp_path), []
+
+    def answer(number, body):
+        if not second:
+            second.append(0)
+            second[0] = judging(path)
+        return grade(number, body)
+
+    with serving(monkeypatch, answer) as endpoint:
+        assert judging(path, "--parallel", 1) == 0
+        assert second == [2] and len(endpoint.bodies) == MT_GRADES + VICUNA_GRADES
+    told = f"judged.jsonl is in use by process {os.getpid()} of .*: wait until it has ended, or give another --cache"
+    assert re.search(told, capsys.readouterr().err)
 
 
 def test_plain_answers_are_judged_without_a_record(judging, tmp_path, monkeypatch, capsys):
@@ -228,7 +270,7 @@ def test_plain_answers_are_judged_without_a_record(judging, tmp_path, monkeypatc
     assert "| vicuna-13b | 7.33 |" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     [judgments] = (tmp_path / "data/model_judgment").iterdir()
-    assert judgments.name == "judge@judge-2024_single.vicuna-13b.jsonl"
+    assert judgments.name == "judge@judge-2024@agreed_single.vicuna-13b.jsonl"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
-"""Files of a JSON object a line, each line checked against a type."""
+"""Files of lines, as users and other programs leave them: lines of text, and JSON lines checked against a type."""
 
+import hashlib
+import json
 import reprlib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError
+from pydantic_core import from_json
 
 from experiments.errors import UserError
 from experiments.typed import Typed
@@ -19,17 +22,29 @@ class Line(Typed):
 Kind = TypeVar("Kind", bound=Line)
 
 
+def text_lines(file: Path) -> list[str]:
+    """The lines of a file in UTF-8, with or without a byte-order mark; they end with \\n or \\r\\n, and nothing else.
+
+    Raises UserError: file, line and the remedy.
+    """
+    try:
+        content = Path(file).read_bytes()
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error}); name another file") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {line}: cannot be read ({error}); save the file in UTF-8") from error
+    return lines if lines[-1] else lines[:-1]
+
+
 def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
     """Every line of `file`, in order; empty lines are passed over. No two may agree in all fields of `key`.
 
     Raises UserError: file, line, the wrong field and its value, and the remedy.
     """
-    try:
-        lines = Path(file).read_text(encoding="utf-8").split("\n")  # splitlines knows more ends of lines
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); name another file") from error
     found: dict[tuple, Kind] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(file), 1):
         if not line.strip():
             continue
         try:
@@ -38,7 +53,7 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
             wrong = "; ".join(_describe(item) for item in error.errors())
             allowed = ", ".join(kind.model_fields)
             raise UserError(f"{file}, line {number}: {wrong}. Mend the line; its fields are {allowed}") from error
-        values = tuple(getattr(one, name) for name in key)
+        values = tuple(getattr(one, name) for name in key) or (number,)
         if values in found:
             same = ", ".join(f"{name} {value!r}" for name, value in zip(key, values, strict=True))
             raise UserError(f"{file}, line {number}: {same} stands on a line before it; remove one of the two")
@@ -46,6 +61,22 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
     if not found:
         raise UserError(f"{file}: holds no line; fetch it anew or name another file")
     return list(found.values())
+
+
+def sealed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for a JSON line with, last, what tells damage: the first 16 hex digits of its SHA-256."""
+    return {**row, "sha256": hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16]}
+
+
+def unsealed(line: str | bytes) -> dict[str, Any]:
+    """The row of a line that was written `sealed`, or before there were seals. Raises ValueError: it is damaged."""
+    row = from_json(line)
+    if not isinstance(row, dict):
+        raise ValueError("it is no object")
+    seal = row.pop("sha256", None)
+    if seal is not None and sealed(row)["sha256"] != seal:
+        raise ValueError("its text is not the one that was written")
+    return row
 
 
 def _describe(item: dict) -> str:
