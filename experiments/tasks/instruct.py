@@ -252,7 +252,7 @@ class InstructTask(Typed):
         if data.source == "embedded":
             return instructions.generate(split)
         file, columns = data.files[split], self.data[split].columns
-        rows = read_rows(file, columns.values())
+        rows = read_rows(file, columns.values(), optional=[columns.get(INPUT, "")])
         texts = {name: rows[column] for name, column in columns.items()}
         rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
         for number, instruction in enumerate(rows[INSTRUCTION]):
