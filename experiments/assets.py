@@ -1,8 +1,9 @@
 """Where models and data come from: a local folder, the hub's cache, the hub, or the miniatures in this repository."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -18,6 +19,11 @@ from experiments.errors import UserError
 from experiments.typed import Typed, UserPath
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
+# What json, pyarrow and datasets raise for a damaged file.
+UNREADABLE = (
+    *(pyarrow.ArrowException, OSError, ValueError, TypeError),
+    *(LookupError, AttributeError, OverflowError, RecursionError),
+)
 EMBEDDED = Path(__file__).parent / "mini"
 
 
@@ -185,32 +191,70 @@ def _from_hub(name: str, repositories: dict[str, dict[str, str]], assets: Assets
     return Source(name, "hub", ", ".join(revisions), files, ", ".join(revisions.values()))
 
 
-def read_rows(file: Path, needed: Iterable[str]) -> Dataset:
-    """The rows of a parquet file, or of a JSON file that is one list of objects.
+def read_rows(file: Path, texts: Iterable[str], others: Iterable[str] = (), optional: Iterable[str] = ()) -> Dataset:
+    """These columns of a parquet file, or of a JSON file that is one list of objects.
 
-    Raises UserError where it cannot be read or lacks one of the columns.
+    texts: columns whose values are text; those of `optional` may be null too. others: columns of any type; whole
+    numbers come as int64 and categories as their values, whatever the file stores them as.
+    Raises UserError, with the file, for one that cannot be read, has no rows or lacks a column; with row and column for
+    a value that should be text and is null, of another type, or not UTF-8.
     """
-    kind = "JSON" if file.suffix == ".json" else "parquet"
+    kind, texts, optional = "JSON" if file.suffix == ".json" else "parquet", tuple(texts), set(optional)
     try:
-        rows = _json_rows(file) if kind == "JSON" else Dataset(pyarrow.parquet.read_table(file))
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        columns, metadata = _json_columns(file) if kind == "JSON" else _parquet_columns(file)
+        wanted = (*texts, *others)
+        if missing := sorted(set(wanted) - set(columns)):
+            raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(columns)}")
+        for name in texts:
+            for row, value in enumerate(values(columns[name])):
+                if not isinstance(value, str) and not (value is None and name in optional):
+                    raise UserError(f"{file}, row {row}: {name} is {value!r:.80}, want text; correct that row")
+        table = pyarrow.table({name: columns[name] for name in wanted}, metadata=metadata)
+        for name in others:
+            table = table.set_column(table.column_names.index(name), name, _plain(table[name]))
+        rows = Dataset(table)
+    except UNREADABLE as error:
         raise UserError(f"{file}: not a readable {kind} file ({error}); it may be cut short: fetch it anew") from error
-    missing = sorted(set(needed) - set(rows.column_names))
-    if missing:
-        raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+    if not len(rows):
+        raise UserError(f"{file}: it has no rows; fetch it anew")
     return rows
 
 
-def _json_rows(file: Path) -> Dataset:
+def values(column: Iterable[Any]) -> Iterator[Any]:
+    """Python's values of a column, Arrow's or a list; the bytes of a text that is not UTF-8."""
+    for value in column:
+        try:
+            yield value.as_py() if isinstance(value, pyarrow.Scalar) else value
+        except UnicodeDecodeError:
+            yield value.as_buffer().to_pybytes()
+
+
+def _parquet_columns(file: Path) -> tuple[dict[str, pyarrow.ChunkedArray], dict[bytes, bytes] | None]:
+    """Columns and metadata. Pages are checked where the file has their checksums."""
+    table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+    return dict(zip(table.column_names, table.columns, strict=True)), table.schema.metadata
+
+
+def _json_columns(file: Path) -> tuple[dict[str, list], None]:
     rows = json.loads(file.read_text(encoding="utf-8-sig"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is no list of objects")
-    return Dataset.from_list(rows)
+    return {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}, None
 
 
-def read_split(data: Source, split: str, *columns: Iterable[str]) -> Dataset:
+def _plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Categories as their values, and whole numbers as int64: of the type that class names are attached to."""
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
+        with contextlib.suppress(pyarrow.ArrowInvalid):  # not all of them are whole
+            column = column.cast(pyarrow.int64())
+    return column
+
+
+def read_split(data: Source, split: str, *columns: Iterable[str], **options: Iterable[str]) -> Dataset:
     """The rows of all files of a split. Takes columns, and raises UserError, as `read_rows` does."""
-    return concatenate_datasets([read_rows(part, *columns) for part in data.parts(split)])
+    return concatenate_datasets([read_rows(part, *columns, **options) for part in data.parts(split)])
 
 
 def sha256(path: Path) -> str:

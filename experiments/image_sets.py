@@ -3,43 +3,69 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
-from PIL import Image as Pillow
 from tqdm import tqdm
 
-from experiments.assets import Source, read_rows, split_of
+from experiments.assets import UNREADABLE, Source, read_rows, split_of, values
 from experiments.errors import UserError
-from experiments.images import decode
+from experiments.images import NO_IMAGE, decode
+from experiments.labels import as_classes
 from experiments.record import usable_cores
 
 SPLITS = ("train", "validation", "test")
 UNDECODED = Image(decode=False)
 
 
-def read(source: Source, image: str, label: str) -> dict[str, Dataset]:
-    """The splits that the source has: rows of an `image`, undecoded, and a `label`, a class where names are known.
+def read(source: Source, image: str, label: str, classes: int) -> dict[str, Dataset]:
+    """The splits that the source has: rows of an `image`, undecoded, and a `label`, as classes named as train's are.
 
     `image`, `label`: the columns of parquet files. Images in folders take their class from the folder.
-    Raises UserError for a file that cannot be read, a column that is missing, or a split of other classes.
+    Raises UserError for a file that cannot be read, a column that is missing, a label that is none, or a split of other
+    classes or of another number of them.
     """
     files = {name: path for name, path in source.files.items() if path.suffix == ".parquet"}
     if not files:
-        return _from_folders(source)
+        return _from_folders(source, classes)
     for name in files:
         if split_of(name) not in SPLITS:
             raise UserError(f"{files[name]}: no split of that name; want {', '.join(SPLITS)}: rename or remove it")
-    splits = {}
+    splits, names = {}, None
     for split in SPLITS:
-        shards = [read_rows(path, (image, label)) for name, path in files.items() if split_of(name) == split]
+        shards = {path: _shard(path, image, label) for name, path in files.items() if split_of(name) == split}
         if shards:
-            rows = concatenate_datasets([shard.select_columns([image, label]) for shard in shards])
-            rows = rows.rename_columns({image: "image", label: "label"})
-            splits[split] = rows.cast_column("image", UNDECODED)
+            names = names or _counted(_class_names(list(shards.values()), classes), classes, source)
+            named = [as_classes(rows, "label", names, str(path)) for path, rows in shards.items()]
+            splits[split] = concatenate_datasets(named)
     return splits
 
 
-def _from_folders(source: Source) -> dict[str, Dataset]:
+def _shard(path: Path, image: str, label: str) -> Dataset:
+    """Rows of an undecoded `image` and a `label`. Raises UserError."""
+    rows = read_rows(path, (), (image, label)).rename_columns({image: "image", label: "label"})
+    try:
+        return rows.cast_column("image", UNDECODED)
+    except UNREADABLE as error:
+        raise UserError(f"{path}: {image} is no column of images ({error}); name theirs, task.image=...") from error
+
+
+def _class_names(shards: list[Dataset], classes: int) -> list[str]:
+    """What the classes are called: by the files, or by the labels where these are text, or by number."""
+    kind = shards[0].features["label"]
+    if isinstance(kind, ClassLabel):
+        return kind.names
+    labels = {label for rows in shards for label in values(rows.data.column("label"))}
+    return sorted(label for label in labels if isinstance(label, str)) or list(map(str, range(classes)))
+
+
+def _counted(names: list[str], classes: int, source: Source) -> list[str]:
+    """The names. Raises UserError where there are more or fewer than `classes`."""
+    if len(names) != classes:
+        told = f"{len(names)} classes where the set has {classes}"
+        raise UserError(f"{source.id}: {told}; task.classes={len(names)} if meant")
+    return names
+
+
+def _from_folders(source: Source, classes: int) -> dict[str, Dataset]:
     """Images in <split>/<class>/, or in <class>/ alone: all of them train."""
     found: dict[str, dict[str, list[Path]]] = {}
     for name, path in source.files.items():
@@ -49,6 +75,8 @@ def _from_folders(source: Source) -> dict[str, Dataset]:
         split, kind = above if len(above) == 2 else ("train", above[0])
         found.setdefault(split, {}).setdefault(kind, []).append(path)
     names = sorted(found.get("train", {}))
+    if "train" in found:
+        _counted(names, classes, source)
     splits = {}
     for split, kinds in found.items():
         if unknown := sorted(set(kinds) - set(names)):
@@ -82,58 +110,30 @@ def complete(
     return {name: splits[name] for name in SPLITS}
 
 
-def class_names(rows: Dataset, classes: int, where: str) -> tuple[str, ...]:
-    """The names of the classes, or their numbers where the file has none. Raises UserError where there are others."""
-    kind = rows.features["label"]
-    names = tuple(kind.names) if isinstance(kind, ClassLabel) else tuple(map(str, range(classes)))
-    if len(names) != classes:
-        raise UserError(
-            f"{where}: {len(names)} classes where the set has {classes}; task.classes={len(names)} if meant"
-        )
-    return names
-
-
-def named(rows: Dataset, names: tuple[str, ...], where: str) -> Dataset:
-    """The rows, their labels known as classes of these names. Raises UserError where they go by other names."""
-    kind, own = ClassLabel(names=list(names)), rows.features["label"]
-    if own == kind:
-        return rows
-    if isinstance(own, ClassLabel):
-        raise UserError(f"{where}: its classes are {own.names}, not train's {list(names)}; they have to be the same")
-    return rows.cast_column("label", kind)
-
-
-def labels(rows: Dataset, where: str) -> np.ndarray:
-    """The labels (rows,). Raises UserError where they are no whole numbers."""
-    found = np.asarray(rows["label"][:])
-    if len(found) and found.dtype.kind not in "iu":
-        raise UserError(f"{where}: labels are {found.dtype}, want whole numbers; name their column, task.label=...")
-    return found
-
-
 def readable(rows: Dataset, skip: bool, where: str) -> Dataset:
     """The rows whose image decodes, in their order; decodes every one, so that a run does not end at a bad one.
 
     Raises UserError, naming the first file and how many, where one does not and `skip` is false, or where none does.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow decodes without the interpreter's lock
-        faults = list(
-            tqdm(pool.map(lambda i: _fault(rows[i]["image"]), range(len(rows))), f"checking {where}", len(rows))
-        )
-    bad = [i for i, fault in enumerate(faults) if fault]
+        faults = list(tqdm(pool.map(lambda row: _fault(rows, row), range(len(rows))), f"checking {where}", len(rows)))
+    bad = [row for row, fault in enumerate(faults) if fault]
     if not bad:
         return rows
-    first = (rows[bad[0]]["image"] or {}).get("path") or f"row {bad[0]}"
-    told = f"{where}: {first} is not a readable image ({faults[bad[0]]}); {len(bad)} of {len(rows)} rows are like that"
+    told = f"{where}: {faults[bad[0]]}; {len(bad)} of {len(rows)} rows are like that"
     if not skip or len(bad) == len(rows):
         raise UserError(f"{told}. Fetch them anew, or leave them out with task.unreadable=skip")
     print(f"{told}: left out")
-    return rows.select([i for i, fault in enumerate(faults) if not fault])
+    return rows.select([row for row, fault in enumerate(faults) if not fault])
 
 
-def _fault(image: dict) -> str | None:
+def _fault(rows: Dataset, row: int) -> str | None:
+    """What is wrong with the image of a row, and its file if it has one."""
+    name = f"row {row}"
     try:
+        image = rows[row]["image"]
+        name = (image or {}).get("path") or name
         decode(image)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:  # what Pillow raises
-        return str(error).partition("\n")[0] or type(error).__name__
+    except NO_IMAGE as error:
+        return f"{name} is not a readable image ({str(error).partition(chr(10))[0] or type(error).__name__})"
     return None

@@ -1,7 +1,9 @@
 """Images as a model reads them: decoded, cropped and flipped, batched. Draws depend on seed, epoch and row alone."""
 
+import functools
 import io
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,65 +11,113 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
-from transformers import AutoImageProcessor, BatchFeature
+from transformers import AutoImageProcessor, BaseImageProcessor, BatchFeature, ViTImageProcessor
 
 from experiments.errors import UserError
+
+# The steps of an image processor that shape an image, and those that change its values.
+SHAPING = ("do_resize", "do_center_crop", "do_pad")
+VALUING = ("do_rescale", "do_normalize", "do_flip_channel_order")
+# What a processor raises whose settings are invalid.
+INVALID = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+NO_IMAGE = (OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError)  # Pillow's
+PROBES = tuple(Image.new("RGB", size, (20, 90, 250)) for size in ((96, 64), (64, 96)))
 
 
 @dataclass(frozen=True)
 class View:
-    """How a model wants its images: side in pixels, share of an image's side that evaluation keeps, normalisation."""
+    """How a model wants its images.
 
-    size: int
-    crop: float
+    size: height and width in pixels. interpolation: of training's crops. evaluation: from an image in RGB to its pixels
+    (3, height, width) uint8. processor: turns these into what the model reads.
+    """
+
+    size: tuple[int, int]
     interpolation: v2.InterpolationMode
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    evaluation: Callable[[Image.Image], torch.Tensor]
+    processor: BaseImageProcessor
 
     @classmethod
     def of(cls, folder: Path) -> "View":
         """The view that a model's folder asks for: timm's data configuration, or the image processor's settings.
 
-        Raises UserError where it has neither, or where they name no height.
+        Raises UserError where it has neither, where the settings are invalid or leave images of different sizes, and
+        where a processor does more than is known here.
         """
         try:
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        except OSError as error:
-            raise UserError(f"{folder}: no image processor ({error}); add preprocessor_config.json") from error
-        if timm := getattr(processor, "data_config", None):
-            mode = v2.InterpolationMode(timm["interpolation"])
-            return cls(timm["input_size"][-1], timm["crop_pct"], mode, timm["mean"], timm["std"])
-        size = (getattr(processor, "crop_size", None) or processor.size).get("height")
-        if size is None:
-            raise UserError(f"{folder}/preprocessor_config.json: size={processor.size}: has no height; give it one")
-        mode = v2.InterpolationMode[Image.Resampling(processor.resample).name]
-        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-        return cls(size, 1.0, mode, mean, std)
+            timm = getattr(processor, "data_config", None)
+            view = cls._of_timm(timm) if timm else cls._of_transformers(processor)
+            for probe in PROBES:
+                ours = view.collate([{"pixel_values": view.evaluation(probe), "labels": 0}])["pixel_values"]
+                theirs = processor(probe, return_tensors="pt")["pixel_values"]
+                if ours.shape != theirs.shape or ours.shape[-2:] != view.size:
+                    raise ValueError(f"images of different sizes stay so: size={processor.size}")
+                if not ours.isfinite().all() or not torch.allclose(ours, theirs.float(), atol=1e-4):
+                    raise ValueError(f"{type(processor).__name__} gives values that are not finite or not known here")
+        except INVALID as error:
+            problem = str(error).partition("\n")[0]
+            raise UserError(
+                f"{folder}: its image processor cannot be used ({problem}); correct preprocessor_config.json, or "
+                "config.json for a model in timm's form"
+            ) from error
+        return view
+
+    @classmethod
+    def _of_timm(cls, config: dict[str, Any]) -> "View":
+        from timm.data import create_transform
+
+        return cls(
+            tuple(config["input_size"][-2:]),
+            v2.InterpolationMode(config["interpolation"]),
+            create_transform(**config, is_training=False, normalize=False),
+            ViTImageProcessor(image_mean=config["mean"], image_std=config["std"]),
+        )
+
+    @classmethod
+    def _of_transformers(cls, processor: BaseImageProcessor) -> "View":
+        """As the processor does it, but where it would only stretch an image to a square, the middle: the official
+        script's way."""
+        interpolation = v2.InterpolationMode[Image.Resampling(processor.resample).name]
+        height, width = (processor.size.get(side) for side in ("height", "width"))
+        stretches = processor.do_resize and not any(getattr(processor, step, False) for step in SHAPING[1:])
+        if stretches and height and height == width:
+            middle = [v2.Resize(height, interpolation=interpolation), v2.CenterCrop(height), v2.PILToTensor()]
+            return cls((height, width), interpolation, v2.Compose(middle), processor)
+        shape = functools.partial(_shaped, processor)
+        return cls(tuple(shape(PROBES[0]).shape[-2:]), interpolation, shape, processor)
 
     def training(self, smallest_crop: float, flip: bool) -> v2.Transform:
         """A random part of the image of at least that share of its area, stretched; flipped or not. PIL to uint8."""
         crop = v2.RandomResizedCrop(self.size, scale=(smallest_crop, 1.0), interpolation=self.interpolation)
         return v2.Compose([crop, *([v2.RandomHorizontalFlip()] if flip else []), v2.PILToTensor()])
 
-    def evaluation(self) -> v2.Transform:
-        """The middle of the image. PIL to uint8."""
-        resize = v2.Resize(int(self.size / self.crop), interpolation=self.interpolation)
-        return v2.Compose([resize, v2.CenterCrop(self.size), v2.PILToTensor()])
-
     def collate(self, rows: list[dict[str, Any]]) -> BatchFeature:
-        """pixel_values (rows, 3, size, size) float32, normalised; labels (rows) int64."""
-        pixels = torch.stack([row["pixel_values"] for row in rows]).float()
-        mean, std = (255 * torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        labels = torch.tensor([row["labels"] for row in rows])
-        return BatchFeature({"pixel_values": (pixels - mean) / std, "labels": labels})
+        """pixel_values (rows, 3, height, width) float32, as the processor scales them; labels (rows) int64."""
+        pixels = _processed(self.processor, [row["pixel_values"] for row in rows], SHAPING).float()
+        return BatchFeature({"pixel_values": pixels, "labels": torch.tensor([row["labels"] for row in rows])})
+
+
+def _shaped(processor: BaseImageProcessor, image: Image.Image) -> torch.Tensor:
+    """Pixels (3, height, width) uint8: resized and cropped by the processor."""
+    return _processed(processor, image, VALUING)[0].byte()
+
+
+def _processed(processor: BaseImageProcessor, images: Any, without: Iterable[str]) -> torch.Tensor:
+    """(images, 3, height, width), without those steps of the processor."""
+    steps = {step: False for step in without if hasattr(processor, step)}
+    return processor(images, return_tensors="pt", **steps)["pixel_values"]
 
 
 def decode(image: dict[str, Any] | bytes | np.ndarray) -> Image.Image:
     """An image in RGB: of a file's bytes, of a row {"bytes", "path"}, or of an array (height, width[, 3]) uint8.
 
-    Raises OSError, ValueError or SyntaxError, as Pillow does, where it is none.
+    It is turned as its EXIF orientation says; of an animation it is the first frame. Of 16 bits a channel the upper 8
+    count, and transparency does not: Pillow's own rules for colour.
+    Raises one of NO_IMAGE, as Pillow does, where it is none, and ValueError for pixels of 32 bits, whose range nothing
+    tells.
     """
     if isinstance(image, np.ndarray):
         return Image.fromarray(image).convert("RGB")
@@ -77,11 +127,16 @@ def decode(image: dict[str, Any] | bytes | np.ndarray) -> Image.Image:
     if not content:
         raise ValueError("neither bytes nor a file")
     with Image.open(io.BytesIO(content)) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        if opened.mode in ("I", "F"):
+            raise ValueError("it has 32 bits a pixel, of unknown range; store 8 or 16")
+        if opened.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)).convert("RGB")
         return opened.convert("RGB")
 
 
 class Images(torch.utils.data.Dataset):
-    """Rows of pixel_values (3, size, size) uint8 and labels.
+    """Rows of pixel_values (3, height, width) uint8 and labels.
 
     What a transform draws depends on seed, epoch and row: the same for any number of loader processes, in any order,
     and after an interruption.

@@ -68,7 +68,7 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
         model=ViTForImageClassification(config),
         args=options,
         train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), options.seed),
-        eval_dataset=Images(*pictures.held_out, view.evaluation()),
+        eval_dataset=Images(*pictures.held_out, view.evaluation),
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
         classes=pictures.classes if pictures.mix else None,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from datasets import Dataset as Rows
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from transformers.utils import ModelOutput
 
 from experiments import processes
 from experiments.assets import Source
-from experiments.errors import UserError
 from experiments.record import replace_lines
 from experiments.tracking import Off
 
@@ -104,11 +102,3 @@ def evaluated(loss: Loss, outputs: EvalPrediction) -> dict[str, float]:
     """The loss over all rows of an evaluation that collected logits."""
     logits, labels = map(torch.from_numpy, (outputs.predictions, outputs.label_ids))
     return {"loss": float(loss(ModelOutput(logits=logits), labels))}
-
-
-def check_labels(labels: np.ndarray, top: float, where: str, of: str) -> None:
-    """Raises UserError where a label (rows,) is outside 0..top, or where there is none. `of`: the set, in words."""
-    wrong = labels[~((labels >= 0) & (labels <= top))]
-    if len(labels) == 0 or len(wrong):
-        problem = f"label {wrong[0]:g} is outside 0..{top:g}" if len(wrong) else "it has no rows"
-        raise UserError(f"{where}: {problem}; use a labelled split of {of}")

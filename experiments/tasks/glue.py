@@ -16,14 +16,16 @@ from transformers.utils import ModelOutput
 
 from experiments.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.errors import UserError
+from experiments.labels import as_classes, as_scores
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
 from experiments.pretrained import read_model, read_tokenizer
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared, check_labels, class_loss, evaluated, first_rows, hold_out, identity
+from experiments.tasks.base import Prepared, class_loss, evaluated, first_rows, hold_out, identity
 from experiments.typed import Typed
 
 HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
+TOP_SCORE = 5.0  # of a regression: STS-B's
 
 
 class GlueTask(Typed):
@@ -127,7 +129,9 @@ class GlueTask(Typed):
     def _read(self, data: Source, split: str) -> Dataset:
         if data.source == "embedded":
             return generate(self.set, split)
-        rows = read_split(data, split, (*self.inputs, "label"))
-        labels = np.asarray(rows.with_format("numpy")["label"][:], dtype=float)
-        check_labels(labels, len(self.classes) - 1 if self.classes else 5.0, data.where(split), self.name)
-        return rows
+        rows, where = read_split(data, split, self.inputs, ["label"]), data.where(split)
+        return (
+            as_classes(rows, "label", self.classes, where)
+            if self.classes
+            else as_scores(rows, "label", TOP_SCORE, where)
+        )

@@ -17,6 +17,7 @@ from experiments import image_sets
 from experiments.analysis import mistakes
 from experiments.assets import Assets, Model, Source, find_images
 from experiments.dropout import dropout_settings
+from experiments.errors import UserError
 from experiments.images import Images, View
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
@@ -27,7 +28,6 @@ from experiments.tasks.base import (
     Predict,
     Prepared,
     Tested,
-    check_labels,
     class_loss,
     evaluated,
     first_rows,
@@ -82,12 +82,14 @@ class ImageTask(Typed):
         names = splits["train"].features["label"].names
         embedded = data.source == "embedded"
         crop, flip = (digits.SMALLEST_CROP, digits.FLIP) if embedded else (self.smallest_crop, self.flip)
-        transforms = {"train": view.training(crop, flip), "validation": view.evaluation(), "test": view.evaluation()}
+        transforms = {"train": view.training(crop, flip), "validation": view.evaluation, "test": view.evaluation}
         images = {
             split: Images(rows["image"], rows["label"][:], transforms[split], seed) for split, rows in splits.items()
         }
+        network = classifier(folder, names, train.attention_kernel(), model.dropout)
+        _check_size(network, view.size, folder)
         return Prepared(
-            model=classifier(folder, names, train.attention_kernel(), model.dropout),
+            model=network,
             train=images["train"],
             validation=images["validation"],
             test=images.get("test"),
@@ -105,15 +107,9 @@ class ImageTask(Typed):
         """All three splits, of images undecoded and labels that are checked and named. Raises UserError."""
         if data.source == "embedded":
             return {split: _embedded(split) for split in image_sets.SPLITS}
-        found = image_sets.read(data, self.image, self.label)
+        found = image_sets.read(data, self.image, self.label, self.classes)
         where = f"{self.name} from {data.id}"
-        splits = image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
-        names = image_sets.class_names(splits["train"], self.classes, where)
-        for split, rows in splits.items():
-            check_labels(
-                image_sets.labels(rows, f"{where}, {split}"), self.classes - 1, f"{where}, {split}", "this set"
-            )
-        return {split: image_sets.named(rows, names, f"{where}, {split}") for split, rows in splits.items()}
+        return image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
 
     def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
         """What a test or a trial uses of them; rows are shuffled first, since files are often sorted by class."""
@@ -147,6 +143,20 @@ def classifier(folder: Path, names: Sequence[str], attention: str, dropout: floa
         config.update(drops)
         options = {"attn_implementation": attention}
     return read_model(AutoModelForImageClassification, folder, HEADS, config=config, dtype=torch.float32, **options)
+
+
+def _check_size(model: nn.Module, size: tuple[int, int], folder: Path) -> None:
+    """Raises UserError where the model does not read images of that height and width: some read any."""
+    own = getattr(model.config, "image_size", None)
+    if size == (own, own):
+        return
+    try:
+        with torch.no_grad():
+            model(pixel_values=torch.zeros(1, 3, *size))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        told = f"its image processor makes {size[0]} x {size[1]} pixels, which the model does not read ({error})"
+        remedy = "correct `size` in preprocessor_config.json, or config.json for a model in timm's form"
+        raise UserError(f"{folder}: {told}; {remedy}") from error
 
 
 def _embedded(split: str) -> Dataset:

@@ -151,8 +151,7 @@ class InstructTask(Typed):
 
     def is_whole(self, source: Source) -> bool:
         """Whether the source holds as many rows as the sets of the paper."""
-        sizes = {split: len(read_split(source, split, rows.columns.values())) for split, rows in self.data.items()}
-        return all(sizes[split] == rows.count for split, rows in self.data.items())
+        return all(len(self._table(source, split)) == rows.count for split, rows in self.data.items())
 
     def identity(self, data: Source) -> dict[str, Any]:
         """What a record says of the data."""
@@ -247,12 +246,16 @@ class InstructTask(Typed):
             splits |= {"train": halves["train"], split: halves["test"]}
         return splits
 
+    def _table(self, data: Source, split: Split) -> Dataset:
+        """Rows in the columns of the file."""
+        columns = self.data[split].columns
+        return read_split(data, split, columns.values(), optional=[columns.get(INPUT, "")])
+
     def _read(self, data: Source, split: Split) -> Dataset:
         """Rows in columns of the same names whatever the set. Raises UserError for an empty instruction."""
         if data.source == "embedded":
             return instructions.generate(split)
-        columns = self.data[split].columns
-        rows, file = read_split(data, split, columns.values()), data.where(split)
+        rows, columns, file = self._table(data, split), self.data[split].columns, data.where(split)
         texts = {name: rows[column] for name, column in columns.items()}
         rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
         for number, instruction in enumerate(rows[INSTRUCTION]):

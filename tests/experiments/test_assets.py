@@ -145,8 +145,8 @@ def test_a_missing_split_is_named(local, folder):
     ("columns", "message"),
     [
         ({"sentence2": None}, r"validation\.parquet: lacks the column sentence2; it has sentence1, label, idx"),
-        ({"label": [-1] * 40}, r"validation\.parquet: label -1 is outside 0\.\.1; use a labelled split"),
-        ({"label": [0, 7] * 20}, r"validation\.parquet: label 7 is outside 0\.\.1"),
+        ({"label": [-1] * 40}, r"validation\.parquet, row 0: label is -1, want one of 0\.\.1; use a labelled"),
+        ({"label": [0, 7] * 20}, r"validation\.parquet, row 1: label is 7, want one of 0\.\.1"),
     ],
 )
 def test_wrong_columns_and_labels_are_named(local, folder, columns, message):

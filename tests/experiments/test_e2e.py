@@ -139,7 +139,7 @@ def test_wrong_lengths_are_named(make):
     ("column", "value", "message"),
     [
         ("meaning_representation", "", "row 1: the meaning '' is empty"),
-        ("meaning_representation", None, "row 1: the meaning '' is empty"),
+        ("meaning_representation", None, "row 1: meaning_representation is None, want text"),
         ("meaning_representation", "Zizzi by the river", "row 1: the meaning 'Zizzi by the river' is not of the form"),
         ("human_reference", " ", "row 1: the reference is empty"),
     ],

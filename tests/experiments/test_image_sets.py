@@ -25,11 +25,12 @@ def png(seed: int) -> bytes:
 
 def parquet(path, count=20, first=0, labels=None, names=NAMES, column="image"):
     """A parquet file of images with labels 0, 1, 0, 1, ..."""
-    kind = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    labels = [i % 2 for i in range(count)] if labels is None else labels
+    kind = datasets.ClassLabel(names=names) if names else datasets.Value("string" if "cat" in labels else "int64")
     path.parent.mkdir(parents=True, exist_ok=True)
     datasets.Dataset.from_dict(
         {column: [{"bytes": png(first + i), "path": f"{i}.png"} for i in range(count)],
-         "label": [i % 2 for i in range(count)] if labels is None else labels},
+         "label": labels},
         features=datasets.Features({column: datasets.Image(), "label": kind}),
     ).to_parquet(path)  # fmt: skip
 
@@ -82,6 +83,18 @@ def test_parquet_files_and_folders_of_images_are_the_same_set(task, folder, tmp_
         assert folders[split].features["label"].names == files[split].features["label"].names == NAMES
 
 
+def test_classes_are_train_s_by_name_in_every_file(task, folder, tmp_path):
+    """In another order, as text, or by number where a file has no names."""
+    parquet(folder / "train.parquet", 4)
+    parquet(folder / "validation.parquet", 4, names=None, labels=["cat", "dog"] * 2)
+    parquet(folder / "test-00000-of-00002.parquet", 4, names=NAMES[::-1], labels=[1, 0] * 2)
+    parquet(folder / "test-00001-of-00002.parquet", 4, names=None)
+    for rows in task().splits(source(tmp_path)).values():
+        assert rows["label"][:] == [0, 1] * (len(rows) // 2) and rows.features["label"].names == NAMES
+    parquet(folder / "train.parquet", 4, names=None, labels=["cat", "dog"] * 2)
+    assert task().splits(source(tmp_path))["test"]["label"][:] == [0, 1] * 4
+
+
 def test_images_in_a_folder_a_class_alone_are_split_with_a_seed(task, folder, tmp_path):
     pictures(folder, 20)
     with pytest.raises(UserError, match=r"no split test; the set has one of its own, here there are: train"):
@@ -121,10 +134,11 @@ def test_the_hub_s_cache_is_read_shard_by_shard_and_only_whole(task, tmp_path, m
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ({}, {"labels": [0, 7] * 10}, r"test: label 7 is outside 0\.\.1; use a labelled split"),
-        ({"names": None}, {"names": None, "labels": [-1] * 20}, r"test: label -1 is outside 0\.\.1"),
-        ({}, {"count": 0, "labels": []}, r"test: it has no rows"),
-        ({}, {"names": ["dog", "cat"]}, r"test: its classes are \['dog', 'cat'\], not train's \['cat', 'dog'\]"),
+        ({}, {"labels": [0, 7] * 10}, r"test\.parquet, row 1: label is 7, want one of 0\.\.1; use a labelled split"),
+        ({"names": None}, {"names": None, "labels": [-1] * 20}, r"test\.parquet, row 0: label is -1, want one of"),
+        ({}, {"names": None, "labels": ["cat", "bird"] * 10}, r"row 1: label is 'bird', want one of \['cat', 'dog'\]"),
+        ({}, {"count": 0, "labels": []}, r"test\.parquet: it has no rows"),
+        ({}, {"names": ["dog", "bird"]}, r"the classes of label are \['dog', 'bird'\], want \['cat', 'dog'\]"),
         ({"names": ["a", "b", "c"]}, {}, r"3 classes where the set has 2; .*task\.classes=3"),
         ({"column": "picture"}, {}, r"train\.parquet: lacks the column image; it has picture, label"),
         ({}, None, r"no split test; the set has one of its own, here there are: train"),
@@ -188,7 +202,7 @@ def test_an_image_that_is_none_is_named_or_left_out_and_counted(folder, tmp_path
     pictures(folder, 5)
     (folder / "cat" / "3.png").write_bytes(png(3)[:60])
     (folder / "dog" / "4.png").write_text("no image")
-    rows = image_sets.read(source(tmp_path), "image", "label")["train"]
+    rows = image_sets.read(source(tmp_path), "image", "label", 2)["train"]
     with pytest.raises(UserError, match=r"cat/3\.png is not a readable image .*; 2 of 10 rows .*task\.unreadable=skip"):
         image_sets.readable(rows, skip=False, where="cats, train")
     left = image_sets.readable(rows, skip=True, where="cats, train")

@@ -53,7 +53,7 @@ def test_the_checkpoint_s_features_tell_characters_that_it_never_saw():
     images, labels = glyphs.generate(classes=40, each=15, seed=5)
     chosen = [i for i, label in enumerate(labels) if label >= 20]  # it was pre-trained on the first twenty
     view = View.of(CHECKPOINT)
-    rows = Images([images[i] for i in chosen], [labels[i] for i in chosen], view.evaluation())
+    rows = Images([images[i] for i in chosen], [labels[i] for i in chosen], view.evaluation)
     batch = view.collate([rows[i] for i in range(len(rows))])
     known = np.arange(len(rows)) % 15 < 5
     trained = AutoModelForImageClassification.from_pretrained(CHECKPOINT)
