@@ -39,7 +39,7 @@ def run(config: Config) -> Record:
     below `runs`: the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
     Raises MissingAssets, UserError, and whatever a broken run raises, after its record is written.
     """
-    processes.take_device()
+    processes.take_device(config.train.torch_device())
     weights, data = find(config)
     scale = _scale(config, data)
     path = config.record_path
@@ -131,7 +131,7 @@ def _recorded(config: Config, scale: str, weights: Source, data: Source, path: P
         "paper_cell": None if config.train.is_trial else config.paper_cell,
         "config": config.result_key(),
         "config_hash": config.hash,
-        "hardware": records.hardware(),
+        "hardware": records.hardware(config.train.torch_device()),
         **records.provenance(),
         "trials": config.recipe.trials,
         "started": records.now(),
@@ -171,11 +171,11 @@ def _train_and_analyse(
     processes.say(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")
 
     saved = _saved_bytes(config, prepared, model)
-    memory.start_peak()
+    memory.start_peak(config.train.torch_device())
     callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
     outcome = train(config, prepared, model, callbacks, folder)
     fields["metrics"] = _metrics(outcome, prepared)
-    fields["cost"] = cost = _cost(outcome, saved)
+    fields["cost"] = cost = _cost(outcome, saved, memory.peak(config.train.torch_device()))
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
     started = time.perf_counter()
@@ -250,7 +250,7 @@ def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
+def _cost(outcome: Outcome, saved: int, peak: int) -> dict[str, Any]:
     return {
         "train_s": outcome.train_s,
         "eval_s": outcome.eval_s,
@@ -258,7 +258,7 @@ def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
         "samples_per_s": outcome.samples_per_s,
         "eval_samples_per_s": outcome.eval_samples_per_s,
         "loader_samples_per_s": outcome.loader_samples_per_s,
-        "peak_memory_bytes": memory.peak(),
+        "peak_memory_bytes": peak,
         "saved_bytes": saved,
     }
 
