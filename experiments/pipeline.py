@@ -16,7 +16,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import processes, tracking
+from experiments import cells, processes, tracking
 from experiments import record as records
 from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
@@ -41,7 +41,7 @@ def run(config: Config) -> Record:
     """
     processes.take_device(config.train.torch_device())
     weights, data = find(config)
-    scale = _scale(config, data)
+    scale, cell = _standing(config, weights, data)
     path = config.record_path
     if path.exists() and not config.force:
         done = records.read(path)
@@ -55,7 +55,7 @@ def run(config: Config) -> Record:
             shutil.rmtree(folder, ignore_errors=True)
         records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
-    with _recorded(config, scale, weights, data, path) as fields:
+    with _recorded(config, scale, cell, weights, data, path) as fields:
         tracker = tracking.Off()
         if processes.is_first():
             tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
@@ -102,21 +102,30 @@ def find(config: Config) -> tuple[Source, Source]:
     return weights, data
 
 
-def _scale(config: Config, data: Source) -> str:
-    """The scale of the run's numbers. A paper-scale model on part of the paper's data is of scale `small`."""
-    scale = config.model.scale
-    if scale == "paper" and not config.task.is_whole(data):
-        scale = "small"
+def _standing(config: Config, weights: Source, data: Source) -> tuple[str, str | None]:
+    """The scale of the run's numbers, and the cell of the paper that it reproduces, if any; says why where none.
+
+    A paper-scale model on part of the paper's data is of scale `small`, and so is a folder of another model's files.
+    """
+    scale, (cell, why) = config.model.scale, cells.cell(config)
+    if scale == "paper" and (other := cells.other_shape(config, weights)):
+        scale, why = "small", other
+    elif scale == "paper" and not config.task.is_whole(data):
+        scale, why = "small", f"{data.id} is not the whole of {config.task.name}"
     if config.scale not in ("auto", scale):
         raise UserError(
             f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.id} is of scale {scale}; "
             "choose another model, or supply the whole data set"
         )
-    return scale
+    if why and scale != "mini" and not config.train.is_trial:
+        processes.say(f"{config.name}: no cell of the paper ({why})")
+    return scale, None if why else cell
 
 
 @contextmanager
-def _recorded(config: Config, scale: str, weights: Source, data: Source, path: Path) -> Iterator[dict[str, Any]]:
+def _recorded(
+    config: Config, scale: str, cell: str | None, weights: Source, data: Source, path: Path
+) -> Iterator[dict[str, Any]]:
     """Yields the record's fields to be filled in; writes the record however the run ends."""
     fields: dict[str, Any] = {
         "schema": 1,
@@ -128,7 +137,7 @@ def _recorded(config: Config, scale: str, weights: Source, data: Source, path: P
         "seed": config.seed,
         "entry_seed": config.method.seed_of_entries,
         "scale": scale,
-        "paper_cell": None if config.train.is_trial else config.paper_cell,
+        "paper_cell": cell,
         "config": config.result_key(),
         "config_hash": config.hash,
         "hardware": records.hardware(config.train.torch_device()),
