@@ -71,9 +71,13 @@ def test_settings_make_rows_and_scales_are_never_mixed():
 
 def test_what_else_was_run_leaves_the_paper_s_row_whole():
     """Not even a setting that its recipe gives task by task splits it, nor a variant of another experiment joins it."""
-    paper = [*five(exp="glue_rte"), *five(exp="glue_cola")]
+
+    def scaled(one, scale):
+        return one.model_copy(update={"config": one.config | {"method": one.config["method"] | {"scale": scale}}})
+
+    paper = [scaled(one, 110) for one in five(exp="glue_rte")] + [scaled(one, 49) for one in five(exp="glue_cola")]
     others = [
-        run(0.6, n=1000, alpha=9.0),
+        scaled(run(0.6, in_paper=False), 150),
         run(0.6, in_paper=False, recipe={"lr": 1.0}),
         run(0.6, exp="glue_sst2", n=1000, entries="grid"),
     ]
