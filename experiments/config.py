@@ -169,7 +169,7 @@ def _describe(item: dict[str, Any]) -> str:
         tag = item["ctx"]["discriminator"].strip("'")
         return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
     if value is None:
-        return f"{key} has no value: this recipe has none for this task; give it, {key}=..., or add it to the recipe"
+        return f"{key} has no value: give it, {key}=..., or add it to the recipe for this task"
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}={value}: {message[0].lower()}{message[1:]}"
 
