@@ -55,8 +55,8 @@ def other_shape(config: Config, weights: Source) -> str:
     if architecture is None:
         return ""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file}: not readable JSON ({error}); fetch it anew") from error
     theirs = {architecture.config.attribute_map.get(key, key): getattr(architecture.config, key) for key in SHAPE}
     return ", ".join(f"{file}: {k}={found[k]}, not {v}" for k, v in theirs.items() if found.get(k, v) != v)

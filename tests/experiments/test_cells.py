@@ -9,6 +9,7 @@ from hydra import compose
 from experiments import cells
 from experiments.assets import EMBEDDED, Source
 from experiments.config import CONFIGS, parse
+from experiments.errors import UserError
 from tests.handmade import PRINTED
 
 TASKS = {"table2_glue": "glue_rte", "table3_e2e": "e2e", "table4_instruct": "instruct", "table5_vit": "vit_cars"}
@@ -100,6 +101,10 @@ def test_another_model_in_the_folder_of_the_paper_s_is_told_by_its_shape(tmp_pat
     assert cells.other_shape(config, weights) == ""
     file.write_text(json.dumps(shape | {"num_hidden_layers": 6}))
     assert cells.other_shape(config, weights) == f"{file}: num_hidden_layers=6, not 12"
+    for damaged in ("{", "3", "[1]"):
+        file.write_text(damaged)
+        with pytest.raises(UserError, match="not readable JSON"):
+            cells.other_shape(config, weights)
     shutil.copy(EMBEDDED / "gpt2" / "config.json", file)
     assert f"{file}: model_type=gpt2, not roberta" in cells.other_shape(config, weights)
     gpt2 = configured("+exp=e2e_gpt2_medium")
