@@ -48,7 +48,8 @@ def main(composed: DictConfig) -> None:
 
 def miniature(model: str, *more: str) -> Config:
     """The same command with the miniature model, its recipe and its generated data."""
-    kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in ("model", "recipe", "scale")]
+    replaced = ("model", "model.name", "model.hub", "model.local", "recipe", "scale")
+    kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in replaced]
     return parse(hydra.compose("config", [*kept, f"model={model}", *more]))
 
 

@@ -1,12 +1,15 @@
 """The typed configuration: what Hydra composes from configs/ becomes a `Config`, or one clear error."""
 
 import difflib
+import functools
 import re
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -20,10 +23,12 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError
 from experiments.assets import Assets, Model
 from experiments.errors import UserError
 from experiments.methods import AnyMethod
-from experiments.record import config_hash
+from experiments.record import ROOT, config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
 from experiments.typed import Typed, UserPath
+
+CONFIGS = ROOT / "configs"
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
@@ -32,8 +37,20 @@ def _cell(key: str, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("cell", _cell, replace=True)
-OmegaConf.register_new_resolver("after_slash", lambda repository: repository.rpartition("/")[2], replace=True)
-OmegaConf.register_new_resolver("as_name", lambda text: re.sub(r"\W", "_", text).lower(), replace=True)
+
+
+def after_slash(repository: str) -> str:
+    """The folder of a repository's model under <assets.root>/models."""
+    return repository.rpartition("/")[2]
+
+
+def as_name(folder: str) -> str:
+    """What a model in that folder is called in records."""
+    return re.sub(r"\W", "_", folder).lower()
+
+
+for resolver in (after_slash, as_name):  # of what has no value there is none
+    OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 
 # What may differ between runs that are the same: no result depends on it.
@@ -45,7 +62,6 @@ class Config(Typed):
     """One run. `method` and `task` are the objects that do the work; the rest are facts and settings."""
 
     exp: str | None
-    paper_cell: str | None
     seed: NonNegativeInt
     scale: Literal["auto", "paper", "small", "mini"]
     force: bool
@@ -62,10 +78,17 @@ class Config(Typed):
     def result_key(self) -> dict[str, Any]:
         """The part of the configuration that determines the result: what its hash and its record hold."""
         settings = self.model_dump(mode="json")
-        for key in ("exp", "paper_cell", *INCIDENTAL):
+        for key in ("exp", *INCIDENTAL):
             part, _, name = key.rpartition(".")
             del (settings[part] if part else settings)[name]
         return settings
+
+    def differences(self, other: "Config") -> dict[str, tuple[Any, Any]]:
+        """The keys of `result_key()` in which two runs differ, dotted and sorted, with both values; None where one has
+        no such key."""
+        ours, theirs = (dict(_flat(each.result_key())) for each in (self, other))
+        pairs = {key: (ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys())}
+        return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
     @property
     def hash(self) -> str:
@@ -83,6 +106,15 @@ class Config(Typed):
         return Path(self.exp or self.task.name) / self.model.name / self.method.name / f"seed{self.seed}-{self.hash}"
 
 
+def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries, under dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
 def parse(composed: DictConfig) -> Config:
     """Check a composed configuration. Raises UserError: every wrong key with its value and what is allowed."""
     try:
@@ -93,9 +125,38 @@ def parse(composed: DictConfig) -> Config:
         key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
         raise UserError(f"{key} has no value: give it, {key}=...") from error
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
+        return config.model_copy(update={"model": _known(config.model)})
     except ValidationError as error:
         raise UserError("\n".join(_describe(item) for item in error.errors())) from error
+
+
+def suite(*overrides: str) -> DictConfig:
+    """What the suite's own files compose, without the user's configs/local. Raises HydraException."""
+    own = ["local=none"] if (CONFIGS / "local").is_dir() else []
+    return compose("config", [*own, *overrides])
+
+
+def _known(model: Model) -> Model:
+    """The model by its own name: another repository or folder than that of configs/model/<name>.yaml is another model,
+    with its own folder and name, and none of the paper's."""
+    own, name, hub, local = _configured(model.name), model.name, model.hub, model.local
+    same = own is not None and local == own.local and hub in (None, own.hub)
+    if own and not same:
+        if hub not in (None, own.hub) and local in (own.local, after_slash(hub)):
+            local = after_slash(hub)
+            local = hub if local == own.local or _configured(as_name(local)) else local
+        name = as_name(local)
+    scale = "small" if model.scale == "paper" and not (same and own.scale == "paper") else model.scale
+    return model.model_copy(update={"name": name, "local": local, "scale": scale})
+
+
+@functools.cache
+def _configured(name: str) -> Model | None:
+    """The model of configs/model/<name>.yaml; None where there is no such file."""
+    if not (CONFIGS / "model" / f"{name}.yaml").is_file():
+        return None
+    return Model.model_validate(OmegaConf.to_container(suite("task=glue_rte", f"model={name}").model, resolve=True))
 
 
 def _describe(item: dict[str, Any]) -> str:
@@ -108,7 +169,7 @@ def _describe(item: dict[str, Any]) -> str:
         tag = item["ctx"]["discriminator"].strip("'")
         return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
     if value is None:
-        return f"{key} has no value: this recipe has none for this task; give it, {key}=..., or add it to the recipe"
+        return f"{key} has no value: give it, {key}=..., or add it to the recipe for this task"
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}={value}: {message[0].lower()}{message[1:]}"
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import processes, tracking
+from experiments import cells, processes, tracking
 from experiments import record as records
 from experiments.analysis import memory, rank
 from experiments.assets import Source, find_model
@@ -42,9 +42,9 @@ def run(config: Config) -> Record:
     Raises MissingAssets; UserError, without a record where the run is under way elsewhere or has no place to write to;
     and whatever a broken run raises, after its record is written.
     """
-    processes.take_device()
+    processes.take_device(config.train.torch_device())
     weights, data = find(config)
-    scale = _scale(config, data)
+    scale, cell = _standing(config, weights, data)
     path, folder = config.record_path, config.runs / config.name
     if path.exists() and not config.force:
         done = records.read(path)
@@ -53,16 +53,23 @@ def run(config: Config) -> Record:
             return done
         processes.say(f"the model or the data changed since {path}: running again")
     with _alone(folder, path):
-        return _carry_out(config, scale, weights, data, folder, path)
+        return _carry_out(config, _recorded(config, scale, cell, weights, data, path), weights, data, folder, path)
 
 
-def _carry_out(config: Config, scale: str, weights: Source, data: Source, folder: Path, path: Path) -> Record:
+def _carry_out(
+    config: Config,
+    recorded: AbstractContextManager[dict[str, Any]],
+    weights: Source,
+    data: Source,
+    folder: Path,
+    path: Path,
+) -> Record:
     if processes.is_first():
         if config.force:
             shutil.rmtree(folder, ignore_errors=True)
         records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
-    with _recorded(config, scale, weights, data, path) as fields:
+    with recorded as fields:
         tracker = tracking.Off()
         if processes.is_first():
             tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
@@ -126,21 +133,30 @@ def find(config: Config) -> tuple[Source, Source]:
     return weights, data
 
 
-def _scale(config: Config, data: Source) -> str:
-    """The scale of the run's numbers. A paper-scale model on part of the paper's data is of scale `small`."""
-    scale = config.model.scale
-    if scale == "paper" and not config.task.is_whole(data):
-        scale = "small"
+def _standing(config: Config, weights: Source, data: Source) -> tuple[str, str | None]:
+    """The scale of the run's numbers, and the cell of the paper that it reproduces, if any; says why where none.
+
+    A paper-scale model on part of the paper's data is of scale `small`, and so is a folder of another model's files.
+    """
+    scale, (cell, why) = config.model.scale, cells.cell(config)
+    if scale == "paper" and (other := cells.other_shape(config, weights)):
+        scale, why = "small", other
+    elif scale == "paper" and not config.task.is_whole(data):
+        scale, why = "small", f"{data.id} is not the whole of {config.task.name}"
     if config.scale not in ("auto", scale):
         raise UserError(
             f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.id} is of scale {scale}; "
             "choose another model, or supply the whole data set"
         )
-    return scale
+    if why and scale != "mini" and not config.train.is_trial:
+        processes.say(f"{config.name}: no cell of the paper ({why})")
+    return scale, None if why else cell
 
 
 @contextmanager
-def _recorded(config: Config, scale: str, weights: Source, data: Source, path: Path) -> Iterator[dict[str, Any]]:
+def _recorded(
+    config: Config, scale: str, cell: str | None, weights: Source, data: Source, path: Path
+) -> Iterator[dict[str, Any]]:
     """Yields the record's fields to be filled in; writes the record however the run ends."""
     fields: dict[str, Any] = {
         "schema": 1,
@@ -152,10 +168,10 @@ def _recorded(config: Config, scale: str, weights: Source, data: Source, path: P
         "seed": config.seed,
         "entry_seed": config.method.seed_of_entries,
         "scale": scale,
-        "paper_cell": None if config.train.is_trial else config.paper_cell,
+        "paper_cell": cell,
         "config": config.result_key(),
         "config_hash": config.hash,
-        "hardware": records.hardware(),
+        "hardware": records.hardware(config.train.torch_device()),
         **records.provenance(),
         "trials": config.recipe.trials,
         "started": records.now(),
@@ -195,11 +211,11 @@ def _train_and_analyse(
     processes.say(f"{config.name}: trains {params['adapter']:,} parameters and {params['head']:,} in the head")
 
     saved = _saved_bytes(config, prepared, model)
-    memory.start_peak()
+    memory.start_peak(config.train.torch_device())
     callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
     outcome = train(config, prepared, model, callbacks, folder, _stamp(fields))
     fields["metrics"] = _metrics(outcome, prepared)
-    fields["cost"] = cost = _cost(outcome, saved)
+    fields["cost"] = cost = _cost(outcome, saved, memory.peak(config.train.torch_device()))
     tracker.summary({**{f"cost/{k}": v for k, v in cost.items()}, "best": fields["metrics"]["best"]})
 
     started = time.perf_counter()
@@ -285,7 +301,7 @@ def _metrics(outcome: Outcome, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
+def _cost(outcome: Outcome, saved: int, peak: int) -> dict[str, Any]:
     return {
         "train_s": outcome.train_s,
         "eval_s": outcome.eval_s,
@@ -293,7 +309,7 @@ def _cost(outcome: Outcome, saved: int) -> dict[str, Any]:
         "samples_per_s": outcome.samples_per_s,
         "eval_samples_per_s": outcome.eval_samples_per_s,
         "loader_samples_per_s": outcome.loader_samples_per_s,
-        "peak_memory_bytes": memory.peak(),
+        "peak_memory_bytes": peak,
         "saved_bytes": saved,
     }
 

@@ -29,11 +29,11 @@ def say(text: str) -> None:
         print(text)
 
 
-def take_device() -> None:
-    """Make the GPU of this process the one that `cuda` means."""
+def take_device(device: str) -> None:
+    """Where `device` is cuda, make the GPU of this process the one that it means."""
     import torch  # here, so that records are read without it
 
-    if torch.cuda.is_available():
+    if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
 
 

@@ -364,24 +364,24 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def hardware() -> dict[str, Any]:
-    """The fields of `Hardware` for this machine; `device` is the one torch would use."""
-    import torch  # here, so that tables read records without it
-
+def hardware(device: str) -> dict[str, Any]:
+    """The fields of `Hardware` for this machine, of which `device` was used: cpu or cuda. A GPU that was not used is
+    not told."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
     machine = {
-        "device": "cpu",
+        "device": device,
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "processes": processes.count(),
     }
-    if not torch.cuda.is_available():
+    if device != "cuda":
         return machine
-    gpu = torch.cuda.get_device_properties(0)
-    gpus = {"gpu": gpu.name, "gpus": torch.cuda.device_count(), "gpu_memory_bytes": gpu.total_memory}
-    return {**machine, "device": "cuda", **gpus}
+    import torch  # here, so that tables read records without it
+
+    gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {**machine, "gpu": gpu.name, "gpus": torch.cuda.device_count(), "gpu_memory_bytes": gpu.total_memory}
 
 
 def versions() -> dict[str, str]:

@@ -22,12 +22,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from experiments import pipeline
-from experiments.config import INCIDENTAL, Config, explain, parse
+from experiments.config import CONFIGS, INCIDENTAL, Config, explain, parse
 from experiments.errors import UserError
-from experiments.record import ROOT, check_writable, config_hash, replace_file
+from experiments.record import check_writable, config_hash, replace_file
 from experiments.training import Diverged
 
-CONFIGS = ROOT / "configs"
 SEED = 0  # of the sequence of trials
 
 Ranges = dict[str, list[float]]  # key -> [low, high]

@@ -112,7 +112,7 @@ class Contestant:
         self._trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         self._optimizer = case.optimizer(self._trained) if case.optimizer and self._trained else None
         self._around = AROUND.get(name, nullcontext)
-        self._on_cuda = next(base.parameters()).is_cuda
+        self._device = next(base.parameters()).device.type
 
     def step(self) -> None:
         """Forward, backward and, if the case has an optimizer, the update; returns when the device is done."""
@@ -122,7 +122,7 @@ class Contestant:
             self._optimizer.step()
         for parameter in self._trained:
             parameter.grad = None
-        if self._on_cuda:
+        if self._device == "cuda":
             torch.cuda.synchronize()
 
     def saved_bytes(self) -> int:
@@ -134,9 +134,9 @@ class Contestant:
         """The most that anyone has allocated on the GPU during a step; None without one. Takes two steps, for the first
         also makes the optimizer's state."""
         self.step()
-        memory.start_peak()
+        memory.start_peak(self._device)
         self.step()
-        return memory.peak() if self._on_cuda else None
+        return memory.peak(self._device) if self._device == "cuda" else None
 
 
 def prepare(
@@ -217,7 +217,7 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
         settings={"n": N, "scale": SCALE, "entry_seed": SEED, "r": R},
         contestants=contestants,
         threads=torch.get_num_threads(),
-        hardware={**record.hardware(), "device": device},
+        hardware=record.hardware(device),
         **record.provenance(),
         started=started,
         ended=record.now(),

@@ -12,7 +12,7 @@ Exit code 2 where something asked for is wrong, or the benchmark has no word for
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,9 @@ def check(config: Config, defaults: Config) -> None:
         raise UserError("model.hub=null: the benchmark takes its model from the hub; name the repository")
     if config.task.base not in TYPES:
         raise UserError(f"task.base={config.task.base}: not as in the benchmark; choose from {', '.join(TYPES)}")
-    ours, theirs = (dict(flat(each.result_key())) for each in (config, defaults))
-    for key in sorted(ours.keys() | theirs.keys()):
-        value, fixed = ours.get(key), theirs.get(key)
-        if value != fixed and not key.startswith("method.") and key not in TRANSLATED | ELSEWHERE:
+    for key, (value, fixed) in config.differences(defaults).items():
+        if not key.startswith("method.") and key not in TRANSLATED | ELSEWHERE:
             raise UserError(f"{key}={value}: the benchmark has no setting for it, and does as {key}={fixed}; use that")
-
-
-def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries, under dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def training_params(config: Config) -> dict[str, Any]:

@@ -12,6 +12,7 @@ record cannot be read or the filters leave none.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,8 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
                 continue
             label = "_".join([row.method, *(f"{key}{value}" for key, value in row.overrides.items())])
             path = out / f"rank_{exp}_{row.model}_{label}.png"
+            if path in written:  # by another recipe
+                path = path.with_stem(f"{path.stem}_{re.sub(r'[^0-9A-Za-z]+', '_', row.label)}")
             title = f"ΔW of {row.method} on {exp}, {row.model}, best epoch, seed {analysed[0].seed}"
             rank.plot(analysed[0].rank, path, title)
             written.append(path)

@@ -41,15 +41,20 @@ def run(
     trials=None,
     recipe=None,
     epochs=(),
+    in_paper=True,
     **settings,
 ):
     """A record by hand. `settings` are the method's; `rank` is (matrices, median numerical rank).
 
-    `test`: the test set's scores of the best and the last epoch. `epochs`: what was measured in each.
+    in_paper: at the paper's scale a run with exactly the settings of a printed row is of a cell of the paper, unless
+    this is false: another recipe. `test`: the test set's scores of the best and the last epoch. `epochs`: what was
+    measured in each.
     """
     settings = settings or {"fourierft": {"n": 1000}, "lora": {"r": 8}}.get(method, {})
     config = {"seed": seed, "method": {"name": method, **settings}, "train": train or {"max_steps": None}}
     config |= {"recipe": recipe} if recipe else {}
+    rows = [row for table in PRINTED.values() for row in table]
+    printed = any((row.model, row.method, row.settings) == (model, method, settings) for row in rows)
     source = {"name": model, "source": "local", "id": model, "sha256": weights}
     result = {}
     if status == "ok":
@@ -70,6 +75,7 @@ def run(
         dataset={**source, "sha256": data, "rows": {}},
         seed=seed,
         scale=scale,
+        paper_cell="a cell" if printed and in_paper and scale == "paper" else None,
         status=status,
         error=None if status == "ok" else "it broke",
         config=config,

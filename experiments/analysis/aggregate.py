@@ -7,7 +7,7 @@ left out.
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,15 @@ from experiments.record import Record, Selection, config_hash
 
 # Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
 SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
+# FourierFT as the paper has it. Records leave out some of these keys; any other value is a variant, and names its row.
+PAPERS = {
+    "init": "normal",
+    "shared_entries": True,
+    "entry_seed": 2024,
+    "band": None,
+    "basis": "fourier",
+    "entries": "random",
+}
 CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
 
 
@@ -67,7 +76,8 @@ class Cell:
 class Row:
     """One method with the same settings on one model at one scale: experiment -> cell.
 
-    judge: who graded the answers, as a phrase that tells judges apart; empty where nobody did.
+    judge: who graded the answers, as a phrase that tells judges apart; empty where nobody did. in_paper: whether every
+    run is of a cell of the paper, which no other method, setting, precision or recipe is.
     """
 
     scale: str
@@ -78,6 +88,12 @@ class Row:
     overrides: dict[str, Any] = field(default_factory=dict)  # those that tell it from its neighbours
     cells: dict[str, Cell] = field(default_factory=dict)
     judge: str = ""
+    in_paper: bool = False
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is FourierFT with other settings than the paper's, its sizes apart."""
+        return any(self.settings.get(key, value) != value for key, value in PAPERS.items())
 
     @property
     def runs(self) -> list[Record]:
@@ -147,20 +163,15 @@ def _identity(record: Record) -> str:
 def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
     """The rows of one method: its groups by the settings that tell them apart, or by their hash where none does."""
     settings = {group: _settings(records[0]) for group, records in groups.items()}
-    varying = {
-        key
-        for one in groups
-        for other in groups
-        if one[0] == other[0]
-        for key in settings[one].keys() | settings[other].keys()
-        if settings[one].get(key) != settings[other].get(key)
-    }
-    names = {
-        group: ", ".join(
-            f"{key.removeprefix('settings.')}={value}" for key, value in own.items() if key in varying or key in SIZES
-        )
-        for group, own in settings.items()
-    }
+    theirs = {group: settings[group] for group, records in groups.items() if _in_paper(records)}
+    telling, names = {}, {}
+    for group, own in settings.items():
+        varying = _varying(theirs if group in theirs else settings)  # what else was run splits no row of the paper
+        variant = {key for key, value in own.items() if PAPERS.get(key, value) != value}
+        telling[group] = {key: value for key, value in own.items() if key in varying | variant}
+        name = [f"{key.removeprefix('settings.')}={own[key]}" for key in own if key in {*telling[group], *SIZES}]
+        outside = family[0] == "paper" and group not in theirs
+        names[group] = ", ".join([*name, *(["not in the paper"] if outside else [])])
     taken = Counter((exp, names[exp, digest]) for exp, digest in groups)
     cells: dict[str, dict[tuple[str, str], Cell]] = defaultdict(dict)
     for (exp, digest), records in sorted(groups.items()):
@@ -173,13 +184,31 @@ def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]
             *named,
             label=label,
             settings=_common(settings[group] for group in members),
-            overrides={key: value for key, value in settings[next(iter(members))].items() if key in varying},
+            overrides=telling[next(iter(members))],
             cells={exp: cell for (exp, _), cell in members.items()},
             judge=judge,
+            in_paper=members.keys() <= theirs.keys(),
         )
         for label, members in cells.items()
     ]
     return sorted(rows, key=lambda row: (max((run.params.adapter for run in row.runs), default=0), row.label))
+
+
+def _in_paper(records: Sequence[Record]) -> bool:
+    """Whether every run is of a cell of the paper, by its record."""
+    return all(record.scale == "paper" and record.paper_cell for record in records)
+
+
+def _varying(settings: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
+    """The keys in which groups of one experiment differ."""
+    return {
+        key
+        for one in settings
+        for other in settings
+        if one[0] == other[0]
+        for key in settings[one].keys() | settings[other].keys()
+        if settings[one].get(key) != settings[other].get(key)
+    }
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def rank(rows: Sequence[Row]) -> Claim:
             medians = [f"{statistics.median(ranks):g}" for ranks in (ours, theirs)]
             lines.append([row.scale, row.model, exp, row.label, medians[0], other.label, medians[1], str(seeds)])
             evidence = not (row.cells[exp].marks or other.cells[exp].marks)
-            holds += [higher] if row.scale == "paper" and evidence else []
+            holds += [higher] if row.in_paper and other.in_paper and evidence else []
             small += [Outcome(row.model, higher, seeds, f"{row.label}, {exp}")] if row.scale == "small" else []
     header = ["Scale", "Model", "Experiment", "FourierFT", "Its rank", "LoRA", "Its rank", "Seeds"]
     return Claim(

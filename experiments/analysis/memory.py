@@ -56,14 +56,14 @@ def ran_out(error: Exception) -> bool:
     return refused or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
-def start_peak() -> None:
-    """Count the peak from here on, where the device can."""
-    if torch.cuda.is_available():
+def start_peak(device: str) -> None:
+    """Count the peak of `device`, cpu or cuda, from here on, where it can."""
+    if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
 
-def peak() -> int:
-    """Bytes: the most that was allocated on the GPU; without one, the most that the process had resident."""
-    if torch.cuda.is_available():
+def peak(device: str) -> int:
+    """Bytes: the most that was allocated on the GPU; for `device` cpu the most that the process had resident."""
+    if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -40,7 +40,7 @@ def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) 
     columns, lines = {column.key: column for column in TABLE2.columns}, []
     for logged in as_rows(logs):
         printed = next(line for line in paper if (line.model, line.title) == (logged.model, logged.title))
-        run = next((row for row in ours if row.scale == "paper" and is_of(printed, row)), None)
+        run = next((row for row in ours if is_of(printed, row)), None)
         for one in (one for one in logs if one.model == logged.model):
             column = columns[one.task]
             cells = [

@@ -173,12 +173,11 @@ def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
 
 
 def is_of(printed: PaperRow, row: Row) -> bool:
-    """Whether the paper's row has the model, the method and the settings of ours."""
-    same = all(row.settings.get(key) == value for key, value in printed.settings.items())
+    """Whether ours is the paper's row: its model, method and settings, and runs that are of a cell of the paper."""
+    same = row.in_paper and all(row.settings.get(key) == value for key, value in printed.settings.items())
     return same and (printed.model, printed.method) == (row.model, row.method)
 
 
 def beside(row: Row, paper: Sequence[PaperRow]) -> PaperRow | None:
-    """The paper's row of the same model, method and settings, for a row that ran at the paper's scale."""
-    ran = row.scale == "paper" and row.runs
-    return next((printed for printed in paper if is_of(printed, row)), None) if ran else None
+    """The paper's row that ours is, if it ran."""
+    return next((printed for printed in paper if is_of(printed, row)), None) if row.runs else None

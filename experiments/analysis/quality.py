@@ -210,11 +210,12 @@ def _tables(table: ScoreTable, lines: Sequence[tuple[dict[str, str], dict[str, s
 
 
 def pairs(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[tuple[Row, Row]]:
-    """Every FourierFT row with every row of `methods` on the same model at the same scale."""
+    """Every FourierFT row, variants apart, with every row of `methods` on the same model at the same scale."""
     for row in rows:
         for other in rows:
             if (
                 row.method == "fourierft"
+                and not row.is_variant
                 and other.method in methods
                 and (row.scale, row.model) == (other.scale, other.model)
             ):

@@ -212,7 +212,7 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
 
 def _not_run(line: PaperRow) -> Row:
     """An empty row for one of the paper's."""
-    return Row("paper", line.model, line.method, listed(line.settings), line.settings)
+    return Row("paper", line.model, line.method, listed(line.settings), line.settings, in_paper=True)
 
 
 def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:

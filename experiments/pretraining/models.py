@@ -178,4 +178,4 @@ def _rows(assets: Path | None, file: str, columns: tuple[str, ...]) -> Dataset:
     """A data set's file. Raises UserError where it is not to be had."""
     if assets is None:
         raise UserError(f"needs datasets/{file}.parquet; name the folder that has it with --assets or FOURIERFT_ASSETS")
-    return read_rows(assets / "datasets" / f"{file}.parquet", columns)
+    return read_rows(assets / "datasets" / f"{file}.parquet", (), columns)

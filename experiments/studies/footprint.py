@@ -135,9 +135,9 @@ class Case:
 
             saved = memory.saved_for_backward(model, forward)
             step()  # makes the optimizer's states
-            memory.start_peak()
+            memory.start_peak(device)
             step()
-            peak = memory.peak()
+            peak = memory.peak(device)
             seconds = interleave({"step": step}, rounds, _raise)["step"]
         except Exception as error:
             if not memory.ran_out(error):

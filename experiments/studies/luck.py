@@ -23,6 +23,7 @@ class Luck(Sweep):
     name = "luck"
     title = "Luck in the positions"
     settings, seeds = 2, 20
+    pooled = ("entry_seed",)
     labels = ("Seeds",)
     header = ("Runs", "Lowest", "Median", "Highest", "Standard deviation")
     notes = (

@@ -159,7 +159,7 @@ def footprint(method: str, gpu: bool) -> Footprint:
         method=method,
         model=MODEL,
         steps=steps,
-        hardware=record.hardware(),
+        hardware=record.hardware("cuda" if gpu else "cpu"),
         **record.provenance(),
         started=started,
         ended=record.now(),

@@ -19,8 +19,6 @@ from experiments.studies.base import Report, Study
 
 Key = TypeVar("Key", bound=Hashable)
 
-SEARCHED = ("scale", "alpha")  # of a method's settings
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -38,6 +36,7 @@ class Sweep(Study):
 
     settings: int  # of one task in the paper's plan: with fewer there is no verdict yet
     seeds = 5  # of each, likewise
+    pooled: Sequence[str] = ()  # settings of the method in which the runs of one row may differ
     labels: Sequence[str]  # the columns that tell the settings apart
     header: Sequence[str] = measures.HEADER
     notes: Sequence[str] = (measures.NOTE,)
@@ -52,17 +51,8 @@ class Sweep(Study):
         return carry_out(read_plan(self.name, scale), folder, tuple(overrides), share, scale)
 
     def records(self, folder: Path) -> list[Record]:
-        """Every run of the study that ended well. Raises UserError where a setting has runs of two configurations."""
-        found = [record for record in find(folder / "records") if record.status == "ok"]
-        for own in grouped(found, _setting).values():
-            if len({_configuration(record) for record in own}) > 1:
-                one = own[0]
-                raise UserError(
-                    f"{folder}: runs of {one.method} on {one.task}, {one.model.name}, seeds {own[0].seed} and "
-                    f"{own[-1].seed}, have the same setting and other configurations (rates, epochs, data): move the "
-                    "older ones away"
-                )
-        return found
+        """Every run of the study that ended well. Raises UserError."""
+        return [record for record in find(folder / "records") if record.status == "ok"]
 
     def reports(self, folder: Path) -> list[Report]:
         return [
@@ -71,8 +61,19 @@ class Sweep(Study):
         ]
 
     def by_scale(self, folder: Path) -> dict[str, list[Record]]:
-        """`records`, in the order of the scales."""
+        """`records`, in the order of the scales. Raises UserError where a row of the table would pool runs that differ
+        in more than the seed and `pooled`."""
         scales = grouped(self.records(folder), lambda record: record.scale)
+        for own in (
+            runs for found in scales.values() for one in by_task(found).values() for runs in self.groups(one).values()
+        ):
+            if len({_configuration(record, self.pooled) for record in own}) > 1:
+                one = own[0]
+                raise UserError(
+                    f"{folder}: runs of {one.method} on {one.task}, {one.model.name}, seeds {own[0].seed} and "
+                    f"{own[-1].seed}, have the same setting and other configurations (of the method, rates, epochs, "
+                    "data): move the older ones away"
+                )
         return {scale: scales[scale] for scale in SCALES if scale in scales}
 
     def all_notes(self, folder: Path, scale: str) -> list[str]:
@@ -144,14 +145,10 @@ def _counted(groups: Iterable[Sequence[Record]]) -> str:
     return f"runs of each: {'–'.join(map(str, counts[:: max(len(counts) - 1, 1)]))}"
 
 
-def _setting(record: Record) -> tuple[str, ...]:
-    """What tells a run from those that differ in their seed, or by what a search finds, alone."""
-    method = {key: value for key, value in record.config["method"].items() if key not in SEARCHED}
-    return record.scale, record.model.name, record.task, config_hash(method)
-
-
-def _configuration(record: Record) -> str:
+def _configuration(record: Record, pooled: Sequence[str]) -> str:
+    """Equal for runs that differ in their seed and the settings `pooled` of their method alone."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
+    config["method"] = {key: value for key, value in config["method"].items() if key not in pooled}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 

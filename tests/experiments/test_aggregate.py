@@ -66,12 +66,35 @@ def test_settings_make_rows_and_scales_are_never_mixed():
         ("small", "n=200"),
     ]
     (first, second) = rows([run(0.7, n=200, entry_seed=1), run(0.6, n=200, entry_seed=2)])
-    assert (first.label, second.label) == ("entry_seed=1, n=200", "entry_seed=2, n=200")
+    assert first.label == "entry_seed=1, n=200, not in the paper" and second.label.startswith("entry_seed=2, n=200")
+
+
+def test_what_else_was_run_leaves_the_paper_s_row_whole():
+    """Not even a setting that its recipe gives task by task splits it, nor a variant of another experiment joins it."""
+
+    def scaled(one, scale):
+        return one.model_copy(update={"config": one.config | {"method": one.config["method"] | {"scale": scale}}})
+
+    paper = [scaled(one, 110) for one in five(exp="glue_rte")] + [scaled(one, 49) for one in five(exp="glue_cola")]
+    others = [
+        scaled(run(0.6, in_paper=False), 150),
+        run(0.6, in_paper=False, recipe={"lr": 1.0}),
+        run(0.6, exp="glue_sst2", n=1000, entries="grid"),
+    ]
+    found = [row for row in rows([*paper, *others]) if row.in_paper]
+    assert [(row.label, list(row.cells), row.is_variant) for row in found] == [
+        ("n=1000", ["glue_cola", "glue_rte"], False)
+    ]
+    small = [run(scale="small"), run(scale="small", exp="glue_cola", n=1000, entries="grid")]
+    assert [(row.label, row.is_variant, row.overrides) for row in rows(small)] == [
+        ("entries=grid, n=1000", True, {"entries": "grid"}),
+        ("n=1000", False, {}),
+    ]
 
 
 def test_a_tuner_of_peft_s_is_named_by_its_size_and_set_by_its_keys():
     def vera(r, d):
-        return run(method="vera", adapter=r, tuner="VERA", settings={"r": r, "d_initial": d})
+        return run(scale="small", method="vera", adapter=r, tuner="VERA", settings={"r": r, "d_initial": d})
 
     (alone,) = rows([vera(4, 0.1)])
     assert (alone.label, alone.overrides) == ("r=4", {})

@@ -6,9 +6,11 @@ import shutil
 import datasets
 import pytest
 
+from experiments import cells, pipeline
 from experiments.assets import EMBEDDED, Assets, find_model
 from experiments.errors import UserError
 from experiments.pipeline import MissingAssets, find, run
+from experiments.tasks import glue
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -53,6 +55,33 @@ def test_a_folder_is_used_and_part_of_the_data_is_not_the_paper_s_scale(local):
     assert done.scale == "small"
     with pytest.raises(UserError, match=r"scale=paper: roberta_base on glue_rte .* is of scale small"):
         run(local("scale=paper"))
+
+
+def test_another_repository_never_gets_the_folder_of_the_paper_s_model(local, folder):
+    config = local("model.hub=x/other", "assets.hub=false")
+    with pytest.raises(MissingAssets, match=r"model x/other \(locally: models/other/\)"):
+        find(config)
+    shutil.copytree(EMBEDDED / "roberta", folder / "models" / "other")
+    weights, _ = find(config)
+    assert (weights.name, weights.id) == ("other", "other") and config.record_path.parts[-3:-1] == (
+        "other",
+        "fourierft",
+    )
+
+
+def test_a_run_says_why_it_has_no_cell_of_the_paper(make, folder, monkeypatch, capsys):
+    def standing(*more):
+        config = make("+exp=glue_rte", "model=roberta_base", f"assets.root={folder}", *more)
+        found = pipeline._standing(config, *find(config))
+        return *found, capsys.readouterr().out.partition(": ")[2].strip()
+
+    monkeypatch.setattr(glue.GlueTask, "is_whole", lambda *_: True)
+    assert standing()[:2] == ("small", None) and "config.json: hidden_size=128, not 768" in standing()[2]
+    monkeypatch.setattr(cells, "other_shape", lambda *_: "")
+    assert standing() == ("paper", "table2/roberta_base/fourierft/rte", "")
+    assert standing("recipe.lr=0.1") == ("paper", None, "no cell of the paper (recipe.lr=0.1, not 0.09)")
+    monkeypatch.setattr(glue.GlueTask, "is_whole", lambda *_: False)
+    assert standing() == ("small", None, "no cell of the paper (glue/rte is not the whole of glue_rte)")
 
 
 def test_missing_assets_name_what_and_how(make):

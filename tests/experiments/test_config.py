@@ -7,6 +7,7 @@ import yaml
 from hydra import compose
 from hydra.errors import HydraException
 
+from experiments import cells
 from experiments.config import explain, parse
 from experiments.errors import UserError
 from tests.conftest import ROOT
@@ -64,7 +65,7 @@ def test_every_set_of_images_is_table_8_and_its_recipe_table_12(make, name):
     assert (recipe.epochs, recipe.batch_size, recipe.schedule, recipe.warmup_ratio) == (10, 200, "linear", 0.0)
     assert recipe.max_grad_norm == 1.0, "the Trainer's own, which the official script leaves as it is"
     key = "cifar10" if name == "cifar" else name
-    assert (config.exp, config.paper_cell, config.seed) == (f"vit_{name}", f"table5/vit_base/fourierft/{key}", 7)
+    assert (config.exp, cells.cell(config), config.seed) == (f"vit_{name}", (f"table5/vit_base/fourierft/{key}", ""), 7)
 
 
 @pytest.mark.parametrize("model", VITS)
@@ -89,7 +90,6 @@ def test_every_cell_composes(make, model, method):
     for name in SETS:
         config = make(f"+exp=glue_{name}", f"model={model}", f"method={method}")
         assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
-        assert config.paper_cell == f"table2/{model}/{method}/{name}"
         assert config.recipe.source
 
 

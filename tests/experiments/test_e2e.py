@@ -7,7 +7,7 @@ from datasets import Dataset
 from hydra import compose
 from safetensors.torch import load_file
 
-from experiments import pipeline
+from experiments import cells, pipeline
 from experiments.analysis import memory
 from experiments.assets import Source, read_rows
 from experiments.config import parse
@@ -184,7 +184,7 @@ def test_both_sizes_have_their_page_their_target_and_the_published_recipes(size)
 
     config = page()
     assert config.model.name == f"gpt2_{size}"
-    assert (config.exp, config.paper_cell) == ("e2e", f"table3/gpt2_{size}/fourierft")
+    assert (config.exp, cells.cell(config)) == ("e2e", (f"table3/gpt2_{size}/fourierft", ""))
     assert "E2E := medium large\n" in (ROOT / "Makefile").read_text()
     lr, head_lr, decay = {"medium": (0.02, 2e-4, 0.01), "large": (0.05, 1e-4, 0.03)}[size]  # Table 10
     recipe = config.recipe

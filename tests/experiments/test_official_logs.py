@@ -29,3 +29,10 @@ def test_ours_stands_beside_them_at_the_paper_s_scale_alone():
     assert ours("paper")["roberta_base", "RTE"] == "79.0 ± 1.1 ×5"
     assert set(ours("small").values()) == {"—"}
     assert sum(cell != "—" for cell in ours("paper").values()) == 1
+
+
+def test_neither_a_variant_nor_another_recipe_stands_there():
+    grid, other = five([0.6] * 5, n=1000, entries="grid"), five([0.5] * 5, in_paper=False, recipe={"lr": 1.0})
+    for found, said in (([*grid, *other], "—"), ([*grid, *other, *five()], "79.0 ± 1.1 ×5")):
+        (line,) = [line for line in table(LOGS, GLUE, rows(found)).rows if line[:2] == ["roberta_base", "RTE"]]
+        assert line[4] == said

@@ -4,12 +4,15 @@ import errno
 import json
 import os
 import subprocess
+import types
 
 import pytest
 import torch
 from pydantic import ValidationError
 
+from experiments import processes
 from experiments import record as records
+from experiments.analysis import memory
 from experiments.errors import UserError
 from experiments.record import Record, RecordError, config_hash
 
@@ -50,7 +53,7 @@ def fields(**changes):
             "matrices": [matrix],
             "summary": {"count": 1, "numerical_rank": spread, "effective_rank": spread},
         },
-        "hardware": records.hardware(),
+        "hardware": records.hardware("cpu"),
         "versions": records.versions(),
         "wandb": {"mode": "offline"},
         "started": records.now(),
@@ -220,8 +223,25 @@ def test_the_commit_is_dirty_by_code_alone(tmp_path):
     assert records.commit(tmp_path / "inner") == (None, None), "a folder inside another project"
 
 
+def test_a_gpu_is_told_of_a_run_that_used_it_alone(monkeypatch):
+    gpu = types.SimpleNamespace(name="A GPU", total_memory=2**34)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu if index == 1 else None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
+    described = {device: records.Hardware(**records.hardware(device)) for device in ("cpu", "cuda")}
+    assert (described["cuda"].device, described["cuda"].gpu, described["cuda"].gpus) == ("cuda", "A GPU", 2)
+    assert (described["cpu"].device, described["cpu"].gpu, described["cpu"].gpus) == ("cpu", None, 0)
+    assert memory.peak("cuda") == 7 and memory.peak("cpu") > 2**20
+    for call in ("set_device", "reset_peak_memory_stats"):  # neither is to be called for a run on the CPU
+        monkeypatch.setattr(torch.cuda, call, lambda *_: pytest.fail("the GPU was touched"))
+    processes.take_device("cpu")
+    memory.start_peak("cpu")
+
+
 def test_the_machine_is_described():
-    machine = records.hardware()
+    machine = records.hardware("cpu")
     assert machine["cores"] >= 1
     assert machine["memory_bytes"] > 2**28
     assert records.versions()["torch"] == torch.__version__.partition("+")[0]

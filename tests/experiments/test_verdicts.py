@@ -74,10 +74,27 @@ def test_quality_is_judged_on_whole_clean_evidence_alone():
         assert "SST-2 +0.0 ×5" in lines(claim)[0], "measured all the same"
 
 
+OTHERS = [{"n": 1000, "entries": "grid"}, {"n": 1000, "init": "zeros"}, {"in_paper": False, "recipe": {"lr": 1.0}}]
+
+
+@pytest.mark.parametrize("change", OTHERS, ids=str)
+def test_a_variant_or_another_recipe_is_not_the_papers_row(change):
+    """Whatever it scores, and whether or not the paper's was run."""
+    theirs = both_models(0.0)
+    for score, without in ((0.6, REPRODUCED), (0.9, REPRODUCED)):
+        models = ("roberta_base", "roberta_large")
+        other = [one for model in models for exp in GLUE for one in five([score] * 5, exp=exp, model=model, **change)]
+        assert verdict([*theirs, *other], "Quality").verdict == without
+        lora = [one for one in theirs if one.method == "lora"]
+        assert verdict([*lora, *other], "Quality").verdict == NOT_MEASURED
+    ranks = [run(rank=(24, 8), seed=seed, method="lora") for seed in SEEDS]
+    assert verdict([*ranks, *(run(rank=(24, 700), seed=s, **change) for s in SEEDS)], "Rank").verdict == NOT_MEASURED
+
+
 def test_quality_compares_the_columns_that_both_have():
     found = [run(0.7), run(0.72, method="lora"), run(0.6, method="head_only"), run(0.9, exp="glue_mrpc")]
     assert told(found, "Quality") == [
-        "paper, roberta_base, n=1000, head_only, RTE +10.0 ×1",
+        "paper, roberta_base, n=1000, head_only (not in the paper), RTE +10.0 ×1",
         "paper, roberta_base, n=1000, lora (r=8), RTE −2.0 ×1",
     ]
 
@@ -362,6 +379,15 @@ def small(method, score, seeds=3, exp="glue_stsb", **changes):
 def test_level_is_what_falls_behind_by_no_more_than_the_measured_spread(gap, said):
     claim = verdict(small("lora", 0.8) + small("fourierft", 0.8 + gap), "Quality")
     assert (claim.smaller, claim.verdict) == (f"{said} (STS-B; 3 seeds)", NOT_MEASURED)
+
+
+def test_a_variant_says_nothing_of_the_method_at_scale_small_either():
+    pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
+    for change in ({"entries": "grid"}, {"basis": "dct"}, {"init": "zeros"}):
+        variant = small("fourierft", 0.5, n=1000, **change)
+        assert verdict([*pair, *variant], "Quality").smaller == "holds (STS-B; 3 seeds)"
+        elsewhere = small("fourierft", 0.5, exp="glue_rte", n=1000, **change) + small("lora", 0.8, exp="glue_rte")
+        assert verdict([*pair, *elsewhere], "Quality").smaller == "holds (STS-B; 3 seeds)"
 
 
 def test_two_seeds_dirty_code_and_the_miniature_say_nothing():

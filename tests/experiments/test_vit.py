@@ -90,7 +90,7 @@ def test_images_have_no_length_to_group_by(make):
 
 def test_leaving_images_out_is_not_the_paper_s_scale(make, monkeypatch):
     config = make(*QUICK, "method=head_only", "recipe.epochs=1")
-    monkeypatch.setattr(pipeline, "_scale", lambda *_: "paper")
+    monkeypatch.setattr(pipeline, "_standing", lambda *_: ("paper", "a cell"))
     assert pipeline.run(config).scale == "paper"
     prepare = type(config.task).prepare
 

@@ -14,7 +14,8 @@ from tests.handmade import instruct, run
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     torch.manual_seed(0)
     deltas = [(f"layer.{i}.{kind}", torch.randn(8, 8)) for i in range(2) for kind in ("query", "value")]
-    ranked = [run(method=method).model_copy(update={"rank": summarise(deltas)}) for method in ("fourierft", "lora")]
+    ranked = [run(), run(recipe={"lr": 1.0}, in_paper=False), run(method="lora")]
+    ranked = [one.model_copy(update={"rank": summarise(deltas)}) for one in ranked]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     for index, record in enumerate([*ranked, run(method="head_only"), mini]):
         records.write(record, tmp_path / "records" / f"{index}.json")
@@ -22,6 +23,7 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     written = figures.build(*places)
     assert [path.name for path in written] == [
         "rank_glue_rte_roberta_base_fourierft.png",
+        "rank_glue_rte_roberta_base_fourierft_n_1000_not_in_the_paper.png",
         "rank_glue_rte_roberta_base_lora.png",
         "pareto_glue_rte_roberta_base_paper.pdf",
         "pareto_glue_rte_roberta_base_paper.png",

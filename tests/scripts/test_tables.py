@@ -152,7 +152,7 @@ def test_ours_stands_below_the_papers_row_with_the_difference(build):
 
 def test_unknown_models_and_methods_are_shown_under_their_own_names(build):
     text = (build([run(0.7, model="gpt_x", method="magic")]) / "tables" / "table2_glue_paper.md").read_text()
-    assert "| gpt_x | magic | ours |" in text
+    assert "| gpt_x | magic (not in the paper) | ours |" in text
 
 
 def test_scales_stand_in_files_of_their_own_and_a_stale_one_goes(build):

@@ -135,7 +135,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
             "regions": ["".join(map(str, row)) for row in shown.tolist()],
         },
         threads=torch.get_num_threads(),
-        hardware=record.hardware() | {"device": "cpu"},
+        hardware=record.hardware("cpu"),
         **record.provenance(),
         started=started,
         ended=record.now(),

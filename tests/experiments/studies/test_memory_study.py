@@ -162,7 +162,7 @@ def test_running_out_of_memory_is_a_result_and_any_other_error_is_not(monkeypatc
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """run(gpu=False) -> the methods that were measured now, of two; small models, and a GPU that is made up."""
-    case, hardware, calls = study.case, record.hardware(), []
+    case, hardware, calls = study.case, record.hardware("cpu"), []
     monkeypatch.setattr(study, "METHODS", [study.LORA, study.OURS])
     monkeypatch.setattr(study, "TASKS", {"mrpc": study.TASKS["mrpc"]})
     monkeypatch.setattr(Case, "measured", lambda self, rounds: entry(1000))
@@ -175,7 +175,8 @@ def run(tmp_path, monkeypatch):
 
     def run(gpu=False):
         monkeypatch.setattr(study.torch.cuda, "is_available", lambda: gpu)
-        monkeypatch.setattr(record, "hardware", lambda: hardware | ({"gpu": "A GPU"} if gpu else {}))
+        machine = {"cpu": hardware, "cuda": hardware | {"device": "cuda", "gpu": "A GPU"}}
+        monkeypatch.setattr(record, "hardware", machine.get)
         calls.clear()
         study.Memory().run("paper", tmp_path)
         return list(dict.fromkeys(calls))

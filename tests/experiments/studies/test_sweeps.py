@@ -104,6 +104,8 @@ def test_what_is_not_all_there_decides_nothing(told, short):
 def test_runs_of_two_configurations_are_never_one_setting(told):
     with pytest.raises(UserError, match="seeds 0 and 1, have the same setting and other configurations"):
         told("grid", [entry(0.7, 0), entry(0.3, 1, lr=1e-4)])
+    with pytest.raises(UserError, match="other configurations \\(of the method"):
+        told("scaling", [entry(0.7, 0), entry(0.3, 1, entries="grid")])
 
 
 def test_failures_are_told_and_marks_say_what_is_no_evidence(told):

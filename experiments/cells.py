@@ -1,0 +1,62 @@
+"""Which cell of the paper a run reproduces, if any: decided once, here, for its record, and so for the tables.
+
+A run is of a cell where its model, its data, its method and its recipe are those that this suite's own files give for
+the printed row. Another seed is another run of the same cell, and so is one that is only executed in another way.
+"""
+
+import json
+
+from experiments.analysis import paper
+from experiments.analysis.score_tables import TABLES
+from experiments.architectures import ARCHITECTURES
+from experiments.assets import Source
+from experiments.config import Config, parse, suite
+from experiments.errors import UserError
+from experiments.record import ROOT
+
+PAPER = ROOT / "results" / "paper"
+# The seed, and what changes no result beyond rounding: not the precision, nor the order of the rows.
+EXECUTION = {"seed", "model.miniature", "train.device", "train.attention", "train.accumulation", "train.checkpointing"}
+SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")  # in a model's config.json
+
+
+def cell(config: Config) -> tuple[str | None, str]:
+    """The cell, table/model/method/column, and ""; or None, and in one line what differs from the nearest one.
+
+    Hydra has to be set up with the suite's configs. Raises UserError where the paper's numbers cannot be read.
+    """
+    task, model, method = config.task.name, config.model.name, config.method.name
+    tables = [table for table in TABLES if table.key in paper.TABLES]
+    table = next((table for table in tables if any(column.exp == task for column in table.columns)), None)
+    if table is None:
+        return None, f"the paper has no {task}"
+    rows = paper.read_rows(PAPER / f"{table.key}.yaml")
+    chosen = [f"task={task}", f"model={model}", f"method={method}"]
+    found = [
+        config.differences(parse(suite(*chosen, *(f"method.{key}={value}" for key, value in row.settings.items()))))
+        for row in rows
+        if (row.model, row.method) == (model, method)
+    ]
+    if not found:
+        return None, f"{paper.TABLES[table.key]} has no {method} on {model}"
+    nearest = min(({key: one[key] for key in one if key not in EXECUTION} for one in found), key=len)
+    if nearest:
+        return None, ", ".join(f"{key}={ours}, not {theirs}" for key, (ours, theirs) in nearest.items())
+    keys = [column.key for column in table.columns if column.exp == task]
+    return "/".join([table.key.partition("_")[0], model, method, *(keys if len(keys) == 1 else [])]), ""
+
+
+def other_shape(config: Config, weights: Source) -> str:
+    """How the files of one of the paper's models show that they are of another, in one line; empty where they do not.
+
+    Raises UserError for a configuration that cannot be read.
+    """
+    architecture, file = ARCHITECTURES.get(config.model.name), weights.files["config.json"]
+    if architecture is None:
+        return ""
+    try:
+        found = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file}: not readable JSON ({error}); fetch it anew") from error
+    theirs = {architecture.config.attribute_map.get(key, key): getattr(architecture.config, key) for key in SHAPE}
+    return ", ".join(f"{file}: {k}={found[k]}, not {v}" for k, v in theirs.items() if found.get(k, v) != v)
