@@ -34,8 +34,8 @@ def read(file: Path, options: argparse.Namespace) -> Side:
     found = {bench: path for bench, path in places.items() if path.is_file()}
     if not found:
         raise judged.lacking([places[benches[0]]])
-    judge = options.judge or (record.judge and judged.label(record.judge.name, record.judge.revision))
-    return compare.side(str(judged.run_name(record)), found, judge, facts(record, options.selection))
+    judge = options.judge or (record.judge and record.judge.label)
+    return compare.side(record.name, found, judge, facts(record, options.selection))
 
 
 def facts(record: Record, selection: str) -> list[str]:

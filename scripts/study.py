@@ -6,7 +6,7 @@ Overrides, as for run.py, hold for every run of the study and change what is rec
 again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
 several machines or GPUs. Records go to OUT/<study>/; its pages and figures are then written, as `make tables` and
 `make figures` do for all. Exit code 1 if runs diverged or ran out of memory, as their records tell, 2 where something
-asked for is wrong.
+asked for is wrong or a record is left out, since it cannot be read or does not agree with itself.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import explain
 from experiments.errors import UserError
-from experiments.record import replace_file
+from experiments.record import left_out, replace_file
 from experiments.search import CONFIGS
 from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
@@ -68,17 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, default=Path("results/figures"), metavar="FOLDER")
     parser.add_argument("overrides", nargs="*", help="as for run.py")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        share = parse_share(options.share)
-        scale = options.scale or STUDIES[options.study].scale
-        failed = carry_out(options.study, scale, options.out, share, options.overrides)
-        written = show(options.study, options.out / options.study, options.tables, options.figures)
-    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
-        print(f"study: {explain(error)}", file=sys.stderr)
-        return 2
-    print(*written, sep="\n")
-    print(*(f"study: {failure}" for failure in failed), sep="\n", end="", file=sys.stderr)
-    return 1 if failed else 0
+    failed = []
+    with left_out() as problems:
+        try:
+            share = parse_share(options.share)
+            scale = options.scale or STUDIES[options.study].scale
+            failed = carry_out(options.study, scale, options.out, share, options.overrides)
+            folders = options.out / options.study, options.tables, options.figures
+            print(*show(options.study, *folders), sep="\n")
+        except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+            problems.append(explain(error))
+    sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])
+    return 2 if problems else 1 if failed else 0
 
 
 if __name__ == "__main__":

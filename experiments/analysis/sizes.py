@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
 
 from experiments.analysis.paper import FLOAT, LORA_NAMES, TABLES, UNEXPLAINED, PaperRow, Share, title
 from experiments.analysis.render import DASH, Table, latex, page
-from experiments.record import Part, Time
+from experiments.record import Document, Part, Time
 
 EXACT = [
     "Exact: trained parameters, head excluded (the paper's convention), counted in the model of full size.",
@@ -72,7 +72,7 @@ class Size(Part):
         return title(self.method, self.settings)
 
 
-class Sizes(Part):
+class Sizes(Document):
     """One model at full size: the matrices that the paper adapts in it, and every method counted on it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -83,6 +83,10 @@ class Sizes(Part):
     commit: str | None = None
     dirty: bool | None = None
     date: Time
+
+    @property
+    def place(self) -> str:
+        return f"{self.model}.json"
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveIn
 
 from experiments.analysis.render import DASH, Table
 from experiments.analysis.timing import Quartiles, quartiles, ratios
-from experiments.record import Hardware, Part, Time
+from experiments.record import Document, Hardware, Part, Time
 
 BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
 MIB, GIB = 2**20, 2**30
@@ -39,7 +39,7 @@ class Entry(Part):
         return self
 
 
-class Bench(Part):
+class Bench(Document):
     """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -56,6 +56,20 @@ class Bench(Part):
     dirty: bool | None = None
     started: Time
     ended: Time
+
+    @model_validator(mode="after")
+    def _rounds_are_common(self) -> "Bench":
+        if len(counts := {len(entry.seconds) for entry in self.contestants.values() if entry.seconds}) > 1:
+            raise ValueError(f"contestants have {sorted(counts)} seconds; all take part in the same rounds")
+        return self
+
+    @property
+    def place(self) -> str:
+        return f"{self.set}/{self.case}.json"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.machine} {self.place} {self.ended}"
 
     @property
     def title(self) -> str:

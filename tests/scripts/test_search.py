@@ -276,7 +276,9 @@ def test_a_recipe_holds_the_best_of_its_search(make, path):
     def rates(recipe):
         return [recipe[key.removeprefix("recipe.")] for key in searched]
 
-    passed_over = record.find(path.parent / "passed_over" / found["method"])
+    passed_over = record.find(
+        path.parents[2] / "passed_over" / path.parent.relative_to(path.parents[2]) / found["method"]
+    )
     worse = [rates(run.config["recipe"]) for run in passed_over]
     left = [trial for trial in found["trials"] if [trial[key] for key in searched] not in worse]
     best = max(left, key=lambda trial: trial["score"])
