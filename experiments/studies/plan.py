@@ -6,7 +6,6 @@ of the training rows (`experiments/search.py`), and its runs take the best point
 """
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,9 +116,9 @@ def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     method = compose("config", setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
-    older = json.loads(asked.path.read_text()) if asked.path.exists() else {"trials": []}  # of this very search
-    found = older if len(older["trials"]) == plan.trials else search.run(asked, plan.trials)
-    best = {key: value for key, value in found["best"].items() if key != "score"}
+    older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
+    found = older if older and len(older.trials) == plan.trials else search.run(asked, plan.trials)
+    best = {key: value for key, value in found.best.items() if key != "score"}
     return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
 
 
