@@ -4,26 +4,31 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationToMissingValueError,
     MissingMandatoryValue,
+    OmegaConfBaseException,
 )
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from experiments.assets import Assets, Model
 from experiments.errors import UserError
 from experiments.methods import AnyMethod
-from experiments.record import config_hash
+from experiments.record import ROOT, config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
 from experiments.typed import Typed
+from experiments.yaml_files import read_yaml
+from fourierft import FourierError
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
@@ -35,6 +40,10 @@ OmegaConf.register_new_resolver("cell", _cell, replace=True)
 OmegaConf.register_new_resolver("after_slash", lambda repository: repository.rpartition("/")[2], replace=True)
 OmegaConf.register_new_resolver("as_name", lambda text: re.sub(r"\W", "_", text).lower(), replace=True)
 
+
+CONFIGS = ROOT / "configs"
+# The errors that a command says in one message, with `explain`, and ends with exit code 2.
+TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 
 # What may differ between runs that are the same: no result depends on it.
 INCIDENTAL = ("force", "tracking", "assets", "record", "runs", "scale", "recipe.source", "recipe.trials")
@@ -119,6 +128,20 @@ def _without_tags(path: list[str]) -> list[str]:
     return [path[0], *path[2:]] if tagged else path
 
 
+@contextmanager
+def legible() -> Iterator[None]:
+    """While a configuration is composed: an error that says nothing, or is neither ours nor Hydra's, comes of a file
+    below configs/ that is no YAML, if there is one. Raises UserError, which names it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError | FourierError | HydraException) and str(error):
+            raise
+        for path in sorted(CONFIGS.rglob("*.yaml")):
+            read_yaml(path)
+        raise
+
+
 def explain(error: Exception) -> str:
     """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
     cause = error.__cause__
@@ -133,7 +156,7 @@ def explain(error: Exception) -> str:
         return f"{group}={option}: there is none of that name; {hint}choose one of {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and "You must specify" in str(error):
         return "no experiment chosen: give one of configs/exp/, such as python run.py +exp=glue_rte"
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 def _unknown_key(path: list[str]) -> str:

@@ -17,21 +17,19 @@ import optuna
 import torch
 from hydra import compose
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 from scipy.stats import qmc
 from sqlalchemy.exc import SQLAlchemyError
-from yaml import YAMLError
 
 from experiments import pipeline
-from experiments.config import INCIDENTAL, Config, explain, parse
+from experiments.config import CONFIGS, INCIDENTAL, Config, explain, parse
 from experiments.errors import UserError
-from experiments.record import ROOT, Document, compare, config_hash, read, write
+from experiments.record import Document, compare, config_hash, read, write
 from experiments.training import Diverged
 from experiments.typed import Share
+from experiments.yaml_files import read_yaml
 
-CONFIGS = ROOT / "configs"
 SEED = 0  # of the sequence of trials
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
@@ -218,11 +216,8 @@ def read_ranges(method: str, required: bool = True) -> Ranges:
         if required:
             raise UserError(f"{file}: no ranges for method {method}; write that file, or give --range KEY=LOW:HIGH")
         return {}
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, YAMLError) as error:
-        raise UserError(f"{file}: no YAML ({' '.join(str(error).split())}); write it as its neighbours are") from error
-    if not isinstance(content, dict) or not content:
+    content = read_yaml(file)
+    if not content:
         raise UserError(f"{file}: no ranges; want lines like recipe.lr: [0.0001, 0.01]")
     return {key: _checked(f"{file}: {key}", ends) for key, ends in content.items()}
 

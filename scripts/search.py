@@ -18,14 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.analysis.render import Table, markdown
-from experiments.config import explain
-from experiments.errors import UserError
-from experiments.search import CONFIGS, Trials, parse_range, prepare, run
-from fourierft import FourierError
+from experiments.config import CONFIGS, TOLD, explain, legible
+from experiments.search import Trials, parse_range, prepare, run
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
@@ -62,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     try:
         given = dict(map(parse_range, options.range))
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
             searches = [
                 prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
                 for overrides in by_method(options.overrides)
             ]
             results = [run(search, options.trials, options.storage) for search in searches]
-    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+    except TOLD as error:
         print(f"search: {explain(error)}", file=sys.stderr)
         return 2
     print(advice(results), *(f"written: {search.path}" for search in searches), sep="\n")

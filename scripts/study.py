@@ -15,16 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import explain
+from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
 from experiments.record import left_out, replace_file
-from experiments.search import CONFIGS
 from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
-from fourierft import FourierError
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -39,7 +35,7 @@ def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], override
     """Run what is missing; returns what failed. Raises UserError."""
     study, folder = STUDIES[name], out / name
     if isinstance(study, Sweep):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
             return study.run(scale, folder, overrides, share)
     if overrides or share != (1, 1):
         raise UserError(f"study {name} is one measurement: it takes neither overrides nor --share")
@@ -76,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = carry_out(options.study, scale, options.out, share, options.overrides)
             folders = options.out / options.study, options.tables, options.figures
             print(*show(options.study, *folders), sep="\n")
-        except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+        except TOLD as error:
             problems.append(explain(error))
     sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])
     return 2 if problems else 1 if failed else 0

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 from pydantic import Field, PositiveInt, ValidationError
 
 from experiments import pipeline, search
@@ -21,6 +20,7 @@ from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
 from experiments.training import Diverged
 from experiments.typed import Share, Typed
+from experiments.yaml_files import read_yaml
 
 Overrides = tuple[str, ...]
 
@@ -47,9 +47,9 @@ class Plan(Typed):
 def read_plan(name: str, scale: str) -> Plan:
     """The plan of a study. Raises UserError where there is none of that scale, or a wrong key or value in it."""
     file = search.CONFIGS / "study" / f"{name}.yaml"
-    scales = OmegaConf.to_container(OmegaConf.load(file))
+    scales = read_yaml(file)
     if scale not in scales:
-        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(scales)}")
+        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(map(str, scales))}")
     try:
         return Plan.model_validate(scales[scale])
     except ValidationError as error:

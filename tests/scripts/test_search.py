@@ -241,7 +241,8 @@ def test_a_wrong_command_is_one_line_and_runs_nothing(searching, no_training, ca
         ("recipe.lr: [0.2, 0.1]", ["search/lora.yaml: recipe.lr: [0.2, 0.1]", "low < high"]),
         ("recipe.lr: [0.1]", ["search/lora.yaml: recipe.lr: [0.1]", "two numbers"]),
         ("recipe.lr: [a, b]", ["search/lora.yaml: recipe.lr: ['a', 'b']", "two numbers"]),
-        ("recipe.lr: [0.1", ["search/lora.yaml", "no YAML"]),
+        ("recipe.lr: [0.1", ["search/lora.yaml", "cannot be read as YAML", "line 1"]),
+        ("- recipe.lr", ["search/lora.yaml", "a list where a table of keys belongs"]),
     ],
 )
 def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
