@@ -22,16 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    JsonValue,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, ValidationError, model_validator
+from pydantic_core import from_json
 
 from experiments import processes
 from experiments.errors import UserError
@@ -42,6 +34,9 @@ PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "dataset
 PACKAGES += ("scipy", "scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
 EPS = 2.0**-23  # of float32, which sets the tolerance of a numerical rank
 
+# Integers that any table can show and any mean can take.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Natural = Annotated[int, Field(gt=0, lt=2**63)]
 # Fractions; correlations (STS-B, CoLA) may be negative.
 Score = Annotated[float, Field(ge=-1, le=1)]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
@@ -107,8 +102,8 @@ class Dataset(Source):
     skipped: rows of each split that were left out because they could not be read.
     """
 
-    rows: dict[str, NonNegativeInt]
-    skipped: dict[str, NonNegativeInt] | None = None
+    rows: dict[str, Count]
+    skipped: dict[str, Count] | None = None
 
 
 class Params(Part):
@@ -117,12 +112,12 @@ class Params(Part):
     stored_values, stored_bytes: of the files that were written, head included. Older records of schema 1 have neither.
     """
 
-    adapter: NonNegativeInt
-    head: NonNegativeInt
-    total: NonNegativeInt
-    adapter_bytes: NonNegativeInt
-    stored_values: NonNegativeInt | None = None
-    stored_bytes: NonNegativeInt | None = None
+    adapter: Count
+    head: Count
+    total: Count
+    adapter_bytes: Count
+    stored_values: Count | None = None
+    stored_bytes: Count | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> "Params":
@@ -199,10 +194,10 @@ class Cost(Part):
 
     train_s: NonNegativeFloat
     eval_s: NonNegativeFloat
-    steps: NonNegativeInt
+    steps: Count
     samples_per_s: NonNegativeFloat
-    peak_memory_bytes: NonNegativeInt | None = None
-    saved_bytes: NonNegativeInt | None = None
+    peak_memory_bytes: Count | None = None
+    saved_bytes: Count | None = None
     eval_samples_per_s: NonNegativeFloat | None = None
     loader_samples_per_s: NonNegativeFloat | None = None
     test_s: NonNegativeFloat | None = None
@@ -212,8 +207,8 @@ class MatrixRank(Part):
     """The spectrum of one delta_W (out, in); see `experiments.analysis.rank` for the definitions."""
 
     name: str
-    shape: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
-    numerical_rank: NonNegativeInt
+    shape: Annotated[list[Natural], Field(min_length=2, max_length=2)]
+    numerical_rank: Count
     effective_rank: NonNegativeFloat
     frobenius_norm: NonNegativeFloat
     spectral_norm: NonNegativeFloat
@@ -252,7 +247,7 @@ class Spread(Part):
 class RankSummary(Part):
     """Both ranks over all adapted matrices."""
 
-    count: NonNegativeInt
+    count: Count
     numerical_rank: Spread
     effective_rank: Spread
 
@@ -284,12 +279,12 @@ class Hardware(Part):
 
     device: str
     cpu: str
-    cores: int
-    memory_bytes: int
+    cores: Count
+    memory_bytes: Count
     gpu: str | None = None
-    gpus: NonNegativeInt = 0
-    processes: NonNegativeInt = 1  # of the run, one GPU each
-    gpu_memory_bytes: int | None = None
+    gpus: Count = 0
+    processes: Count = 1  # of the run, one GPU each
+    gpu_memory_bytes: Count | None = None
 
 
 class Judge(Part):
@@ -303,10 +298,10 @@ class Judge(Part):
     name: str
     revision: str | None
     prompts: str
-    judgments: NonNegativeInt
-    failures: NonNegativeInt
-    prompt_tokens: NonNegativeInt
-    completion_tokens: NonNegativeInt
+    judgments: Count
+    failures: Count
+    prompt_tokens: Count
+    completion_tokens: Count
     cost_usd: NonNegativeFloat | None = None
     ended: Time
 
@@ -339,8 +334,8 @@ class Record(Document):
     method: str
     model: Source
     dataset: Dataset
-    seed: NonNegativeInt
-    entry_seed: NonNegativeInt | None = None
+    seed: Count
+    entry_seed: Count | None = None
     scale: Literal["paper", "small", "mini"]
     paper_cell: str | None = None
     status: Literal["ok", "failed", "oom", "cancelled"]
@@ -357,7 +352,7 @@ class Record(Document):
     commit: str | None = None
     dirty: bool | None = None
     wandb: WandB | None = None
-    trials: NonNegativeInt | None = None
+    trials: Count | None = None
     started: Time
     ended: Time
 
@@ -407,6 +402,7 @@ class Record(Document):
         if cost.eval_samples_per_s is not None:
             evaluated = rows.get("validation", 0) * epochs
             compare("eval_s × eval_samples_per_s", cost.eval_s * cost.eval_samples_per_s, evaluated, 1e-6)
+        compare("whether the test set is scored", self.metrics.test is not None, "test" in rows)
         if self.metrics.test is None:
             compare("test_s", cost.test_s, None)
         if self._configured("train.max_steps") is None:  # else it may end within an epoch
@@ -480,9 +476,10 @@ def read(path: Path, kind: type[Kind] = Record) -> Kind:
 def _parse(text: str, path: Path, kind: type[Kind]) -> Kind:
     remedy = "Move the file away, or make it again (force=true, --force)"
     try:
-        found = kind.model_validate_json(text)
-    except ValidationError as error:
-        wrong = "; ".join(_describe(item) for item in error.errors())
+        found = kind.model_validate(from_json(text, allow_inf_nan=False))
+    except ValueError as error:  # ValidationError is one
+        items = error.errors() if isinstance(error, ValidationError) else []
+        wrong = "; ".join(map(_describe, items)) or f"invalid JSON: {error}"
         raise RecordError(f"{path}: not a sound record: {wrong}. {remedy}") from error
     if not Path(path).absolute().as_posix().endswith(f"/{found.place}"):
         raise RecordError(f"{path}: holds what belongs to {found.place}. {remedy}")

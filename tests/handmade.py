@@ -95,7 +95,7 @@ def run(
         task=exp,
         method=method,
         model=source,
-        dataset={**source, "sha256": data, "rows": ROWS},
+        dataset={**source, "sha256": data, "rows": ROWS | ({"test": 30} if test else {})},
         seed=seed,
         entry_seed=settings.get("entry_seed"),
         scale=scale,

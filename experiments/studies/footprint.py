@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, JsonValue, model_validator
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, RobertaConfig
 
@@ -18,7 +18,7 @@ from experiments.analysis import memory
 from experiments.analysis.speed import Entry
 from experiments.analysis.timing import interleave
 from experiments.methods.base import Method
-from experiments.record import Document, Hardware, Part, Time, compare
+from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
 
 FLOAT = 4  # bytes of a float32
 
@@ -49,12 +49,12 @@ class Step(Part):
     kept for the backward pass. gpu: what a GPU measured; its `peak_bytes` are all that was allocated at most.
     """
 
-    batch: PositiveInt
-    tokens: PositiveInt
+    batch: Natural
+    tokens: Natural
     settings: dict[str, JsonValue]
-    weight_bytes: NonNegativeInt
-    trained: NonNegativeInt
-    saved_bytes: NonNegativeInt
+    weight_bytes: Count
+    trained: Count
+    saved_bytes: Count
     gpu: Entry | None = None
 
     @property

@@ -127,7 +127,8 @@ def test_an_untrue_record_is_refused(changes, said):
 def test_the_score_is_the_test_sets_where_there_is_one(path):
     metrics = {**fields()["metrics"], "test": on_test({"accuracy": 0.74, "loss": 2.5})}
     cost = {**fields()["cost"], "eval_samples_per_s": 2 * 277 / 2.0, "loader_samples_per_s": 200.0}
-    dataset = {**fields()["dataset"], "skipped": {"train": 2}}
+    rows = {**fields()["dataset"]["rows"], "test": 30}
+    dataset = {**fields()["dataset"], "skipped": {"train": 2}, "rows": rows}
     record = Record(**fields(metrics=metrics, cost=cost, dataset=dataset))
     records.write(record, path)
     assert records.read(path) == record
@@ -234,6 +235,7 @@ METRICS = fields()["metrics"]
         ({"params": fields()["params"] | {"total": 600_000}}, "more than the total, 600000"),
         ({"cost": fields()["cost"] | {"steps": 155}}, "steps is 155, where the rest gives 156"),
         ({"cost": fields()["cost"] | {"train_s": 6.0}}, "train_s × samples_per_s"),
+        ({"metrics": METRICS | {"test": on_test({"accuracy": 0.9})}}, "whether the test set is scored is True"),
         ({"cost": fields()["cost"] | {"test_s": 1.0}}, "test_s is 1.0, where the rest gives None"),
         ({"dataset": fields()["dataset"] | {"rows": {}}}, "steps is 156, where the rest gives 0"),
         ({"started": "2025-01-02T00:00:00Z", "ended": "2025-01-01T00:00:00Z"}, "before started"),

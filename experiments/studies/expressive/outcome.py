@@ -9,9 +9,9 @@ holds, and where the centres lie.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from experiments.record import Document, Hardware, Part, Time, compare
+from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
 
 CLASSES, PER_CLASS = 8, 30
 RADIUS, NOISE = 5.0, 0.6  # of the ring of centres; standard deviation around each
@@ -72,7 +72,7 @@ class Sample(Part):
     """One seed to look at: its points, (samples, 2), class after class, and the class of each spot of a square grid
     over [-EXTENT, EXTENT], row by row from below, a digit a spot."""
 
-    seed: NonNegativeInt
+    seed: Count
     points: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
     regions: list[Annotated[str, Field(pattern=r"^[0-7]+$")]]
 
@@ -89,20 +89,20 @@ class Outcome(Document):
     scale: Literal["paper"]
     variant: Variant
     method: Method
-    parameters: dict[Literal["change", "around"], NonNegativeInt]
+    parameters: dict[Literal["change", "around"], Count]
     settings: dict[str, float]
-    search_seeds: list[NonNegativeInt]
+    search_seeds: list[Count]
     trials: Annotated[list[Trial], Field(min_length=1)]
     rate: PositiveFloat
     alpha: PositiveFloat
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
-    samples: PositiveInt
-    epochs: list[NonNegativeInt]
-    correct: list[list[NonNegativeInt]]
-    first: list[NonNegativeInt | None]
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    samples: Natural
+    epochs: list[Count]
+    correct: list[list[Count]]
+    first: list[Count | None]
     loss: list[NonNegativeFloat]
     sample: Sample
-    threads: PositiveInt
+    threads: Natural
     hardware: Hardware
     versions: dict[str, str]
     commit: str | None = None
