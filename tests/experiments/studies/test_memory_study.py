@@ -20,6 +20,7 @@ from experiments.assets import read_rows
 from experiments.config import parse
 from experiments.errors import UserError
 from experiments.record import LeftOut, RecordError
+from experiments.studies import footprint as footprints
 from experiments.studies import memory as study
 from experiments.studies.footprint import Case, Footprint, Step
 from tests.handmade import leave
@@ -166,7 +167,8 @@ def run(tmp_path, monkeypatch):
     """run(gpu=False) -> the methods that were measured now, of two; small models, and a GPU that is made up."""
     case, hardware, calls = study.case, record.hardware(), []
     monkeypatch.setattr(study, "METHODS", [study.LORA, study.OURS])
-    monkeypatch.setattr(study, "TASKS", {"mrpc": study.TASKS["mrpc"]})
+    for module in (study, footprints):
+        monkeypatch.setattr(module, "TASKS", {"mrpc": study.TASKS["mrpc"]})
     monkeypatch.setattr(Case, "measured", lambda self, rounds: entry(1000))
 
     def shrunk(method, task):
