@@ -14,20 +14,26 @@ import sys
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import Config, explain, parse
-from experiments.errors import UserError
+from experiments.config import TOLD, Config, explain, legible, parse
 from experiments.stopping import stoppable
-from fourierft import FourierError
+
+FAILED: list[tuple[str, Exception]] = []  # the overrides and the error of each run of a sweep that failed
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(composed: DictConfig) -> None:
+    """One run, or one of a sweep, which goes on behind a run that failed."""
+    try:
+        carry_out(parse(composed))
+    except Exception as error:
+        FAILED.append((" ".join(HydraConfig.get().overrides.task), error))
+        raise
+
+
+def carry_out(config: Config) -> None:
     """One run; of its miniature where that is asked for, or where model or data are out of reach and none was asked."""
-    config = parse(composed)
     from experiments import pipeline  # seconds to import, and not needed to refuse a wrong configuration
 
     if config.scale == "mini" != config.model.scale:
@@ -57,9 +63,15 @@ if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv):
         sys.exit(print(__doc__))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, to be said in one message
+    failed: list[tuple[str, Exception]] = []
     try:
-        with stoppable("run"):
+        with stoppable("run"), legible():
             main()
-    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:
+        failed = FAILED if len(FAILED) > 1 else [("", error)]
+    for job, error in failed:
+        print(f"error: {job}{': ' if job else ''}{explain(error)}", file=sys.stderr)
+    for _, error in failed:
+        if not isinstance(error, TOLD):
+            raise error  # not the user's to mend: with its traceback
+    sys.exit(2 if failed else 0)

@@ -6,17 +6,19 @@ import re
 import types
 import typing
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hydra import compose
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationToMissingValueError,
     MissingMandatoryValue,
+    OmegaConfBaseException,
 )
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
@@ -27,8 +29,8 @@ from experiments.record import ROOT, config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
 from experiments.typed import Typed, UserPath
-
-CONFIGS = ROOT / "configs"
+from experiments.yaml_files import read_yaml
+from fourierft import FourierError
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
@@ -52,6 +54,10 @@ def as_name(folder: str) -> str:
 for resolver in (after_slash, as_name):  # of what has no value there is none
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
+
+CONFIGS = ROOT / "configs"
+# The errors that a command says in one message, with `explain`, and ends with exit code 2.
+TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 
 # What may differ between runs that are the same: no result depends on it.
 INCIDENTAL = ("force", "tracking", "assets", "record", "runs", "scale", "recipe.source", "recipe.trials")
@@ -180,6 +186,20 @@ def _without_tags(path: list[str]) -> list[str]:
     return [path[0], *path[2:]] if tagged else path
 
 
+@contextmanager
+def legible() -> Iterator[None]:
+    """While a configuration is composed: an error that says nothing, or is neither ours nor Hydra's, comes of a file
+    below configs/ that is no YAML, if there is one. Raises UserError, which names it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError | FourierError | HydraException) and str(error):
+            raise
+        for path in sorted(CONFIGS.rglob("*.yaml")):
+            read_yaml(path)
+        raise
+
+
 def explain(error: Exception) -> str:
     """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
     cause = error.__cause__
@@ -194,7 +214,7 @@ def explain(error: Exception) -> str:
         return f"{group}={option}: there is none of that name; {hint}choose one of {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and "You must specify" in str(error):
         return "no experiment chosen: give one of configs/exp/, such as python run.py +exp=glue_rte"
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 def _unknown_key(path: list[str]) -> str:

@@ -1,35 +1,77 @@
 """A search over a recipe's ranges: the same fixed points for every method, judged on a slice of the training rows.
 
-The points are a quasi-random sequence (Sobol, by Optuna); each trial is a run of the suite with `train.holdout`, which
+The points are a quasi-random sequence (Sobol, scrambled); each trial is a run of the suite with `train.holdout`, which
 never sees the validation set and leaves its record: it is not repeated. scripts/search.py is the command.
 """
 
-import json
 import math
 import re
-import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import optuna
 import torch
 from hydra import compose
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from optuna.trial import TrialState
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+from scipy.stats import qmc
 from sqlalchemy.exc import SQLAlchemyError
-from yaml import YAMLError
 
 from experiments import pipeline
 from experiments.config import CONFIGS, INCIDENTAL, Config, explain, parse
 from experiments.errors import UserError
-from experiments.record import check_writable, config_hash, replace_file
+from experiments.record import Document, check_writable, compare, config_hash, read, write
 from experiments.training import Diverged
+from experiments.typed import Share
+from experiments.yaml_files import read_yaml
 
 SEED = 0  # of the sequence of trials
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
+
+
+class Trials(Document):
+    """What a search leaves: a point and its score a trial, and the best, the first of equals.
+
+    scrambled: which sequence the points are of; see `sequence`. numbers: their places in it; None: the first ones.
+    """
+
+    exp: str | None
+    model: str
+    method: str
+    overrides: list[str]
+    holdout: Share
+    ranges: Annotated[
+        dict[str, Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=99)
+    ]
+    scrambled: bool = False
+    numbers: list[Annotated[NonNegativeInt, Field(lt=2**16)]] | None = None
+    trials: Annotated[list[dict[str, float]], Field(min_length=1)]
+    best: dict[str, float]
+
+    @property
+    def place(self) -> str:
+        """Older files of searches without an experiment say nothing of the first folder."""
+        return f"{f'{self.exp}/' if self.exp else ''}{self.model}/{_label(self.method, self.overrides)}.json"
+
+    @model_validator(mode="after")
+    def _follows_from_the_ranges(self) -> "Trials":
+        for key, (low, high) in self.ranges.items():
+            if not low < high:
+                raise ValueError(f"ranges.{key} is {[low, high]}, no range: low < high")
+        numbers = list(range(len(self.trials))) if self.numbers is None else self.numbers
+        compare("the order of numbers", numbers, sorted(set(numbers)))
+        points = [{key: value for key, value in trial.items() if key != "score"} for trial in self.trials]
+        compare("the points of trials", points, sequence(self.ranges, numbers, self.scrambled))
+        scores = [trial.get("score", math.inf) for trial in self.trials]
+        if not all(-1 <= score <= 1 for score in scores):
+            raise ValueError("each of trials needs a score from -1 to 1")
+        compare("best", self.best, self.trials[scores.index(max(scores))])
+        return self
 
 
 @dataclass(frozen=True)
@@ -41,23 +83,26 @@ class Search:
     holdout: float
     ranges: Ranges
     path: Path
+    scrambled: bool = True
 
     def setting(self) -> dict[str, Any]:
         """What tells this search from another that would write the same file."""
-        return {"overrides": _lasting(self.overrides), "holdout": self.holdout, "ranges": self.ranges}
+        asked = {"overrides": _lasting(self.overrides), "holdout": self.holdout, "ranges": self.ranges}
+        return asked | {"scrambled": self.scrambled}
 
     @property
     def name(self) -> str:
-        """Of the study in a storage: another configuration or other ranges are another study."""
-        digest = config_hash({"config": self.base.result_key(), "ranges": self.ranges})
+        """Of the study in a storage: another configuration, other ranges or another sequence are another study."""
+        known = {"config": self.base.result_key(), "ranges": self.ranges}
+        digest = config_hash(known | ({"scrambled": True} if self.scrambled else {}))
         return f"{self.base.exp}/{self.base.model.name}/{self.base.method.name}-{digest}"
 
 
 class Fixed(optuna.samplers.BaseSampler):
     """Trial k takes point k of `sequence`: the same for every process that shares a study and after every restart."""
 
-    def __init__(self, ranges: Ranges):
-        self.ranges = ranges
+    def __init__(self, ranges: Ranges, scrambled: bool):
+        self.ranges, self.scrambled = ranges, scrambled
 
     def infer_relative_search_space(self, study, trial):
         return {}
@@ -66,22 +111,23 @@ class Fixed(optuna.samplers.BaseSampler):
         return {}
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        return sequence(self.ranges, trial.number + 1)[-1][param_name]
+        return sequence(self.ranges, [trial.number], self.scrambled)[0][param_name]
 
 
-def sequence(ranges: Ranges, count: int) -> list[dict[str, float]]:
-    """The first `count` points of the search, log-uniform, to two significant digits."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=optuna.samplers.QMCSampler(seed=SEED))
-    points = []
-    for _ in range(count):
-        trial = study.ask(_distributions(ranges))
-        study.tell(trial, 0.0)
-        points.append(
-            {key: min(max(float(f"{trial.params[key]:.2g}"), low), high) for key, (low, high) in ranges.items()}
-        )
-    return points
+def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> list[dict[str, float]]:
+    """The points of a search with these numbers, from 0, log-uniform, to two significant digits.
+
+    Those of Sobol's sequence, scrambled (Matoušek 1998). Unscrambled it begins with the low corner of every range, a
+    wasted trial; older searches have that, behind one random point.
+    """
+    count, size = max(numbers, default=0) + 1, len(ranges)
+    unit = qmc.Sobol(size, scramble=scrambled, seed=SEED).random_base2(count.bit_length())
+    if not scrambled:
+        unit = np.concatenate([np.random.RandomState(SEED).random_sample((1, size)), unit])
+    low, high = np.array(list(ranges.values()), dtype=float).T
+    points = np.exp(np.log(low) + unit[list(numbers)] * (np.log(high) - np.log(low)))
+    rounded = [[float(f"{value:.2g}") for value in point] for point in points]
+    return [dict(zip(ranges, point, strict=True)) for point in np.clip(rounded, low, high).tolist()]
 
 
 def prepare(
@@ -112,20 +158,20 @@ def prepare(
             raise UserError(f"{where}: {explain(error)}") from error
     path = out / str(base.exp or base.task.name) / base.model.name / f"{_label(base.method.name, overrides)}.json"
     search = Search(base, overrides, holdout, ranges, path)
-    if not force:
-        _check_older(search, trials)
+    if path.exists() and not force:
+        search = _continued(search, trials)
     check_writable(path.parent, "--out")
     return search
 
 
-def run(search: Search, trials: int, storage: str | None = None) -> dict[str, Any]:
+def run(search: Search, trials: int, storage: str | None = None) -> Trials:
     """Bring a search to `trials` trials; returns what is written. Raises UserError for a storage that does not open."""
     base = search.base
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study = optuna.create_study(
             storage=storage,
-            sampler=Fixed(search.ranges),
+            sampler=Fixed(search.ranges, search.scrambled),
             study_name=search.name,
             direction="maximize",
             load_if_exists=True,
@@ -145,15 +191,16 @@ def run(search: Search, trials: int, storage: str | None = None) -> dict[str, An
     while len(finished := study.get_trials(states=[TrialState.COMPLETE])) < trials:
         study.optimize(objective, n_trials=1)
     done = [{**trial.params, "score": trial.value} for trial in finished[:trials]]
-    result = {
-        "exp": base.exp,
-        "model": base.model.name,
-        "method": base.method.name,
+    result = Trials(
+        exp=base.exp or base.task.name,
+        model=base.model.name,
+        method=base.method.name,
         **search.setting(),
-        "trials": done,
-        "best": max(done, key=lambda trial: trial["score"]),
-    }
-    replace_file(search.path, (json.dumps(result, indent=2) + "\n").encode())
+        numbers=[trial.number for trial in finished[:trials]],
+        trials=done,
+        best=max(done, key=lambda trial: trial["score"]),
+    )
+    write(result, search.path)
     return result
 
 
@@ -164,11 +211,8 @@ def read_ranges(method: str, required: bool = True) -> Ranges:
         if required:
             raise UserError(f"{file}: no ranges for method {method}; write that file, or give --range KEY=LOW:HIGH")
         return {}
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, YAMLError) as error:
-        raise UserError(f"{file}: no YAML ({' '.join(str(error).split())}); write it as its neighbours are") from error
-    if not isinstance(content, dict) or not content:
+    content = read_yaml(file)
+    if not content:
         raise UserError(f"{file}: no ranges; want lines like recipe.lr: [0.0001, 0.01]")
     return {key: _checked(f"{file}: {key}", ends) for key, ends in content.items()}
 
@@ -181,10 +225,6 @@ def parse_range(text: str) -> tuple[str, list[float]]:
     except ValueError:
         values = ends
     return key, _checked(f"--range {key}", values)
-
-
-def _distributions(ranges: Ranges) -> dict[str, optuna.distributions.FloatDistribution]:
-    return {key: optuna.distributions.FloatDistribution(*ends, log=True) for key, ends in ranges.items()}
 
 
 def _configuration(overrides: list[str], holdout: float, point: dict[str, float]) -> Config:
@@ -221,20 +261,17 @@ def _lasting(overrides: list[str]) -> list[str]:
     return [override for override in overrides if not incidental.match(override)]
 
 
-def _check_older(search: Search, trials: int) -> None:
-    """Raises UserError where writing the file would lose the trials of another search, or some of this one's."""
-    path, remedy = search.path, "name another --out, or replace it with --force"
-    if not path.exists():
-        return
-    try:
-        older = json.loads(path.read_text())
-        known = {**older, "overrides": sorted(_lasting(older["overrides"]))}
-        count = len(older["trials"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: holds no search ({error!r}); {remedy}") from error
-    wanted = {**search.setting(), "overrides": sorted(search.setting()["overrides"])}
-    for key, value in wanted.items():
-        if known.get(key) != value:
-            raise UserError(f"{path}: holds a search with other {key}, {known.get(key)}, not {value}; {remedy}")
-    if count > trials:
-        raise UserError(f"{path}: holds {count} trials, more than --trials {trials}; {remedy}")
+def _continued(search: Search, trials: int) -> Search:
+    """The search with the sequence that its file has. Raises UserError where writing the file would lose the trials of
+    another search, or some of this one's."""
+    older, remedy = read(search.path, Trials), "name another --out, or replace it with --force"
+    search = replace(search, scrambled=older.scrambled)
+    for key, value in search.setting().items():
+        known = getattr(older, key)
+        if key == "overrides":
+            known, value = sorted(_lasting(known)), sorted(value)
+        if known != value:
+            raise UserError(f"{search.path}: holds a search with other {key}, {known}, not {value}; {remedy}")
+    if (count := len(older.trials)) > trials:
+        raise UserError(f"{search.path}: holds {count} trials, more than --trials {trials}; {remedy}")
+    return search

@@ -35,9 +35,8 @@ def read(file: Path, options: argparse.Namespace) -> Side:
     found = {bench: path for bench, path in places.items() if path.is_file()}
     if not found:
         raise judged.lacking([places[benches[0]]])
-    by = record.judge
-    judge = options.judge or (by and judged.label(by.name, by.revision, by.rule))
-    return compare.side(str(judged.run_name(record)), found, judge, facts(record, options.selection))
+    judge = options.judge or (record.judge and record.judge.label)
+    return compare.side(record.name, found, judge, facts(record, options.selection))
 
 
 def facts(record: Record, selection: str) -> list[str]:

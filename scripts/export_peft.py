@@ -18,14 +18,12 @@ from typing import Any
 
 import peft
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import Config, explain, parse
+from experiments.config import CONFIGS, TOLD, Config, explain, legible, parse
 from experiments.errors import UserError
 from experiments.methods.by_peft import ByPeft
 from experiments.methods.fourierft import FourierFT
-from experiments.record import ROOT, replace_file
+from experiments.record import replace_file
 
 BENCHMARK = ["+exp=metamath", "recipe=llama32_3b/fourierft_peft_default"]
 TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4 bits are not those of task.base=4bit
@@ -125,14 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
     options = parser.parse_intermixed_args(arguments)
     try:
-        config, defaults = (parse(compose("config", overrides)) for overrides in (options.overrides, BENCHMARK))
+        with legible():
+            config, defaults = (parse(compose("config", overrides)) for overrides in (options.overrides, BENCHMARK))
         print(f"written: {export(config, defaults, options.out)}")
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except TOLD as error:
         print(f"export_peft: {explain(error)}", file=sys.stderr)
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         sys.exit(main())

@@ -7,8 +7,8 @@ the studies'.
 Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
 its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. Curves: likewise
 where the score is a loss and a run has two epochs or more. Studies: as each draws itself; none with a filter. The same
-records give the same bytes; a figure whose records are gone goes too, unless a filter was given. Exit code 2 where a
-record cannot be read or the filters leave none.
+records give the same bytes; a figure whose records are gone goes too, unless a filter was given. A record that cannot
+be read or does not agree with itself is named and left out; the exit code is then 2, as where the filters leave none.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from experiments.analysis import curves, pareto, rank
 from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.drawing import save
 from experiments.errors import UserError
-from experiments.record import find
+from experiments.record import find, left_out
 from experiments.studies import STUDIES, pages
 
 
@@ -92,12 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", help="of this model alone")
     parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
     options = parser.parse_args(arguments)
-    try:
-        print(*build(**vars(options)), sep="\n")
-    except UserError as error:
-        print(f"figures: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with left_out() as problems:
+        try:
+            print(*build(**vars(options)), sep="\n")
+        except UserError as error:
+            problems.append(str(error))
+    sys.stderr.writelines(f"figures: {problem}\n" for problem in problems)
+    return 2 if problems else 0
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def plan(options: argparse.Namespace) -> list[Work]:
         answered = [place for place in places if place[1].is_file()]
         for bench, path, run in places if answered else ():
             if not path.is_file():
-                print(f"passed over: {judged.run_name(run)} has no answers to {bench.name}", file=sys.stderr)
+                print(f"passed over: {run.name} has no answers to {bench.name}", file=sys.stderr)
         if not answered:
             raise judged.lacking([path for _, path, _ in places])
         places = answered
@@ -86,10 +86,10 @@ def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
     """Grade, and write the judgments, and the judged record of a run. Raises UserError."""
     grades = grade(client, work.bench, work.wanted, options.rule)
     name = client.endpoint.model
-    label = judged.label(name, grades.revision, grades.rule)
+    label = records.judge_label(name, grades.revision, grades.rule)
     write_judgments(judged.judgments_file(work.answers, label), grades.judgments)
     if work.record:
-        path = options.out / label / f"{judged.run_name(work.record)}.json"
+        path = options.out / label / f"{work.record.name}.json"
         old = records.read(path) if path.exists() else None
         known = {"judge": name, "prompts": digest(options.assets), "price": options.price}
         records.write(judged.judged_record(work.record, old, grades, options.selection, **known), path)
@@ -107,7 +107,7 @@ def report(done: Sequence[tuple[Work, Grades]]) -> str:
         titles = ["all", *(key.removeprefix(f"{METRICS[bench]}_").replace("_", " ") for key in keys[1:])]
         rows = [
             [
-                str(judged.run_name(work.record)) if work.record else work.answers.stem,
+                work.record.name if work.record else work.answers.stem,
                 *(number(grades.scores.get(key), 2) for key in keys),
                 *(f"{value:,}" for value in grades.counts.values()),
             ]

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from experiments import record
 from experiments.analysis.paper import read_paper
 from experiments.analysis.parameters import sizes
-from experiments.analysis.sizes import wanted
+from experiments.analysis.sizes import Sizes, wanted
 from experiments.architectures import ARCHITECTURES
 from experiments.errors import UserError
 
@@ -31,6 +31,7 @@ def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:
     for name in models or ARCHITECTURES:
         path = out / f"{name}.json"
         if path.exists() and not force:
+            record.read(path, Sizes)
             print(f"done before: {path} (--force repeats it)")
             continue
         print(f"{name}:", flush=True)

@@ -3,7 +3,7 @@
     python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora,fourierft recipe.epochs=2
 
 The ranges stand in configs/search/<method>.yaml; `--range recipe.lr=1e-4:1e-2` changes or adds one. The trials are a
-fixed quasi-random sequence (Sobol, by Optuna), each a run of the suite with `train.holdout`, which never sees the
+fixed quasi-random sequence (Sobol, scrambled), each a run of the suite with `train.holdout`, which never sees the
 validation set. A trial that has its record is not repeated, so an interrupted search goes on where it stopped.
 Writes results/search/<exp>/<model>/<method>.json, and prints what to write into each recipe.
 
@@ -17,18 +17,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.analysis.render import Table, markdown
-from experiments.config import explain
-from experiments.errors import UserError
-from experiments.search import CONFIGS, parse_range, prepare, run
+from experiments.config import CONFIGS, TOLD, explain, legible
+from experiments.search import Trials, parse_range, prepare, run
 from experiments.stopping import stoppable
-from fourierft import FourierError
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
@@ -40,17 +35,15 @@ def by_method(overrides: list[str]) -> list[list[str]]:
     return [[*overrides[:at], f"method={name}", *overrides[at + 1 :]] for name in names]
 
 
-def advice(results: Sequence[dict[str, Any]]) -> str:
+def advice(results: Sequence[Trials]) -> str:
     """A table of the bests, each with the keys that its recipe is to hold."""
     first = results[0]
-    title = f"{first['exp']}, {first['model']}, {len(first['trials'])} trials each, holdout {first['holdout']}"
+    title = f"{first.exp}, {first.model}, {len(first.trials)} trials each, holdout {first.holdout}"
     lines = []
     for result in results:
-        values = {key: value for key, value in result["best"].items() if key != "score"}
-        keys = {**values, "recipe.trials": len(result["trials"])}
-        lines.append(
-            [result["method"], f"{result['best']['score']:.4f}", ", ".join(f"{k}: {v}" for k, v in keys.items())]
-        )
+        values = {key: value for key, value in result.best.items() if key != "score"}
+        keys = {**values, "recipe.trials": len(result.trials)}
+        lines.append([result.method, f"{result.best['score']:.4f}", ", ".join(f"{k}: {v}" for k, v in keys.items())])
     return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe'], lines))}"
 
 
@@ -67,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     try:
         given = dict(map(parse_range, options.range))
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
             searches = [
                 prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
                 for overrides in by_method(options.overrides)
             ]
             results = [run(search, options.trials, options.storage) for search in searches]
-    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
+    except TOLD as error:
         print(f"search: {explain(error)}", file=sys.stderr)
         return 2
     print(advice(results), *(f"written: {search.path}" for search in searches), sep="\n")

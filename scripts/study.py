@@ -6,7 +6,8 @@ Overrides, as for run.py, hold for every run of the study and change what is rec
 again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
 several machines or GPUs. Records go to OUT/<study>/; its pages and figures are then written, as `make tables` and
 `make figures` do for all. Exit code 1 if runs diverged or ran out of memory, as their records tell, 2 where something
-asked for is wrong, 130 after an interruption.
+asked for is wrong or a record is left out, since it cannot be read or does not agree with itself, 130 after an
+interruption.
 """
 
 import argparse
@@ -15,17 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import explain
+from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
-from experiments.record import replace_file
-from experiments.search import CONFIGS
+from experiments.record import left_out, replace_file
 from experiments.stopping import stoppable
 from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
-from fourierft import FourierError
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -40,7 +37,7 @@ def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], override
     """Run what is missing; returns what failed. Raises UserError."""
     study, folder = STUDIES[name], out / name
     if isinstance(study, Sweep):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
             return study.run(scale, folder, overrides, share)
     if overrides or share != (1, 1):
         raise UserError(f"study {name} is one measurement: it takes neither overrides nor --share")
@@ -69,17 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, default=Path("results/figures"), metavar="FOLDER")
     parser.add_argument("overrides", nargs="*", help="as for run.py")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        share = parse_share(options.share)
-        scale = options.scale or STUDIES[options.study].scale
-        failed = carry_out(options.study, scale, options.out, share, options.overrides)
-        written = show(options.study, options.out / options.study, options.tables, options.figures)
-    except (UserError, FourierError, HydraException, OmegaConfBaseException) as error:
-        print(f"study: {explain(error)}", file=sys.stderr)
-        return 2
-    print(*written, sep="\n")
-    print(*(f"study: {failure}" for failure in failed), sep="\n", end="", file=sys.stderr)
-    return 1 if failed else 0
+    failed = []
+    with left_out() as problems:
+        try:
+            share = parse_share(options.share)
+            scale = options.scale or STUDIES[options.study].scale
+            failed = carry_out(options.study, scale, options.out, share, options.overrides)
+            folders = options.out / options.study, options.tables, options.figures
+            print(*show(options.study, *folders), sep="\n")
+        except TOLD as error:
+            problems.append(explain(error))
+    sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])
+    return 2 if problems else 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ results/README.md with the verdicts.
                              [--bench results/bench] [--parameters results/parameters] [--paper results/paper]
                              [--out results/tables]
 
-The same records give the same bytes. Exit code 2 where a record or one of the paper's tables cannot be read.
+The same records give the same bytes. A record that cannot be read or does not agree with itself is named and left out;
+the exit code is then 2, as where one of the paper's tables cannot be read.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from experiments.analysis.paper import read_logs, read_paper, read_shares
 from experiments.analysis.render import latex, page
 from experiments.analysis.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.errors import UserError
-from experiments.record import find, replace_file
+from experiments.record import find, left_out, replace_file
 from experiments.studies import STUDIES, pages
 
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
@@ -105,13 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/tables"), help="the index goes to its parent folder")
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="whose recipes get a command")
     options = parser.parse_args(arguments)
-    try:
-        written = build(**vars(options))
-    except UserError as error:
-        print(f"tables: {error}", file=sys.stderr)
-        return 2
-    print(*written, sep="\n")
-    return 0
+    with left_out() as problems:
+        try:
+            print(*build(**vars(options)), sep="\n")
+        except UserError as error:
+            problems.append(str(error))
+    sys.stderr.writelines(f"tables: {problem}\n" for problem in problems)
+    return 2 if problems else 0
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Records made by hand, for the tests of all that reads records."""
 
+import functools
 import math
 from pathlib import Path
 
+from experiments import record as records
 from experiments.analysis.paper import read_paper
-from experiments.record import Judge, Record, Selections, config_hash
+from experiments.record import Judge, MatrixRank, Rank, RankSummary, Record, config_hash
 
 PAPER = Path(__file__).parents[1] / "results" / "paper"
 PRINTED = read_paper(PAPER)
@@ -12,11 +14,33 @@ SEEDS = (0, 11111, 22222, 33333, 44444)  # the paper's, of Table 2
 IMAGE_SEEDS = (7, 77, 777, 7777, 77777)  # of Table 5
 E2E_SEEDS = (0, 11111, 22222)  # of Table 3, and ours of Table 4
 MACHINE = {"device": "cpu", "cpu": "A CPU", "cores": 2, "memory_bytes": 2**34}
+ROWS = {"train": 54, "validation": 20}
 
 
-def selections(best, last):
-    """The accuracy alone, under both selections."""
-    return {"best": {"accuracy": best}, "last": {"accuracy": last}}
+def leave(folder, *made):
+    """Write records of any kind where they belong below `folder`; returns their paths."""
+    paths = [Path(folder) / record.place for record in made]
+    for record, path in zip(made, paths, strict=True):
+        records.write(record, path)
+    return paths
+
+
+def measured(curve, test=None, primary="accuracy", direction="max"):
+    """The metrics of a run with these of its epochs, dicts, in their order."""
+    choose = {"max": max, "min": min}[direction]
+    epochs = [{"epoch": number, **values} for number, values in enumerate(curve, start=1)]
+    best, last = choose(epochs, key=lambda epoch: epoch[primary]), epochs[-1]
+    scores = {"best": best[primary], "best_epoch": best["epoch"], "last": last[primary], "per_epoch": epochs}
+    return {"primary": primary, "direction": direction, **scores, "all": {"best": best, "last": last}, "test": test}
+
+
+@functools.cache
+def ranked(count, rank, width=768):
+    """The analysis of `count` matrices of this rank, all their singular values that are not zero being one."""
+    found = {"numerical_rank": rank, "effective_rank": rank, "frobenius_norm": math.sqrt(rank), "spectral_norm": 1.0}
+    found |= {"shape": [width, width], "singular_values": [1.0] * rank + [0.0] * (width - rank)}
+    matrices = [MatrixRank(name=f"layer.{index}.query", **found) for index in range(count)]
+    return Rank(tolerance="t", matrices=matrices, summary=RankSummary.of(matrices))
 
 
 def run(
@@ -28,7 +52,7 @@ def run(
     seed=0,
     scale="paper",
     status="ok",
-    last=0.4,
+    last=None,
     adapter=24000,
     head=592130,
     rank=None,
@@ -40,46 +64,51 @@ def run(
     dirty=False,
     trials=None,
     recipe=None,
-    epochs=(),
+    epochs=None,
     in_paper=True,
+    primary="accuracy",
+    direction="max",
     **settings,
 ):
-    """A record by hand. `settings` are the method's; `rank` is (matrices, median numerical rank).
+    """A record by hand. `settings` are the method's; `rank` is (matrices, rank of each).
 
     in_paper: at the paper's scale a run with exactly the settings of a printed row is of a cell of the paper, unless
-    this is false: another recipe. `test`: the test set's scores of the best and the last epoch. `epochs`: what was
-    measured in each.
+    this is false: another recipe. The best epoch is the third of five. `epochs`: what was measured in each, instead of
+    `best` and `last`. `test`: the test set's scores of the best and the last epoch, or its metrics of both.
     """
+    last = min(best, 0.4) if last is None else last
+    curve = epochs or [{primary: value} for value in (last, last, best, last, last)]
     settings = settings or {"fourierft": {"n": 1000}, "lora": {"r": 8}}.get(method, {})
-    config = {"seed": seed, "method": {"name": method, **settings}, "train": train or {"max_steps": None}}
-    config |= {"recipe": recipe} if recipe else {}
     rows = [row for table in PRINTED.values() for row in table]
     printed = any((row.model, row.method, row.settings) == (model, method, settings) for row in rows)
+    config = {"seed": seed, "task": {"name": exp}, "model": {"name": model, "scale": scale}}
+    config |= {"method": {"name": method, **settings}, "train": train or {"max_steps": None}}
+    config |= {"recipe": {"epochs": len(curve), "batch_size": 10, **(recipe or {})}}
     source = {"name": model, "source": "local", "id": model, "sha256": weights}
     result = {}
     if status == "ok":
-        scores = {"best": best, "best_epoch": 3, "last": last, "per_epoch": list(epochs), "all": selections(best, last)}
-        result["metrics"] = {"primary": "accuracy", "direction": "max", **scores}
-        result["metrics"]["test"] = test and selections(*test)
-        result["params"] = {"adapter": adapter, "head": head, "total": 10**8, "adapter_bytes": 4 * adapter}
-        result["cost"] = {"train_s": 90.0, "eval_s": 1.0, "steps": 10, "samples_per_s": 3.0}
-    if rank:
-        spread = {"min": 1, "median": rank[1], "max": 768}
-        summary = {"count": rank[0], "numerical_rank": spread, "effective_rank": spread}
-        result["rank"] = {"tolerance": "t", "matrices": [], "summary": summary}
+        if isinstance(test, tuple):
+            test = {name: {primary: value} for name, value in zip(("best", "last"), test, strict=True)}
+        result["metrics"] = measured(curve, test, primary, direction)
+        result["params"] = {"adapter": adapter, "head": head, "total": 10**9, "adapter_bytes": 4 * adapter}
+        seconds = {"train_s": ROWS["train"] * len(curve) / 3, "samples_per_s": 3.0, "eval_s": 1.0}
+        steps = math.ceil(ROWS["train"] / config["recipe"]["batch_size"]) * len(curve)
+        result["cost"] = {**seconds, "steps": steps}
     return Record(
         exp=exp,
         task=exp,
         method=method,
         model=source,
-        dataset={**source, "sha256": data, "rows": {}},
+        dataset={**source, "sha256": data, "rows": ROWS | ({"test": 30} if test else {})},
         seed=seed,
+        entry_seed=settings.get("entry_seed"),
         scale=scale,
         paper_cell="a cell" if printed and in_paper and scale == "paper" else None,
         status=status,
         error=None if status == "ok" else "it broke",
         config=config,
         config_hash=config_hash(config),
+        rank=rank and ranked(*rank),
         hardware=MACHINE,
         versions={},
         commit="c" * 40,
@@ -91,6 +120,15 @@ def run(
     )
 
 
+def configured(config, **changes):
+    """A record of a run with this configuration, of a GLUE set; `changes` are of its fields."""
+    recipe, task, method = config.recipe, config.task.name, config.method
+    names = {"exp": config.exp or task, "model": config.model.name, "method": method.name}
+    made = run(seed=config.seed, epochs=[{"accuracy": 0.5}] * recipe.epochs, recipe=recipe.model_dump(), **names)
+    update = {"task": task, "config": config.result_key(), "config_hash": config.hash}
+    return made.model_copy(update={**update, "entry_seed": method.seed_of_entries, **changes})
+
+
 def five(scores=(0.78, 0.79, 0.80, 0.79, 0.77), **changes):
     """One run for each of the paper's seeds."""
     return [run(score, seed=seed, **changes) for score, seed in zip(scores, SEEDS, strict=True)]
@@ -100,8 +138,8 @@ def image(score=0.5, *, exp="vit_cifar", model="vit_base", method="fourierft", s
     """A run on images with this score on the test set; validation's are far off."""
     if method in ("fourierft", "lora") and not changes.keys() & {"n", "r"}:
         changes |= {"n": 3000} if method == "fourierft" else {"r": 16}
-    given = {"best": 0.99, "last": 0.98, "test": (score, last), **changes}
-    return run(exp=exp, model=model, method=method, seed=seed, **given)
+    given = {"best": 0.99, "test": (score, last), **changes}
+    return run(exp=exp, model=model, method=method, seed=seed, last=given["best"] - 0.01, **given)
 
 
 def five_images(scores=(0.78, 0.79, 0.80, 0.79, 0.77), **changes):
@@ -122,9 +160,7 @@ def e2e(bleu=0.6, *, best=0.5, model="gpt2_medium", method="fourierft", lacks=()
         metrics = {"inverse_perplexity": 0.3, "loss": 1.2, "unfinished": count, "bleu": score, "nist": 10 * score}
         metrics |= {"meteor": score - 0.2, "rouge_l": score + 0.1, "cider": 4 * score, "meteor_nltk": score + 0.2}
         epochs[name] = {key: value for key, value in metrics.items() if key not in lacks}
-    made = run(exp="e2e", model=model, method=method, **changes)
-    update = {"primary": "inverse_perplexity", "test": Selections(**epochs)}
-    return made.model_copy(update={"metrics": made.metrics.model_copy(update=update)})
+    return run(exp="e2e", model=model, method=method, primary="inverse_perplexity", test=epochs, **changes)
 
 
 def three_e2e(scores=(0.6, 0.61, 0.65), **changes):
@@ -132,19 +168,21 @@ def three_e2e(scores=(0.6, 0.61, 0.65), **changes):
     return [e2e(score, seed=seed, **changes) for score, seed in zip(scores, E2E_SEEDS, strict=True)]
 
 
-def instruct(loss=1.0, *, best=0.9, epochs=(), accuracy=None, model="llama2_7b", method="fourierft", **changes):
+def instruct(loss=1.0, *, best=None, epochs=(), accuracy=None, model="llama2_7b", method="fourierft", **changes):
     """An instruction tuning run with this loss of held-out answers (nats) at the last epoch, `best` at the best one.
 
-    epochs: validation's loss of each epoch; the other arguments are those of `run`.
+    epochs: validation's loss of each epoch, in place of a curve whose best is not the last; the other arguments are
+    those of `run`.
     """
+    if best is None:
+        best = loss if epochs and min(epochs) == epochs[-1] else 0.9
     if method != "full" and not changes.keys() & {"n", "r"}:
         changes |= {"n": 1000} if method == "fourierft" else {"r": 64}
     more = {"loss": 7.0} | ({} if accuracy is None else {"accuracy": accuracy})
     test = {name: {"inverse_perplexity": math.exp(-nats)} | more for name, nats in {"best": best, "last": loss}.items()}
-    curve = [{"epoch": i, "loss": 7.0, "inverse_perplexity": math.exp(-nats)} for i, nats in enumerate(epochs, start=1)]
-    made = run(exp="instruct", model=model, method=method, **changes)
-    update = {"primary": "inverse_perplexity", "test": Selections(**test), "per_epoch": curve}
-    return made.model_copy(update={"metrics": made.metrics.model_copy(update=update)})
+    curve = [{"loss": 7.0, "inverse_perplexity": math.exp(-nats)} for nats in epochs]
+    given = {"primary": "inverse_perplexity", "test": test, "epochs": curve, **changes}
+    return run(exp="instruct", model=model, method=method, **given)
 
 
 def graded(record, mt_bench=None, vicuna=None, **changes):

@@ -9,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 
-from experiments import record as records
 from experiments.judging.answers import Answer, write_answers
-from tests.handmade import run
+from tests.handmade import leave, run
 
 KEY = "sk-not-to-be-seen-9f2"
 MT = [(81, "writing"), (101, "reasoning"), (111, "math"), (131, "extraction")]
@@ -60,19 +59,15 @@ def answers(bench, model="m", said="answer"):
 
 def finished(folder, said=None, best_is_last=True, **changes):
     """A record of a run on disk, and its answers by selection: what each says ("last", unless `said` tells)."""
-    made = run(exp="instruct", model="llama_mini", test=(0.4, 0.4), scale="mini", **changes)
-    epochs = [{"epoch": 1.0}, {"epoch": 3.0 if best_is_last else 4.0}]
-    made = made.model_copy(update={"metrics": made.metrics.model_copy(update={"per_epoch": epochs})})
-    name = folder / f"instruct/llama_mini/fourierft/seed{made.seed}-{made.config_hash}"
+    curve = [{"accuracy": score} for score in (0.1, 0.3, 0.4 if best_is_last else 0.2)]
+    made = run(exp="instruct", model="llama_mini", test=(0.4, 0.4), scale="mini", epochs=curve, **changes)
     for selection, text in (said or {"last": "last"}).items():
         for bench in ("mt_bench", "vicuna_bench"):
             write_answers(
-                folder / "runs" / name.relative_to(folder) / selection / f"model_answer/{bench}.jsonl",
+                folder / "runs" / made.name / selection / f"model_answer/{bench}.jsonl",
                 answers(bench, said=text),
             )
-    path = folder / "records" / f"{name.relative_to(folder)}.json"
-    records.write(made, path)
-    return path
+    return leave(folder / "records", made)[0]
 
 
 def _write(path, rows):

@@ -5,12 +5,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 
 from experiments.analysis.aggregate import Row
 from experiments.errors import UserError
 from experiments.typed import Typed
+from experiments.yaml_files import read_yaml
 
 # The paper's tables, by the files of results/paper.
 TABLES = {
@@ -166,9 +166,8 @@ def read_logs(folder: Path) -> list[Logs]:
 def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
     """The items under one key of a YAML file. Raises UserError: the file and what is wrong with it."""
     try:
-        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return TypeAdapter(list[kind]).validate_python(table[key])
-    except (OSError, yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
+        return TypeAdapter(list[kind]).validate_python(read_yaml(path)[key])
+    except (ValidationError, KeyError) as error:
         raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
 
 

@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments.analysis.drawing import save
-from experiments.record import MatrixRank, Rank, RankSummary, Spread
+from experiments.record import EPS, MatrixRank, Rank, RankSummary
 
-EPS = torch.finfo(torch.float32).eps
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
 COLUMNS = ["matrix", "out", "in", "numerical_rank", "effective_rank", "frobenius_norm", "spectral_norm"]
 
@@ -57,20 +56,7 @@ def summarise(deltas: Iterable[tuple[str, Tensor]]) -> Rank | None:
     matrices = [analyse(name, delta) for name, delta in deltas]
     if not matrices:
         return None
-    return Rank(
-        tolerance=TOLERANCE,
-        matrices=matrices,
-        summary=RankSummary(
-            count=len(matrices),
-            numerical_rank=_spread(matrix.numerical_rank for matrix in matrices),
-            effective_rank=_spread(matrix.effective_rank for matrix in matrices),
-        ),
-    )
-
-
-def _spread(values: Iterable[float]) -> Spread:
-    ordered = sorted(values)
-    return Spread(min=ordered[0], median=statistics.median(ordered), max=ordered[-1])
+    return Rank(tolerance=TOLERANCE, matrices=matrices, summary=RankSummary.of(matrices))
 
 
 def rows(rank: Rank) -> tuple[list[str], list[list[str | int | float]]]:

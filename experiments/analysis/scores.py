@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from experiments.analysis.aggregate import SIZES, Cell, Row
 from experiments.analysis.paper import PaperRow, beside, is_of, listed
 from experiments.analysis.render import DASH, Table, latex, number, page, signed
 from experiments.analysis.score_tables import Column, ScoreTable
 from experiments.record import Selection
+from experiments.yaml_files import read_yaml
 
 
 def texts(
@@ -224,7 +223,7 @@ def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
 
 def _recipe(configs: Path, name: str) -> dict[str, Any]:
     """What a recipe says, and what it does not say of the recipes that it builds on."""
-    own = yaml.safe_load((configs / f"{name}.yaml").read_text()) or {}
+    own = read_yaml(configs / f"{name}.yaml")
     said: dict[str, Any] = {}
     for base in own.get("defaults", []):
         said |= {} if base == "_self_" else _recipe(configs, base.removeprefix("/"))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
+from pydantic import Field, model_validator
 
 from experiments.analysis.paper import FLOAT, LORA_NAMES, TABLES, UNEXPLAINED, PaperRow, Share, title
 from experiments.analysis.render import DASH, Table, latex, page
-from experiments.record import Part, Time
+from experiments.record import Count, Document, Natural, Part, Time
 
 EXACT = [
     "Exact: trained parameters, head excluded (the paper's convention), counted in the model of full size.",
@@ -45,21 +45,27 @@ PAGES = {
 class Matrices(Part):
     """`count` adapted matrices of one shape, (out, in)."""
 
-    shape: list[PositiveInt]
-    count: PositiveInt
+    shape: list[Natural]
+    count: Natural
 
 
 class Size(Part):
     """One method on the model. `settings`: those that size it. `positions`: integers, if the entries were stored."""
 
     method: str
-    settings: dict[str, JsonValue]
-    adapter: NonNegativeInt
-    head: NonNegativeInt
-    total: NonNegativeInt
-    stored_values: NonNegativeInt
-    stored_bytes: NonNegativeInt
-    positions: NonNegativeInt
+    settings: dict[str, Count]
+    adapter: Count
+    head: Count
+    total: Count
+    stored_values: Count
+    stored_bytes: Count
+    positions: Count
+
+    @model_validator(mode="after")
+    def _is_sized(self) -> "Size":
+        if self.method == "fourierft" and "n" not in self.settings:
+            raise ValueError("settings of fourierft need n")
+        return self
 
     @property
     def trained(self) -> int:
@@ -72,7 +78,7 @@ class Size(Part):
         return title(self.method, self.settings)
 
 
-class Sizes(Part):
+class Sizes(Document):
     """One model at full size: the matrices that the paper adapts in it, and every method counted on it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -83,6 +89,10 @@ class Sizes(Part):
     commit: str | None = None
     dirty: bool | None = None
     date: Time
+
+    @property
+    def place(self) -> str:
+        return f"{self.model}.json"
 
     @property
     def title(self) -> str:

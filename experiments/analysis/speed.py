@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, model_validator
 
 from experiments.analysis.render import DASH, Table
 from experiments.analysis.timing import Quartiles, quartiles, ratios
-from experiments.record import Hardware, Part, Time
+from experiments.record import Count, Document, Hardware, Natural, Part, Time
 
 BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
 MIB, GIB = 2**20, 2**30
@@ -29,8 +29,8 @@ class Entry(Part):
     status: Literal["ok", "failed", "oom"]
     error: str | None = None
     seconds: list[PositiveFloat] = Field(default=[])
-    saved_bytes: NonNegativeInt | None = None
-    peak_bytes: NonNegativeInt | None = None
+    saved_bytes: Count | None = None
+    peak_bytes: Count | None = None
 
     @model_validator(mode="after")
     def _status_tells_the_truth(self) -> "Entry":
@@ -39,23 +39,37 @@ class Entry(Part):
         return self
 
 
-class Bench(Part):
+class Bench(Document):
     """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     set: Literal["small", "full"]
     case: str
     description: str
-    x_bytes: PositiveInt | None = None
+    x_bytes: Natural | None = None
     settings: dict[str, JsonValue]
     contestants: dict[str, Entry]
-    threads: PositiveInt
+    threads: Natural
     hardware: Hardware
     versions: dict[str, str]
     commit: str | None = None
     dirty: bool | None = None
     started: Time
     ended: Time
+
+    @model_validator(mode="after")
+    def _rounds_are_common(self) -> "Bench":
+        if len(counts := {len(entry.seconds) for entry in self.contestants.values() if entry.seconds}) > 1:
+            raise ValueError(f"contestants have {sorted(counts)} seconds; all take part in the same rounds")
+        return self
+
+    @property
+    def place(self) -> str:
+        return f"{self.set}/{self.case}.json"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.machine} {self.place} {self.ended}"
 
     @property
     def title(self) -> str:

@@ -8,7 +8,6 @@
 path. Where the best epoch is the last one the answers lie in last/ alone, and their scores stand under both selections.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +78,6 @@ def revision(replies: Sequence[Reply]) -> str | None:
     return names.pop()
 
 
-def label(name: str, revised: str | None, rule: Rule) -> str:
-    """What a judge's folders and files are called. Those of FastChat, which name no rule, are by its own."""
-    full = "@".join(filter(None, (name, revised if revised != name else None, rule if rule != "fastchat" else None)))
-    return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
-
-
-def run_name(record: Record) -> Path:
-    """Where a run's files stand below the folder of runs, and its record, with .json, below one of records."""
-    return Path(record.exp) / record.model.name / record.method / f"seed{record.seed}-{record.config_hash}"
-
-
 def is_finished(record: Record) -> bool:
     """Whether it is of a run that has come to its end, and has a test set."""
     return record.metrics is not None and record.metrics.test is not None
@@ -98,14 +86,14 @@ def is_finished(record: Record) -> bool:
 def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
     """The selections that the adapter of this one stands for: both where the best epoch is the last."""
     if not is_finished(record):
-        raise UserError(f"{run_name(record)}: not a finished run with a test set ({record.status}); run it to its end")
+        raise UserError(f"{record.name}: not a finished run with a test set ({record.status}); run it to its end")
     epochs = [epoch["epoch"] for epoch in record.metrics.per_epoch]
     return ("last", "best") if epochs[-1:] == [record.metrics.best_epoch] else (selection,)
 
 
 def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchName) -> Path:
     """Where a run's answers are, if there are any. Raises UserError for a run that is not finished."""
-    folder = Path(runs) / run_name(record) / selections(record, selection)[0]
+    folder = Path(runs) / record.name / selections(record, selection)[0]
     return folder / "model_answer" / f"{bench}.jsonl"
 
 
@@ -175,7 +163,7 @@ def _same(record: Record, old: Record, judge: dict[str, str | None]) -> None:
     """Raises UserError unless both are of one run, and `old` by this judge."""
     remedy = "move the older file away, or give another --out"
     if (old.started, old.ended) != (record.started, record.ended):
-        raise UserError(f"{run_name(record)}: what was judged before is a run that ended {old.ended}; {remedy}")
+        raise UserError(f"{record.name}: what was judged before is a run that ended {old.ended}; {remedy}")
     for key, value in judge.items():
         if (before := getattr(old.judge, key, None)) != value:
-            raise UserError(f"{run_name(record)}: the judge's {key} was {before!r}, now it is {value!r}; {remedy}")
+            raise UserError(f"{record.name}: the judge's {key} was {before!r}, now it is {value!r}; {remedy}")

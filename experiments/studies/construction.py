@@ -15,7 +15,7 @@ from torch import nn
 import fourierft
 from experiments import record
 from experiments.analysis import rank
-from experiments.record import Part, Rank, Record, Time
+from experiments.record import Document, Rank, Record, Time
 
 WIDTH = 768  # of RoBERTa-base
 SIZES = (50, 100, 200, 500, 1000, 2000, 3000, 6144, 12288)
@@ -25,7 +25,7 @@ DRAWS, SEED = 3, 0  # of the coefficients, the positions as the settings say
 Settings = dict[str, JsonValue]  # of FourierConfig, the targets apart
 
 
-class Construction(Part):
+class Construction(Document):
     """delta_W at its start, (out, in), a few times over: the coefficients drawn anew, the positions the same."""
 
     settings: Settings
@@ -35,6 +35,11 @@ class Construction(Part):
     commit: str | None = None
     dirty: bool | None = None
     ended: Time
+
+    @property
+    def place(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{size}_n{self.settings.get('n')}-{_key(self.settings, self.shape)}.json"
 
 
 class Constructions:
@@ -50,9 +55,10 @@ class Constructions:
         for settings, shape in wanted + [({**PAPERS, "n": n}, [WIDTH, WIDTH]) for n in SIZES]:
             key = _key(settings, shape)
             if key not in self._found:
-                self._found[key] = measure(settings, shape)
-                name = f"{'x'.join(map(str, shape))}_n{settings['n']}-{key}.json"
-                record.write(self._found[key], self.folder / name)
+                self._found[key] = found = measure(settings, shape)
+                if (path := self.folder / found.place).exists():
+                    record.read(path, Construction)  # it was left out: says why
+                record.write(found, path)
 
     def before(self, run: Record) -> list[Construction]:
         """Of each shape that the run adapted, as far as measured; none of a run of another method."""

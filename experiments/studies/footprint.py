@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
+from pydantic import Field, JsonValue, model_validator
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, RobertaConfig
 
@@ -18,9 +18,28 @@ from experiments.analysis import memory
 from experiments.analysis.speed import Entry
 from experiments.analysis.timing import interleave
 from experiments.methods.base import Method
-from experiments.record import Hardware, Part, Time
+from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
 
 FLOAT = 4  # bytes of a float32
+
+
+@dataclass(frozen=True)
+class Task:
+    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
+    a run's peak; None where not all rows were counted."""
+
+    heading: str
+    longest: int | None
+
+
+TASKS = {
+    "mrpc": Task("MRPC", 102),
+    "cola": Task("CoLA", 47),
+    "qnli": Task("QNLI", None),
+    "sst2": Task("SST-2", 67),
+    "rte": Task("RTE", 292),
+    "stsb": Task("STS-B", 126),
+}
 
 
 class Step(Part):
@@ -30,12 +49,12 @@ class Step(Part):
     kept for the backward pass. gpu: what a GPU measured; its `peak_bytes` are all that was allocated at most.
     """
 
-    batch: PositiveInt
-    tokens: PositiveInt
+    batch: Natural
+    tokens: Natural
     settings: dict[str, JsonValue]
-    weight_bytes: NonNegativeInt
-    trained: NonNegativeInt
-    saved_bytes: NonNegativeInt
+    weight_bytes: Count
+    trained: Count
+    saved_bytes: Count
     gpu: Entry | None = None
 
     @property
@@ -55,7 +74,7 @@ class Step(Part):
         return self.weight_bytes + self.state_bytes + max(self.saved_bytes, self.gradient_bytes)
 
 
-class Footprint(Part):
+class Footprint(Document):
     """The steps of one method, by task: float32, eager attention, dropout as in training."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -68,6 +87,15 @@ class Footprint(Part):
     dirty: bool | None = None
     started: Time
     ended: Time
+
+    @model_validator(mode="after")
+    def _has_every_task(self) -> "Footprint":
+        compare("the tasks of steps", list(self.steps), list(TASKS))
+        return self
+
+    @property
+    def place(self) -> str:
+        return f"{self.method}.json"
 
     @property
     def title(self) -> str:

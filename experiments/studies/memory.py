@@ -7,7 +7,6 @@ time of every step are measured too.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +26,7 @@ from experiments.errors import UserError
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.studies.base import Report, Study
-from experiments.studies.footprint import Case, Footprint, Step
+from experiments.studies.footprint import TASKS, Case, Footprint, Step
 from experiments.studies.memory_figure import draw
 
 MODEL = "roberta_large"
@@ -35,25 +34,6 @@ OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
 METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
 METHODS += ["dylora", "adalora", "full"]
 ROUNDS = 10  # of timing
-
-
-@dataclass(frozen=True)
-class Task:
-    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
-    a run's peak; None where not all rows were counted."""
-
-    heading: str
-    longest: int | None
-
-
-TASKS = {
-    "mrpc": Task("MRPC", 102),
-    "cola": Task("CoLA", 47),
-    "qnli": Task("QNLI", None),
-    "sst2": Task("SST-2", 67),
-    "rte": Task("RTE", 292),
-    "stsb": Task("STS-B", 126),
-}
 NOTES = [
     "Every method takes the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as the "
     "official code computes.",

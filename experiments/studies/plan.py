@@ -6,14 +6,12 @@ of the training rows (`experiments/search.py`), and its runs take the best point
 """
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 from pydantic import Field, PositiveInt, ValidationError
 
 from experiments import pipeline, search
@@ -22,6 +20,7 @@ from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
 from experiments.training import Diverged
 from experiments.typed import Share, Typed
+from experiments.yaml_files import read_yaml
 
 Overrides = tuple[str, ...]
 
@@ -48,9 +47,9 @@ class Plan(Typed):
 def read_plan(name: str, scale: str) -> Plan:
     """The plan of a study. Raises UserError where there is none of that scale, or a wrong key or value in it."""
     file = search.CONFIGS / "study" / f"{name}.yaml"
-    scales = OmegaConf.to_container(OmegaConf.load(file))
+    scales = read_yaml(file)
     if scale not in scales:
-        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(scales)}")
+        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(map(str, scales))}")
     try:
         return Plan.model_validate(scales[scale])
     except ValidationError as error:
@@ -117,9 +116,9 @@ def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     method = compose("config", setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
-    older = json.loads(asked.path.read_text()) if asked.path.exists() else {"trials": []}  # of this very search
-    found = older if len(older["trials"]) == plan.trials else search.run(asked, plan.trials)
-    best = {key: value for key, value in found["best"].items() if key != "score"}
+    older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
+    found = older if older and len(older.trials) == plan.trials else search.run(asked, plan.trials)
+    best = {key: value for key, value in found.best.items() if key != "score"}
     return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
 
 

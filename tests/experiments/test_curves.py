@@ -51,12 +51,14 @@ def test_a_method_looks_as_in_the_pareto_view_and_is_marked():
 
 
 def test_curves_need_a_loss_and_two_epochs():
-    assert curves.groups(rows([instruct(epochs=(2.5,)), instruct(method="full")])) == {}
+    assert curves.groups(rows([instruct(epochs=(2.5,)), instruct(epochs=(2.0,), method="full")])) == {}
     assert curves.groups(rows([run(0.7)])) == {}, "GLUE's score is no loss"
     assert curves.groups(rows([instruct(epochs=EPOCHS), run(exp="instruct", status="oom", method="full")])).keys() == {
         ("instruct", "llama2_7b", "paper")
     }
-    (row,) = rows([instruct(epochs=EPOCHS), instruct(epochs=EPOCHS[:2], seed=11111)])
+    whole = instruct(epochs=EPOCHS, seed=11111)
+    metrics = whole.metrics.model_copy(update={"per_epoch": whole.metrics.per_epoch[:2]})
+    (row,) = rows([instruct(epochs=EPOCHS), whole.model_copy(update={"metrics": metrics})])
     assert list(curves.curve(row.cells["instruct"])) == [1, 2], "the epochs that all seeds have"
 
 

@@ -17,8 +17,10 @@ from experiments import pipeline, record
 from experiments.checkpoints import MANIFEST
 from experiments.errors import UserError
 from experiments.methods.base import stored_sha256
+from experiments.record import RecordError, replace_file
 from experiments.training import Diverged
 from tests.conftest import ROOT
+from tests.handmade import configured
 
 QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "train.log_every=1")
 
@@ -89,6 +91,17 @@ def test_a_finished_run_is_not_repeated_unless_forced(make, capsys):
     assert again == first and "done before" in capsys.readouterr().out
     forced = pipeline.run(make(*QUICK, "force=true"))
     assert forced.metrics == first.metrics and forced.params == first.params  # and deterministic
+
+
+@pytest.mark.parametrize("change", [{"status": "failed", "error": "it broke"}, {"seed": 1}, {"config_hash": "0" * 12}])
+def test_done_before_is_a_sound_record_that_ended_well(make, monkeypatch, change):
+    config = make(*QUICK)
+    replace_file(config.record_path, configured(config, **change).model_dump_json(by_alias=True).encode())
+    before = config.record_path.read_bytes()
+    monkeypatch.setattr("experiments.pipeline.train", lambda *_: pytest.fail("it was run over the older file"))
+    with pytest.raises(RecordError, match=rf"{config.hash}\.json: .*Move the file away.*force=true"):
+        pipeline.run(config)
+    assert config.record_path.read_bytes() == before
 
 
 def test_a_lost_loss_is_a_failed_record_beside_the_good_one(make):

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import types
 
@@ -14,17 +16,26 @@ from experiments import processes
 from experiments import record as records
 from experiments.analysis import memory
 from experiments.errors import UserError
-from experiments.record import Record, RecordError, config_hash
+from experiments.record import MatrixRank, Rank, Record, RecordError, config_hash
+from tests.handmade import leave, measured, ranked
 
-CONFIG = {"seed": 0, "method": {"name": "fourierft", "n": 1000, "scale": 110.0}, "recipe": {"lr": 0.09}}
+CONFIG = {
+    "seed": 0,
+    "task": {"name": "glue_rte"},
+    "model": {"name": "roberta_base"},
+    "method": {"name": "fourierft", "n": 1000, "scale": 110.0, "entry_seed": 2024},
+    "recipe": {"epochs": 2, "batch_size": 32, "lr": 0.09},
+    "train": {"max_steps": None},
+}
 
 
 def fields(**changes):
     """The fields of a run that ended well, with changes."""
     source = {"name": "roberta_base", "source": "hub", "id": "FacebookAI/roberta-base", "revision": "abc"}
-    spread = {"min": 1, "median": 1.5, "max": 2}
-    matrix = {"name": "layer.0.query", "shape": [2, 2], "numerical_rank": 2, "effective_rank": 1.9}
-    matrix |= {"frobenius_norm": 1.0, "spectral_norm": 0.9, "singular_values": [0.9, 1.234e-7]}
+    spread = {"min": 1, "median": 1, "max": 1}
+    matrix = {"name": "layer.0.query", "shape": [2, 2], "numerical_rank": 1, "effective_rank": 1}
+    matrix |= {"frobenius_norm": 0.9, "spectral_norm": 0.9, "singular_values": [0.9, 1.234e-7]}
+    config = {**CONFIG, "seed": changes.get("seed", 0), **changes.get("config", {})}
     return {
         "exp": "glue_rte",
         "task": "glue_rte",
@@ -35,8 +46,7 @@ def fields(**changes):
         "entry_seed": 2024,
         "scale": "paper",
         "status": "ok",
-        "config": CONFIG,
-        "config_hash": config_hash(CONFIG),
+        "config_hash": config_hash(config),
         "params": {"adapter": 24000, "head": 592130, "total": 125_000_000, "adapter_bytes": 96000},
         "metrics": {
             "primary": "accuracy",
@@ -45,9 +55,9 @@ def fields(**changes):
             "best_epoch": 1,
             "last": 0.75,
             "per_epoch": [{"epoch": 1, "accuracy": 0.79}, {"epoch": 2, "accuracy": 0.75}],
-            "all": {"best": {"accuracy": 0.79}, "last": {"accuracy": 0.75}},
+            "all": {"best": {"epoch": 1, "accuracy": 0.79}, "last": {"epoch": 2, "accuracy": 0.75}},
         },
-        "cost": {"train_s": 60.5, "eval_s": 2.0, "steps": 156, "samples_per_s": 80.0},
+        "cost": {"train_s": 60.5, "eval_s": 2.0, "steps": 156, "samples_per_s": 2 * 2490 / 60.5},
         "rank": {
             "tolerance": "t",
             "matrices": [matrix],
@@ -59,6 +69,7 @@ def fields(**changes):
         "started": records.now(),
         "ended": records.now(),
         **changes,
+        "config": config,
     }
 
 
@@ -69,7 +80,7 @@ def on_test(best):
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "glue_rte" / "roberta_base" / "run.json"
+    return tmp_path / Record(**fields()).place
 
 
 def test_what_is_written_is_what_is_read(path):
@@ -82,8 +93,8 @@ def test_what_is_written_is_what_is_read(path):
 
 def test_strings_that_look_like_lists_survive(path):
     record = Record(**fields(status="failed", error="[\n1,\n2\n]"))
-    records.write(record, path)
-    assert records.read(path).error == record.error
+    records.write(record, path.with_suffix(".failed.json"))
+    assert records.read(path.with_suffix(".failed.json")).error == record.error
 
 
 @pytest.mark.parametrize(
@@ -93,7 +104,6 @@ def test_strings_that_look_like_lists_survive(path):
         ({"seed": "0"}, "seed"),
         ({"seed": -1}, "seed"),
         ({"scale": "large"}, "scale"),
-        ({"config": {"lr": float("nan")}}, "config"),
         ({"config_hash": "xyz"}, "config_hash"),
         ({"started": "yesterday"}, "started"),
         ({"started": "2025-01-01T00:00:00+02:00"}, "started"),
@@ -119,8 +129,9 @@ def test_an_untrue_record_is_refused(changes, said):
 
 def test_the_score_is_the_test_sets_where_there_is_one(path):
     metrics = {**fields()["metrics"], "test": on_test({"accuracy": 0.74, "loss": 2.5})}
-    cost = {**fields()["cost"], "eval_samples_per_s": 90.5, "loader_samples_per_s": 200.0}
-    dataset = {**fields()["dataset"], "skipped": {"train": 2}}
+    cost = {**fields()["cost"], "eval_samples_per_s": 2 * 277 / 2.0, "loader_samples_per_s": 200.0}
+    rows = {**fields()["dataset"]["rows"], "test": 30}
+    dataset = {**fields()["dataset"], "skipped": {"train": 2}, "rows": rows}
     record = Record(**fields(metrics=metrics, cost=cost, dataset=dataset))
     records.write(record, path)
     assert records.read(path) == record
@@ -140,11 +151,11 @@ def test_a_failed_run_needs_no_results():
 def test_reading_names_file_field_and_value(path):
     records.write(Record(**fields()), path)
     path.write_text(path.read_text().replace('"paper"', '"huge"'))
-    with pytest.raises(RecordError, match=r"run\.json.*scale.*'huge'") as caught:
+    with pytest.raises(RecordError, match=rf"{path.name}.*scale.*'huge'") as caught:
         records.read(path)
     assert isinstance(caught.value, UserError)
     path.write_text("{")
-    with pytest.raises(RecordError, match=r"run\.json"):
+    with pytest.raises(RecordError, match=path.name):
         records.read(path)
     with pytest.raises(RecordError, match=r"none\.json"):
         records.read(path.with_name("none.json"))
@@ -159,8 +170,8 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, broken, full)
-    with pytest.raises(RecordError, match=r"run\.json.*No space left.*make room"):
-        records.write(Record(**fields(seed=11111)), path)
+    with pytest.raises(RecordError, match=rf"{path.name}.*No space left.*make room"):
+        records.write(Record(**fields(trials=5)), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -174,19 +185,102 @@ def test_an_interrupted_write_leaves_the_older_file_and_nothing_else(path, monke
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        records.write(Record(**fields(seed=11111)), path)
+        records.write(Record(**fields(trials=5)), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_find_is_ordered_and_refuses_a_corrupt_file(tmp_path):
-    for name, seed in (("b/2", 2), ("a/9", 9), ("b/1", 1)):
-        records.write(Record(**fields(seed=seed)), tmp_path / f"{name}.json")
+def test_find_is_ordered_and_names_what_it_leaves_out(tmp_path):
+    made = [Record(**fields(seed=seed, exp=exp)) for exp, seed in (("b", 2), ("a", 9), ("b", 1))]
+    one, *_ = leave(tmp_path, *made)
     assert [record.seed for record in records.find(tmp_path)] == [9, 1, 2]
     assert records.find(tmp_path / "none") == []
     (tmp_path / "b" / "corrupt.json").write_text("{}")
-    with pytest.raises(RecordError, match=r"corrupt\.json"):
-        records.find(tmp_path)
+    (tmp_path / "folder.json").mkdir()
+    leave(tmp_path / "copied", made[0])
+    with records.left_out() as problems:
+        assert records.find(tmp_path) == records.find(tmp_path) == [made[1], made[2], made[0]]
+    said = [
+        "b/corrupt.json: not a sound record",
+        "another copy of b/roberta_base/fourierft/seed2",
+        "folder.json: cannot",
+    ]
+    assert len(problems) == 3 and all(word in problem for word, problem in zip(said, problems, strict=True)), problems
+    one.unlink()
+    with pytest.warns(records.LeftOut) as warned:
+        assert len(records.find(tmp_path)) == 3, "the copy is read where it is the only one"
+    assert len(warned) == 2
+
+
+METRICS = fields()["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"config_hash": "0" * 12}, "config_hash is '000000000000'"),
+        ({"config": {"seed": 1}}, "config.seed is 1, where the rest gives 0"),
+        ({"config": {"model": 5}}, "config.model.name is None"),
+        ({"method": "lora"}, "config.method.name is 'fourierft', where the rest gives 'lora'"),
+        ({"task": "glue_mrpc"}, "config.task.name"),
+        ({"entry_seed": 7}, "config.method.entry_seed is 2024"),
+        ({"metrics": METRICS | {"best": 0.8}}, "best is 0.8, where the rest gives 0.79"),
+        ({"metrics": METRICS | {"best_epoch": 2}}, "best_epoch is 2"),
+        ({"metrics": METRICS | {"last": 0.74}}, "last is 0.74"),
+        ({"metrics": METRICS | {"direction": "min"}}, "best is 0.79, where the rest gives 0.75"),
+        ({"metrics": METRICS | {"per_epoch": METRICS["per_epoch"][:1]}}, "last is 0.75"),
+        ({"metrics": METRICS | {"per_epoch": METRICS["per_epoch"][::-1]}}, "the order of the epochs"),
+        ({"metrics": METRICS | {"per_epoch": []}}, "per_epoch"),
+        ({"metrics": METRICS | {"per_epoch": [{"epoch": 1}, {"epoch": 2}]}}, "needs epoch and accuracy"),
+        ({"metrics": measured([{"accuracy": 0.7}, {"accuracy": 0.8}], on_test({"accuracy": 0.9}))}, "test.best"),
+        ({"metrics": measured(METRICS["per_epoch"][:1])}, "config.recipe.epochs is 2, where the rest gives 1"),
+        ({"params": fields()["params"] | {"adapter": 24001}}, "adapter_bytes is 96000, where the rest gives 96004"),
+        ({"params": fields()["params"] | {"total": 600_000}}, "more than the total, 600000"),
+        ({"cost": fields()["cost"] | {"steps": 155}}, "steps is 155, where the rest gives 156"),
+        ({"cost": fields()["cost"] | {"train_s": 6.0}}, "train_s × samples_per_s"),
+        ({"metrics": METRICS | {"test": on_test({"accuracy": 0.9})}}, "whether the test set is scored is True"),
+        ({"cost": fields()["cost"] | {"test_s": 1.0}}, "test_s is 1.0, where the rest gives None"),
+        ({"dataset": fields()["dataset"] | {"rows": {}}}, "steps is 156, where the rest gives 0"),
+        ({"started": "2025-01-02T00:00:00Z", "ended": "2025-01-01T00:00:00Z"}, "before started"),
+    ],
+)
+def test_a_record_that_does_not_agree_with_itself_is_refused(changes, said):
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        Record(**fields(**changes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("numerical_rank", 5),
+        ("effective_rank", 3.9),
+        ("frobenius_norm", 1.99),
+        ("spectral_norm", 1.01),
+        ("singular_values", [1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0]),
+        ("singular_values", [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]),
+        ("shape", [9, 9]),
+    ],
+)
+def test_ranks_follow_from_the_spectrum(field, value):
+    rank = ranked(2, 4, width=8).model_dump()
+    assert Rank(**rank)
+    with pytest.raises(ValidationError, match="where the rest gives"):
+        MatrixRank(**rank["matrices"][0] | {field: value})
+    for part, wrong in {"count": 3, "numerical_rank": {"min": 4, "median": 4, "max": 5}}.items():
+        with pytest.raises(ValidationError, match="summary is"):
+            Rank(**rank | {"summary": rank["summary"] | {part: wrong}})
+
+
+def test_a_record_belongs_to_one_path(tmp_path):
+    good, failed = Record(**fields()), Record(**fields(status="failed", error="it broke"))
+    (path,) = leave(tmp_path, good)
+    assert path.with_suffix(".failed.json") == leave(tmp_path, failed)[0]
+    shutil.copy(path.with_suffix(".failed.json"), path)
+    with pytest.raises(RecordError, match=rf"{path.name}: holds what belongs to .*\.failed\.json"):
+        records.read(path)
+    other = leave(tmp_path, good)[0].rename(path.with_name(path.name.replace("seed0", "seed1")))
+    with pytest.raises(RecordError, match=r"seed1-.*: holds what belongs to glue_rte/roberta_base/fourierft/seed0-"):
+        records.read(other)
 
 
 def test_the_hash_sees_every_value_but_not_the_order_of_keys():

@@ -13,10 +13,10 @@ LOGS = read_logs(PAPER)
 
 def trained(validation, test=None, *, epochs=3, direction="max", examples=100, **changes):
     """A run with these scores, (best, last), after so many epochs."""
-    made = run(validation[0], last=validation[1], test=test, **changes)
-    update = {"per_epoch": [{"epoch": i + 1} for i in range(epochs)], "direction": direction}
+    curve = [{"accuracy": score} for score in (*[validation[0]] * (epochs - 1), validation[1])]
+    made = run(epochs=curve, direction=direction, test=test, **changes)
     dataset = made.dataset.model_copy(update={"rows": {"validation": examples, "test": 4 * examples}})
-    return made.model_copy(update={"metrics": made.metrics.model_copy(update=update), "dataset": dataset})
+    return made.model_copy(update={"dataset": dataset})
 
 
 def test_the_gain_stands_on_both_sets_with_the_noise_of_a_score():

@@ -161,9 +161,12 @@ def test_a_model_that_was_counted_is_not_counted_again_unless_forced(tmp_path, m
     assert "240 adapter" in capsys.readouterr().out
     found = Sizes.model_validate_json(path.read_text())
     assert [(row.title, row.adapter) for row in found.rows] == [("fourierft (n=10)", 240), ("head_only", 0)]
-    path.write_text("kept")
-    assert script.main(["vit_base", "--out", str(tmp_path)]) == 0 and path.read_text() == "kept"
+    before = path.stat().st_mtime_ns
+    assert script.main(["vit_base", "--out", str(tmp_path)]) == 0 and path.stat().st_mtime_ns == before
     assert "done before" in capsys.readouterr().out
+    path.write_text("damaged")
+    assert script.main(["vit_base", "--out", str(tmp_path)]) == 2 and path.read_text() == "damaged"
+    assert "vit_base.json: not a sound record" in capsys.readouterr().err
     assert script.main(["vit_base", "--out", str(tmp_path), "--force"]) == 0
     assert Sizes.model_validate_json(path.read_text()).rows == found.rows
 

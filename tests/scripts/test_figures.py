@@ -5,10 +5,9 @@ from pathlib import Path
 
 import torch
 
-from experiments import record as records
 from experiments.analysis.rank import summarise
 from scripts import figures
-from tests.handmade import instruct, run
+from tests.handmade import instruct, leave, run
 
 
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
@@ -17,8 +16,7 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     ranked = [run(), run(recipe={"lr": 1.0}, in_paper=False), run(method="lora")]
     ranked = [one.model_copy(update={"rank": summarise(deltas)}) for one in ranked]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
-    for index, record in enumerate([*ranked, run(method="head_only"), mini]):
-        records.write(record, tmp_path / "records" / f"{index}.json")
+    leave(tmp_path / "records", *ranked, run(method="head_only"), mini)
     places = tmp_path / "records", tmp_path / "studies", tmp_path / "figures"
     written = figures.build(*places)
     assert [path.name for path in written] == [
@@ -32,20 +30,26 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
     assert [path.read_bytes() for path in figures.build(*places)] == first
 
 
-def test_a_corrupt_record_is_named_and_nothing_is_drawn(tmp_path, capsys):
-    (tmp_path / "broken.json").write_text("{")
-    assert figures.main(["--records", str(tmp_path), "--out", str(tmp_path / "figures")]) == 2
-    assert "broken.json" in capsys.readouterr().err and not (tmp_path / "figures").exists()
+def test_a_corrupt_record_is_named_and_the_others_are_drawn(tmp_path, capsys):
+    leave(tmp_path / "records", *(run(method=method) for method in ("fourierft", "lora", "head_only")))
+    (tmp_path / "records" / "broken.json").write_text("{")
+    places = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies")]
+    assert figures.main([*places, "--out", str(tmp_path / "figures")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("figures: left out: ") and "broken.json" in printed.err
+    assert [Path(line).name for line in printed.out.split()] == [
+        "pareto_glue_rte_roberta_base_paper.pdf",
+        "pareto_glue_rte_roberta_base_paper.png",
+    ]
 
 
 def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, capsys):
     """Three methods on two experiments, at two scales."""
     methods = ("fourierft", "lora", "head_only")
     cells = [("glue_rte", "mini"), ("glue_rte", "paper"), ("glue_stsb", "paper")]
-    for index, ((exp, scale), method) in enumerate(itertools.product(cells, methods)):
-        records.write(run(exp=exp, scale=scale, method=method), tmp_path / "records" / f"{index}.json")
-    out, study = tmp_path / "figures", tmp_path / "studies/grid/records/0.json"
-    records.write(run(n=1000, rank=(24, 700), recipe={"lr": 0.1}), study)
+    made = [run(exp=exp, scale=scale, method=method) for (exp, scale), method in itertools.product(cells, methods)]
+    paths, out = leave(tmp_path / "records", *made), tmp_path / "figures"
+    (study,) = leave(tmp_path / "studies/grid/records", run(n=1000, rank=(24, 700), recipe={"lr": 0.1}))
 
     def drawn(*arguments):
         places = ("--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out))
@@ -58,8 +62,7 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
     assert drawn("--exp", "glue_rte", "--scale", "paper") == {"pareto_glue_rte_roberta_base_paper"}
     assert drawn("--scale", "paper", "--model", "roberta_base") == {name for name in everything if "paper" in name}
     assert len(list(out.iterdir())) == 2 * len(everything) + 2
-    study.unlink()
-    for path in (tmp_path / "records").glob("[0-2].json"):
+    for path in (study, *paths[:3]):
         path.unlink()
     assert drawn() == {name for name in everything if "paper" in name}
     assert {path.stem for path in out.iterdir()} == {name for name in everything if "paper" in name}
@@ -67,23 +70,23 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
 
 def test_an_experiment_of_losses_has_curves_too_and_they_go_stale(tmp_path, capsys):
     small = {"model": "llama_stories260k", "scale": "small", "epochs": (2.5, 2.4)}
-    for index, method in enumerate(("fourierft", "lora_qv", "full")):
-        records.write(instruct(method=method, **small), tmp_path / "records" / f"{index}.json")
-        records.write(run(method=method), tmp_path / "records" / f"glue{index}.json")
+    methods = ("fourierft", "lora_qv", "full")
+    paths = leave(tmp_path / "records", *(instruct(method=method, **small) for method in methods))
+    leave(tmp_path / "records", *(run(method=method) for method in methods))
     out = tmp_path / "figures"
     options = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out)]
     assert figures.main([*options, "--exp", "instruct", "--model", "llama_stories260k"]) == 0
     stem = "instruct_llama_stories260k_small"
     names = {f"{kind}_{stem}.{suffix}" for kind in ("pareto", "curves") for suffix in ("pdf", "png")}
     assert {Path(line).name for line in capsys.readouterr().out.split()} == names
-    for path in (tmp_path / "records").glob("[0-2].json"):
+    for path in paths:
         path.unlink()
     assert figures.main(options) == 0
     assert {path.stem for path in out.iterdir()} == {"pareto_glue_rte_roberta_base_paper"}
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(tmp_path, capsys):
-    records.write(run(), tmp_path / "records" / "0.json")
+    leave(tmp_path / "records", run())
     assert figures.main(["--records", str(tmp_path / "records"), "--out", str(tmp_path), "--exp", "glue_rtt"]) == 2
     message = capsys.readouterr().err
     assert "--exp glue_rtt" in message and "glue_rte roberta_base paper" in message

@@ -17,7 +17,7 @@ from experiments.judging.grading import read_judgments
 from experiments.judging.questions import digest
 from scripts import judge
 from tests.conftest import ROOT
-from tests.handmade import run
+from tests.handmade import leave, run
 from tests.judging import KEY, answers, completion, finished, serving, write_benches
 
 MT_GRADES, VICUNA_GRADES = 8, 3
@@ -148,9 +148,11 @@ def test_grades_by_other_judges_prompts_or_of_another_run_are_never_mixed(judgin
         record.write(plain, path)
         assert where.read_bytes() == before
 
-        other = made.model_copy(update={"judge": made.judge.model_copy(update={"name": "another"})})
+        other = made.model_copy(
+            update={"judge": made.judge.model_copy(update={"name": "judge@judge-2024", "revision": None})}
+        )
         record.write(other, where)
-        assert judging(path) == 2 and "the judge's name was 'another'" in capsys.readouterr().err
+        assert judging(path) == 2 and "the judge's name was 'judge@judge-2024'" in capsys.readouterr().err
 
         assert judging(path, "--revision", "b") == 0  # a folder of its own
     judges = sorted(at.name for at in (tmp_path / "results/judged").iterdir())
@@ -285,10 +287,10 @@ def test_plain_answers_are_judged_without_a_record(judging, tmp_path, monkeypatc
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(judging, tmp_path, monkeypatch, capsys, arguments, words):
-    finished(tmp_path).rename(tmp_path / "record.json")
-    record.write(run(exp="instruct", status="oom"), tmp_path / "other.json")
+    (other,) = leave(tmp_path / "records", run(exp="instruct", status="oom"))
+    places = {"record.json": finished(tmp_path), "other.json": other}
     with serving(monkeypatch) as endpoint:
-        assert judging(*arguments) == 2
+        assert judging(*(places.get(word, word) for word in arguments)) == 2
         assert not endpoint.bodies
     assert words in capsys.readouterr().err
 

@@ -4,17 +4,19 @@ import errno
 import json
 from contextlib import nullcontext
 
+import numpy as np
 import optuna
 import pytest
 
 from experiments import record
 from experiments.errors import UserError
-from experiments.search import prepare, read_ranges, sequence
+from experiments.search import Trials, prepare, read_ranges, sequence
 from scripts import search
 from tests.conftest import ROOT
 
 QUICK = ["+exp=glue_sst2", "model=roberta_mini", "tracking=off", "train.device=cpu", "train.rows=48"]
-SEARCHES = sorted((ROOT / "results/search").glob("*/*/*.json"))
+SEARCHED = ROOT / "results/search"
+SEARCHES = sorted(SEARCHED.glob("*/*/*.json"))
 RECORDS = ROOT / "results/records"
 
 
@@ -102,10 +104,59 @@ def test_a_range_of_the_command_line_replaces_or_adds_and_is_recorded(searching,
 
 @pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
 def test_the_sequence_is_that_of_the_committed_searches(path):
-    """So that a repeated search finds its records, and a new method meets the same points as the others."""
-    found = json.loads(path.read_text())
-    points = [{key: value for key, value in trial.items() if key != "score"} for trial in found["trials"]]
-    assert sequence(found["ranges"], len(points)) == points
+    """So that a repeated search finds its records. They are of the older sequence, which is not scrambled."""
+    found = record.read(path, Trials)
+    assert found.best["score"] == max(trial["score"] for trial in found.trials)
+    points = [{key: value for key, value in trial.items() if key != "score"} for trial in found.trials]
+    assert sequence(found.ranges, range(len(points)), scrambled=False) == points
+
+
+def test_the_points_of_a_new_search_are_fixed_and_none_is_a_corner():
+    ranges = {"recipe.lr": [1e-5, 1e-1], "recipe.head_lr": [1e-4, 1.0]}
+    points = [tuple(point.values()) for point in sequence(ranges, range(5))]
+    assert points == [(0.025, 0.53), (0.00064, 0.00047), (9.9e-05, 0.023), (0.0022, 0.002), (0.0045, 0.07)]
+    assert sequence(ranges, [4, 2]) == [sequence(ranges, range(9))[place] for place in (4, 2)]
+    assert sequence(ranges, range(2), scrambled=False)[1] == {"recipe.lr": 1e-5, "recipe.head_lr": 1e-4}
+    unit = np.log10([tuple(point.values()) for point in sequence(ranges, range(64))]) / 4
+    for column in (unit - unit.min(axis=0)).T:
+        assert {int(value * 8) for value in column} >= set(range(8)), "every eighth of every range is tried"
+
+
+def test_a_search_of_the_older_sequence_goes_on_in_it(searching, no_training, tmp_path):
+    assert searching("method=lora") == 0
+    path = tmp_path / "search/glue_sst2/roberta_mini/lora.json"
+    made = json.loads(path.read_text())
+    trials = [point | {"score": point["recipe.head_lr"]} for point in sequence(made["ranges"], range(2), False)]
+    older = {key: value for key, value in made.items() if key not in ("scrambled", "numbers")}
+    path.write_text(json.dumps(older | {"trials": trials, "best": max(trials, key=lambda trial: trial["score"])}))
+    assert searching("method=lora", "--trials", "3") == 0
+    found = record.read(path, Trials)
+    assert not found.scrambled and found.trials[:2] == trials
+    assert searching("method=lora", "--trials", "3", "--force") == 0
+    assert record.read(path, Trials).scrambled
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found["best"].update(score=1.0), "best is"),
+        (lambda found: found["trials"][0].update(score=0.99), "best is"),
+        (lambda found: found["trials"][1].update({"recipe.lr": 3e-3}), "the points of trials"),
+        (lambda found: found["trials"].pop(0), "the points of trials"),
+        (lambda found: found["trials"][0].pop("score"), "needs a score"),
+        (lambda found: found["ranges"].update({"recipe.lr": [0.1, 0.01]}), "no range"),
+        (lambda found: found.update(scrambled=True), "the points of trials"),
+        (lambda found: found.update(method="full"), "holds what belongs to glue_stsb/minilm_l6/full.json"),
+    ],
+)
+def test_a_search_that_does_not_agree_with_itself_is_refused(tmp_path, change, said):
+    found = json.loads((SEARCHED / "glue_stsb/minilm_l6/lora.json").read_text())
+    change(found)
+    path = tmp_path / "glue_stsb/minilm_l6/lora.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(found))
+    with pytest.raises(record.RecordError, match=said):
+        record.read(path, Trials)
 
 
 # --- studies in a file -----------------------------------------------------------------------------------------------
@@ -132,7 +183,7 @@ def test_processes_that_share_a_study_never_take_the_same_point(searching, no_tr
     (summary,) = optuna.get_all_study_summaries(storage)
     optuna.load_study(study_name=summary.study_name, storage=storage).ask()  # another process has taken the next
     assert searching("method=lora", "--storage", storage) == 0
-    points = sequence(read_ranges("lora"), 3)
+    points = sequence(read_ranges("lora"), range(3))
     taken = [{"recipe.lr": config.recipe.lr, "recipe.head_lr": config.recipe.head_lr} for config in no_training]
     assert taken == [points[0], points[2]]
 
@@ -190,7 +241,8 @@ def test_a_wrong_command_is_one_line_and_runs_nothing(searching, no_training, ca
         ("recipe.lr: [0.2, 0.1]", ["search/lora.yaml: recipe.lr: [0.2, 0.1]", "low < high"]),
         ("recipe.lr: [0.1]", ["search/lora.yaml: recipe.lr: [0.1]", "two numbers"]),
         ("recipe.lr: [a, b]", ["search/lora.yaml: recipe.lr: ['a', 'b']", "two numbers"]),
-        ("recipe.lr: [0.1", ["search/lora.yaml", "no YAML"]),
+        ("recipe.lr: [0.1", ["search/lora.yaml", "cannot be read as YAML", "line 1"]),
+        ("- recipe.lr", ["search/lora.yaml", "a list where a table of keys belongs"]),
     ],
 )
 def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
@@ -255,7 +307,7 @@ def test_a_file_that_holds_no_search_is_left_alone(searching, no_training, tmp_p
     path = tmp_path / "search/glue_sst2/roberta_mini/lora.json"
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    assert "holds no search" in refused(capsys, searching("method=lora"))
+    assert "not a sound record" in refused(capsys, searching("method=lora"))
     assert path.read_text() == content
 
 
@@ -276,7 +328,7 @@ def test_a_recipe_holds_the_best_of_its_search(make, path):
     def rates(recipe):
         return [recipe[key.removeprefix("recipe.")] for key in searched]
 
-    passed_over = record.find(path.parent / "passed_over" / found["method"])
+    passed_over = record.find(SEARCHED / "passed_over" / path.relative_to(SEARCHED).with_suffix(""))
     worse = [rates(run.config["recipe"]) for run in passed_over]
     left = [trial for trial in found["trials"] if [trial[key] for key in searched] not in worse]
     best = max(left, key=lambda trial: trial["score"])

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import record
 from experiments.studies import STUDIES
 from experiments.studies.sweep import Sweep
 from scripts import study
 from tests.conftest import ROOT
-from tests.handmade import run
+from tests.handmade import leave, run
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def test_runs_are_carried_out_and_shown(monkeypatch, command, tmp_path, capsys):
     def run_one(self, scale, folder, overrides, share):
         asked.append((self.name, scale, tuple(overrides), share))
         made = run(recipe={"lr": 0.1}, rank=(24, 700), scale="mini", init="zeros", n=1000)
-        record.write(made, folder / "records/one.json")
+        leave(folder / "records", made)
         return ["a run: it diverged"]
 
     monkeypatch.setattr(Sweep, "run", run_one)

@@ -4,26 +4,23 @@ import shutil
 
 import pytest
 
-from experiments import record as records
 from experiments.analysis.score_tables import HELD_OUT, METAMATH, TABLE2, TABLES
 from scripts import tables
-from tests.handmade import PAPER, e2e, five, five_images, graded, image, instruct, run, three_e2e
+from tests.handmade import PAPER, SEEDS, e2e, five, five_images, graded, image, instruct, leave, run, three_e2e
 
 GLUE = [column.exp for column in TABLE2.columns]
 
 
 @pytest.fixture
 def build(tmp_path):
-    """Write records (to files of the given names) and build the tables; returns the folder of results."""
+    """Write records and build the tables; returns the folder of results."""
 
-    def build(found, names=None, results="results", judged=()):
+    def build(found, results="results", judged=()):
         root = tmp_path / results
         for folder in ("records", "judged"):
             shutil.rmtree(root / folder, ignore_errors=True)
-        for index, record in enumerate(judged):
-            records.write(record, root / "judged" / f"{index}.json")
-        for record, name in zip(found, names or range(len(found)), strict=True):
-            records.write(record, root / "records" / f"{name}.json")
+        leave(root / "judged", *judged)
+        leave(root / "records", *found)
         options = [
             "--records",
             root / "records",
@@ -97,14 +94,13 @@ def contents(root):
     return {path.name: path.read_bytes() for path in root.rglob("*") if path.suffix in (".md", ".tex")}
 
 
-def test_the_same_records_give_the_same_bytes_whatever_their_files_are_called(build):
+def test_the_same_records_give_the_same_bytes(build):
     found = [*mini_runs(), *five(), run(0.7, n=200, adapter=4800), *five_images(scale="mini"), *mini_runs()[::-1]]
     found += [*three_e2e(scale="mini", lacks=["meteor"]), instruct(scale="mini"), instruct(scale="mini", seed=11111)]
     answers = [graded(one, 3.0, name=name) for one in found[-2:] for name in ("b", "a")]
     first = contents(build(found, judged=answers))
     assert contents(build(found, judged=answers)) == first
-    names = [f"x/{9 * i % 31}" for i in range(len(found))]
-    assert contents(build(found[::-1], names=names, results="again", judged=answers[::-1])) == first
+    assert contents(build(found[::-1], results="again", judged=answers[::-1])) == first
     having = [table for table in TABLES if table is not METAMATH]
     stems = {f"{table.key}_{scale}" for table in having for scale in ("mini", "paper")} - {f"{HELD_OUT.key}_paper"}
     assert set(first) == {f"{stem}.{kind}" for stem in {*stems, "selection"} for kind in ("md", "tex")} | {"README.md"}
@@ -193,7 +189,7 @@ def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):
 
 
 def test_a_record_among_the_judged_that_nobody_judged_is_refused(tmp_path, capsys):
-    records.write(instruct(seed=7), tmp_path / "judged" / "0.json")
+    leave(tmp_path / "judged", instruct(seed=7))
     options = ["--records", str(tmp_path / "none"), "--judged", str(tmp_path / "judged"), "--paper", str(PAPER)]
     assert tables.main([*options, "--out", str(tmp_path / "out" / "tables")]) == 2
     message = capsys.readouterr().err
@@ -201,14 +197,21 @@ def test_a_record_among_the_judged_that_nobody_judged_is_refused(tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_a_corrupt_file_stops_the_tables_by_name(tmp_path, capsys):
-    (tmp_path / "broken.json").write_text('{"exp": 1}')
+def test_an_unsound_record_is_named_and_the_tables_are_made_from_the_others(tmp_path, capsys):
+    """One whose score was edited, one whose configuration was, one at the path of another, and a file of the paper."""
+    kept, score, config, moved = leave(tmp_path / "records", *(run(0.7, seed=seed) for seed in SEEDS[:4]))
+    score.write_text(score.read_text().replace('"best": 0.7', '"best": 0.9'))
+    config.write_text(config.read_text().replace('"n": 1000', '"n": 500'))
+    moved = moved.rename(moved.with_suffix(".failed.json"))
     out = tmp_path / "out" / "tables"
-    assert tables.main(["--records", str(tmp_path), "--paper", str(PAPER), "--out", str(out)]) == 2
-    assert "broken.json" in capsys.readouterr().err
-    assert not out.exists()
+    folders = ("records", "judged", "studies", "bench", "parameters")
+    options = [word for name in folders for word in (f"--{name}", str(tmp_path / name))] + ["--out", str(out)]
+    assert tables.main([*options, "--paper", str(PAPER)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all(line.startswith("tables: left out: ") for line in said)
+    assert {str(path) in " ".join(said) for path in (score, config, moved)} == {True} and str(kept) not in "".join(said)
+    assert "| 70.0 ×1†" in (out / "table2_glue_paper.md").read_text()
     shutil.copytree(PAPER, tmp_path / "paper")
     (tmp_path / "paper" / "table2_glue.yaml").write_text("rows: [{model: a}]")
-    options = ["--records", str(tmp_path / "none"), "--paper", str(tmp_path / "paper"), "--out", str(out)]
-    assert tables.main(options) == 2
+    assert tables.main([*options, "--paper", str(tmp_path / "paper")]) == 2
     assert "table2_glue.yaml" in capsys.readouterr().err

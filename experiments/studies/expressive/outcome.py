@@ -7,11 +7,11 @@ decide the outcome, so each variant changes it: whether the layers around the ad
 holds, and where the centres lie.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from experiments.record import Hardware, Part, Time
+from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
 
 CLASSES, PER_CLASS = 8, 30
 RADIUS, NOISE = 5.0, 0.6  # of the ring of centres; standard deviation around each
@@ -72,12 +72,12 @@ class Sample(Part):
     """One seed to look at: its points, (samples, 2), class after class, and the class of each spot of a square grid
     over [-EXTENT, EXTENT], row by row from below, a digit a spot."""
 
-    seed: NonNegativeInt
-    points: list[list[float]]
-    regions: list[str]
+    seed: Count
+    points: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
+    regions: list[Annotated[str, Field(pattern=r"^[0-7]+$")]]
 
 
-class Outcome(Part):
+class Outcome(Document):
     """One method under one variant, over all seeds.
 
     parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
@@ -89,26 +89,48 @@ class Outcome(Part):
     scale: Literal["paper"]
     variant: Variant
     method: Method
-    parameters: dict[Literal["change", "around"], NonNegativeInt]
+    parameters: dict[Literal["change", "around"], Count]
     settings: dict[str, float]
-    search_seeds: list[NonNegativeInt]
-    trials: list[Trial]
+    search_seeds: list[Count]
+    trials: Annotated[list[Trial], Field(min_length=1)]
     rate: PositiveFloat
     alpha: PositiveFloat
-    seeds: list[NonNegativeInt]
-    samples: PositiveInt
-    epochs: list[NonNegativeInt]
-    correct: list[list[NonNegativeInt]]
-    first: list[NonNegativeInt | None]
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    samples: Natural
+    epochs: list[Count]
+    correct: list[list[Count]]
+    first: list[Count | None]
     loss: list[NonNegativeFloat]
     sample: Sample
-    threads: PositiveInt
+    threads: Natural
     hardware: Hardware
     versions: dict[str, str]
     commit: str | None = None
     dirty: bool | None = None
     started: Time
     ended: Time
+
+    @property
+    def place(self) -> str:
+        return f"{self.variant.name}_{self.method}.json"
+
+    @model_validator(mode="after")
+    def _follows_from_its_counts(self) -> "Outcome":
+        best = min(self.trials, key=lambda trial: trial.key)
+        compare("rate and alpha", (self.rate, self.alpha), (best.rate, best.alpha))
+        compare("parameters", sorted(self.parameters), ["around", "change"])
+        compare("the order of the epochs", self.epochs, sorted(set(self.epochs)))
+        for name in ("correct", "first", "loss"):
+            compare(f"the number of seeds of {name}", len(getattr(self, name)), len(self.seeds))
+        for first, counts in zip(self.first, self.correct, strict=True):
+            compare("the number of epochs of correct", len(counts), len(self.epochs))
+            compare("the most of correct", min(max(counts), self.samples), max(counts))
+            solved = [epoch for epoch, count in zip(self.epochs, counts, strict=True) if count == self.samples]
+            known = first is None or first in self.epochs  # else it lies between two of them
+            compare("first", first, next(iter(solved), None) if known else min([first, *solved]))
+        compare("the number of points", len(self.sample.points), self.samples)
+        compare("the widths of regions", {len(row) for row in self.sample.regions}, {len(self.sample.regions)})
+        return self
 
     @property
     def solved(self) -> list[int]:

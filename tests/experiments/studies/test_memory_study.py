@@ -1,6 +1,7 @@
 """The study of memory: bytes without a GPU equal to real ones, for every method; its records, tables and verdict."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -18,9 +19,11 @@ from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUC
 from experiments.assets import read_rows
 from experiments.config import parse
 from experiments.errors import UserError
-from experiments.record import RecordError
+from experiments.record import LeftOut, RecordError
+from experiments.studies import footprint as footprints
 from experiments.studies import memory as study
 from experiments.studies.footprint import Case, Footprint, Step
+from tests.handmade import leave
 
 pytestmark = pytest.mark.filterwarnings("ignore:delta_W starts out")
 
@@ -164,7 +167,8 @@ def run(tmp_path, monkeypatch):
     """run(gpu=False) -> the methods that were measured now, of two; small models, and a GPU that is made up."""
     case, hardware, calls = study.case, record.hardware("cpu"), []
     monkeypatch.setattr(study, "METHODS", [study.LORA, study.OURS])
-    monkeypatch.setattr(study, "TASKS", {"mrpc": study.TASKS["mrpc"]})
+    for module in (study, footprints):
+        monkeypatch.setattr(module, "TASKS", {"mrpc": study.TASKS["mrpc"]})
     monkeypatch.setattr(Case, "measured", lambda self, rounds: entry(1000))
 
     def shrunk(method, task):
@@ -198,15 +202,20 @@ def test_what_is_there_is_not_repeated_unless_a_gpu_adds_what_was_missing(run, t
             assert step.model_copy(update={"gpu": None}) == exact[method].steps[task]
 
 
-def test_another_scale_is_refused_and_so_is_a_file_that_is_none(tmp_path):
+def test_another_scale_is_refused_and_so_is_a_file_that_is_none(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"scale=small: .* use scale=paper"):
         study.Memory().run("small", tmp_path)
     record.write(footprint("vera", 10), tmp_path / "vera.json")
     with pytest.raises(UserError, match="vera, no method of this study"):
         study.Memory().claims(tmp_path)
     (tmp_path / "vera.json").write_text("{}")
-    with pytest.raises(RecordError, match=r"vera\.json"):
-        study.Memory().reports(tmp_path)
+    with pytest.warns(LeftOut, match=r"vera\.json"):
+        assert study.Memory().reports(tmp_path) == []
+    lacking = footprint("lora", 10).model_dump(mode="json", by_alias=True) | {"steps": {}}
+    (tmp_path / "lora.json").write_text(json.dumps(lacking))
+    monkeypatch.setattr(study, "METHODS", ["lora"])
+    with pytest.raises(RecordError, match=r"lora\.json: .*the tasks of steps is \[\]"):
+        study.Memory().run("paper", tmp_path)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -236,8 +245,7 @@ def footprint(method, saved_mib, dirty=False, **gpu):
 
 
 def shown(folder, *footprints):
-    for one in footprints:
-        record.write(one, folder / f"{one.method}.json")
+    leave(folder, *footprints)
     (report,) = study.Memory().reports(folder)
     return report
 
@@ -269,8 +277,7 @@ def test_nothing_measured_shows_nothing(tmp_path):
 
 
 def verdict(folder, ours, lora):
-    for one in (footprint("fourierft", 1990, **ours), footprint("lora", 2000, **lora)):
-        record.write(one, folder / f"{one.method}.json")
+    leave(folder, footprint("fourierft", 1990, **ours), footprint("lora", 2000, **lora))
     (claim,) = study.Memory().claims(folder)
     return claim.verdict
 
@@ -288,8 +295,7 @@ def test_peaks_on_a_gpu_judge_the_claim_and_all_of_them_are_needed(tmp_path):
 
 
 def test_the_claim_says_what_is_saved_and_what_the_page_prints(tmp_path):
-    record.write(footprint("fourierft", 1990, mrpc=entry(3000)), tmp_path / "a.json")
-    record.write(footprint("lora", 2000, mrpc=entry(3010)), tmp_path / "b.json")
+    leave(tmp_path, footprint("fourierft", 1990, mrpc=entry(3000)), footprint("lora", 2000, mrpc=entry(3010)))
     (claim,) = study.Memory().claims(tmp_path)
     assert claim.measured[0] == (
         "MRPC, 32 × 100 tokens: saved for the backward pass FourierFT 1,990.0 MiB, LoRA 2,000.0 MiB "

@@ -14,7 +14,7 @@ from experiments.studies import STUDIES
 from experiments.studies.plan import Plan, SearchPlan, carry_out, read_plan, settings
 from experiments.studies.sweep import Sweep
 from experiments.training import Diverged
-from tests.handmade import run
+from tests.handmade import configured, run
 
 SWEEPS = [name for name, study in STUDIES.items() if isinstance(study, Sweep)]
 MINI = "task=glue_rte model=roberta_mini method=fourierft"
@@ -28,7 +28,7 @@ def ran(monkeypatch):
     def leave(config):
         configs.append(config)
         if not config.record_path.exists():
-            record.write(run(seed=config.seed, exp="glue_rte"), config.record_path)
+            record.write(configured(config), config.record_path)
 
     monkeypatch.setattr("experiments.pipeline.run", leave)
     return configs
@@ -138,7 +138,7 @@ def test_a_run_that_another_study_has_is_taken_over(ran, tmp_path):
     first, second = (config.record_path for config in ran)
     assert first.relative_to(tmp_path / "one") == second.relative_to(tmp_path / "two")
     assert first.read_bytes() == second.read_bytes()
-    kept = run(0.123, exp="glue_rte")
+    kept = configured(ran[1], commit="d" * 40)
     record.write(kept, second)  # what a study has itself stays
     carry_out(Plan(runs=(line,)), tmp_path / "two")
     assert record.read(second) == kept

@@ -1,5 +1,7 @@
 """The rank study: ranks before and after training, whose they are, and a claim that turns when the records do."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from experiments.analysis.rank import summarise
 from experiments.studies import construction
 from experiments.studies.construction import Constructions, measure, starts
 from experiments.studies.rank import RankOfDelta
-from tests.handmade import run
+from tests.handmade import leave, run
 
 D = 24
 SETTINGS = {"n": 40, "scale": 10.0, "entry_seed": 5, "init": "normal", "shared_entries": True}
@@ -19,8 +21,10 @@ def entry(method, rank, scale="paper", seed=0):
     """A run whose four matrices have this numerical rank, with all values alike."""
     settings = {"fourierft": SETTINGS, "lora": {"r": rank}}.get(method, {})
     found = summarise((name, torch.eye(D)[:, :rank] @ torch.eye(D)[:rank]) for name in NAMES)
-    config = {"method": {"name": method, **settings}}
-    return run(method=method, scale=scale, seed=seed).model_copy(update={"rank": found, "config": config})
+    made = run(method=method, scale=scale, seed=seed)
+    config = made.config | {"method": {"name": method, **settings}}
+    update = {"config": config, "config_hash": record.config_hash(config), "entry_seed": settings.get("entry_seed")}
+    return made.model_copy(update={"rank": found, **update})
 
 
 @pytest.fixture
@@ -30,10 +34,8 @@ def told(tmp_path, monkeypatch):
     monkeypatch.setattr(construction, "WIDTH", 64)
 
     def told(*records):
-        for path in (tmp_path / "records").glob("*"):
-            path.unlink()
-        for place, one in enumerate(records):
-            record.write(one, tmp_path / f"records/{place}.json")
+        shutil.rmtree(tmp_path / "records", ignore_errors=True)
+        leave(tmp_path / "records", *records)
         study = RankOfDelta()
         study.constructions(tmp_path).complete(study.records(tmp_path))
         return *study.claims(tmp_path), study.reports(tmp_path)
