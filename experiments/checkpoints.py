@@ -26,11 +26,15 @@ REMEDY = "train.resume=false starts from the beginning"
 Stamp = dict[str, str | None]  # what the numbers of a run depend on; "code" is the commit
 
 
-class Manifest(records.Part):
+class Manifest(records.Document):
     """The last file of a checkpoint: the stamp of its run, and the SHA-256 of each other file by its name."""
 
     stamp: Stamp
     files: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        return MANIFEST
 
 
 class Fault(UserError):
