@@ -53,7 +53,7 @@ class Size(Part):
     """One method on the model. `settings`: those that size it. `positions`: integers, if the entries were stored."""
 
     method: str
-    settings: dict[str, Count]
+    settings: dict[str, bool | Count]
     adapter: Count
     head: Count
     total: Count

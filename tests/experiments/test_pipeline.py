@@ -51,13 +51,13 @@ def test_every_method_leaves_a_whole_record(make, method, capsys):
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"best", "last"}
 
 
-def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_recorded_as_one(make, tmp_path, monkeypatch):
+def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_recorded_as_one(make, monkeypatch):
     config = make(*QUICK)
     weights, data = pipeline.find(config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with (
         pytest.raises(KeyboardInterrupt),
-        pipeline._recorded(config, "mini", None, weights, data, tmp_path / "0.json") as fields,
+        pipeline._recorded(config, "mini", None, weights, data, config.record_path) as fields,
     ):
         raise KeyboardInterrupt
     assert (fields["hardware"]["device"], fields["hardware"].get("gpu")) == ("cpu", None)

@@ -176,7 +176,7 @@ def test_another_rule_costs_nothing_and_its_scores_stand_apart(judging, tmp_path
     assert record.read(where).judge.rule == "fastchat"
     agreed = next((tmp_path / "results/judged/judge@judge-2024@agreed").rglob("*.json"))
     where.replace(agreed)
-    assert judging(path) == 2 and "the judge's rule was 'fastchat', now it is 'agreed'" in capsys.readouterr().err
+    assert judging(path) == 2 and "holds what belongs to judge@judge-2024/instruct/" in capsys.readouterr().err
 
 
 def test_a_judge_that_changes_meanwhile_is_refused(judging, tmp_path, monkeypatch, capsys):
