@@ -27,7 +27,7 @@ from experiments.locks import held
 from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared, Tested
-from experiments.training import Outcome, train
+from experiments.training import Outcome, rows_at_once, train
 
 
 class MissingAssets(UserError):
@@ -278,8 +278,8 @@ def _disk_is_full(error: BaseException, folder: Path) -> bool:
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
     """What a training step on the first rows of the training set saves for its backward."""
     device = config.train.torch_device()
-    size = config.recipe.batch_size // (config.train.accumulation * processes.count())
-    batch = prepared.collate([prepared.train[i] for i in range(min(size, len(prepared.train)))]).to(device)
+    size = min(rows_at_once(config), len(prepared.train))
+    batch = prepared.collate([prepared.train[i] for i in range(size)]).to(device)
     model.to(device).train()
     with config.train.autocast():
         labels = batch.pop("labels")  # or the model computes a loss of its own as well

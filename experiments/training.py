@@ -181,23 +181,26 @@ class FineTuner(Trainer):
         load_trained(self.model, Path(resume_from_checkpoint))
 
 
+def rows_at_once(config: Config) -> int:
+    """The rows of one forward pass. Raises UserError where the batch cannot be shared out evenly."""
+    size, accumulation, several = config.recipe.batch_size, config.train.accumulation, processes.count()
+    each, rest = divmod(size, accumulation * several)
+    if rest:
+        shared = f" times {several} processes" if several > 1 else ""
+        raise UserError(f"train.accumulation={accumulation}{shared}: must divide recipe.batch_size={size}")
+    return each
+
+
 def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArguments:
     """The configuration in the Trainer's terms."""
     recipe, train = config.recipe, config.train
     grouped = train.group_by_length and prepared.lengths
-    several = processes.count()
-    each, rest = divmod(recipe.batch_size, train.accumulation * several)
-    if rest or not each:
-        shared = f" times {several} processes" if several > 1 else ""
-        raise UserError(
-            f"train.accumulation={train.accumulation}{shared}: must divide recipe.batch_size={recipe.batch_size}"
-        )
     settings = TrainingArguments(
         output_dir=str(folder),
         seed=config.seed,
         num_train_epochs=recipe.epochs,
         max_steps=train.max_steps or -1,
-        per_device_train_batch_size=each,
+        per_device_train_batch_size=rows_at_once(config),
         gradient_accumulation_steps=train.accumulation,
         per_device_eval_batch_size=train.eval_batch_size,
         learning_rate=recipe.lr,

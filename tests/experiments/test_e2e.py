@@ -95,8 +95,9 @@ def test_accumulated_steps_are_the_same_steps(make):
     assert trained[0].keys() == trained[1].keys()
     for name, weights in trained[0].items():
         assert (weights - trained[1][name]).norm() < 1e-3 * weights.norm()
-    with pytest.raises(UserError, match=r"train\.accumulation=5: must divide recipe\.batch_size="):
-        pipeline.run(make(*QUICK, "train.accumulation=5"))
+    for accumulation in (5, 100):
+        with pytest.raises(UserError, match=rf"train\.accumulation={accumulation}: must divide recipe\.batch_size="):
+            pipeline.run(make(*QUICK, f"train.accumulation={accumulation}"))
 
 
 def test_what_a_step_saves_is_that_of_the_loss_it_trains_on_alone(make):
