@@ -22,8 +22,9 @@ from experiments.analysis import curves, pareto, rank
 from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.drawing import save
 from experiments.errors import UserError
-from experiments.record import find, left_out
+from experiments.record import find
 from experiments.studies import STUDIES, pages
+from scripts.making import make
 
 
 def build(
@@ -91,14 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--exp", help="of this experiment alone")
     parser.add_argument("--model", help="of this model alone")
     parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
-    options = parser.parse_args(arguments)
-    with left_out() as problems:
-        try:
-            print(*build(**vars(options)), sep="\n")
-        except UserError as error:
-            problems.append(str(error))
-    sys.stderr.writelines(f"figures: {problem}\n" for problem in problems)
-    return 2 if problems else 0
+    return make("figures", build, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ Writes results/search/<exp>/<model>/<method>.json, and prints what to write into
 
 `--storage sqlite:///search.db` keeps Optuna's study in a file, for its dashboard, its plots, and for several processes
 that share the work; `--trials` is then what the study ends with. A trial killed there gives its place to the next of
-the sequence. Exit code 2 where something asked for is wrong, 130 after an
-interruption.
+the sequence. Exit code 2 where something asked for is wrong, 130 after an interruption.
 """
 
 import argparse

@@ -22,8 +22,9 @@ from experiments.analysis.paper import read_logs, read_paper, read_shares
 from experiments.analysis.render import latex, page
 from experiments.analysis.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.errors import UserError
-from experiments.record import find, left_out, replace_file
+from experiments.record import find, replace_file
 from experiments.studies import STUDIES, pages
+from scripts.making import make
 
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
 
@@ -105,14 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
     parser.add_argument("--out", type=Path, default=Path("results/tables"), help="the index goes to its parent folder")
     parser.add_argument("--configs", type=Path, default=Path("configs"), help="whose recipes get a command")
-    options = parser.parse_args(arguments)
-    with left_out() as problems:
-        try:
-            print(*build(**vars(options)), sep="\n")
-        except UserError as error:
-            problems.append(str(error))
-    sys.stderr.writelines(f"tables: {problem}\n" for problem in problems)
-    return 2 if problems else 0
+    return make("tables", build, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -131,10 +131,10 @@ class E2ETask(Typed):
         rows, file = read_split(data, split, (MEANING, REFERENCE)), data.where(split)
         for number, (meaning, reference) in enumerate(zip(rows[MEANING], rows[REFERENCE], strict=True)):
             try:
-                linear(meaning or "")
+                linear(meaning)
             except UserError as error:
                 raise UserError(f"{file}, row {number}: {error}") from error
-            if not (reference or "").strip():
+            if not reference.strip():
                 raise UserError(f"{file}, row {number}: the reference is empty; correct that row or remove it")
         return rows
 

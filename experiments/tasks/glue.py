@@ -130,8 +130,6 @@ class GlueTask(Typed):
         if data.source == "embedded":
             return generate(self.set, split)
         rows, where = read_split(data, split, self.inputs, ["label"]), data.where(split)
-        return (
-            as_classes(rows, "label", self.classes, where)
-            if self.classes
-            else as_scores(rows, "label", TOP_SCORE, where)
-        )
+        if not self.classes:
+            return as_scores(rows, "label", TOP_SCORE, where)
+        return as_classes(rows, "label", self.classes, where)
