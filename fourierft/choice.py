@@ -6,28 +6,33 @@ All compute the same numbers to rounding. They differ in what they have to go th
                 "branch"           T (d1 + d2 + n) numbers, to add x delta_W^T to x W^T
                 "grid"             T (d1 + d2) numbers a row of the grid, where the positions are one (`grid.py`)
     gradient    "product"          T d1 d2 multiply-adds for G = g^T x, then d1 d2 numbers
-                "parity"           half the multiply-adds, and a pass over x and g to split them
                 "tokens"           T (d1 + d2 + n) numbers; no d1 x d2 matrix is formed
 
-The rule takes what has the least to go through. A transform costs about the same for each of its numbers in all of
-these (2.3 ns on one CPU core), a multiply-add of a matrix product a MULTIPLY_ADDS-th of that, and a number of a matrix
-that no cache holds BEYOND_CACHE times that. Measured on a CPU; the figure for a GPU is an estimate from its bandwidth.
-"parity" was nowhere the fastest there, so that the rule never takes it.
+The rule takes what has the least to go through. A transform of torch costs about the same for each of its numbers in
+all of these (2.3 ns on one CPU core); the constants below are in units of that. For a CPU they are measured, once for
+each set of instructions, so that a machine takes the same algorithms every day; for a GPU they are estimates from its
+bandwidth. In C (`native.py`) a number costs so little that "branch" and "tokens" win nearly everywhere.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
 import torch
 
-from .entries import Shape
+from . import native
 from .errors import FourierError
+from .plan import Plan
 
-MULTIPLY_ADDS = {"cpu": 100, "cuda": 4000}
-CACHE, BEYOND_CACHE = 2**21, 3  # in numbers of 4 bytes; and as above
+# Multiply-adds of a matrix product that take as long as one number; on a GPU outside of its tensor cores, and on them.
+MULTIPLY_ADDS = 300 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 100
+MULTIPLY_ADDS_CUDA, MULTIPLY_ADDS_TENSOR_CORES = 285, 4000
+COMPILED = 0.3  # a number in C
+CACHE, BEYOND_CACHE = 2**21, 3  # numbers of 4 bytes that a CPU's cache holds; what a number of a larger matrix costs
+LAUNCHES = 2**20  # what the launches of "branch" and "tokens" cost a GPU more than those of a merged product
 FORWARD = ("fft", "kernel", "branch", "grid")
-GRADIENT = ("product", "parity", "tokens", "grid")
+GRADIENT = ("product", "tokens", "grid")
 MEMORY = ("recompute", "keep")
 
 
@@ -41,12 +46,14 @@ class Algorithm:
     forward pass formed (out x in numbers a layer; nothing with "branch").
     saved_dtype: None, or torch.bfloat16 or float16 to round the saved input to: half the memory of a float32 one, and
     an error of that rounding (2e-3) in the gradient of the coefficients, nowhere else.
+    compiled: whether "branch" and "tokens" may run in C on a CPU; where that cannot be compiled, they do not.
     """
 
     forward: str | None = None
     gradient: str | None = None
     memory: str = "recompute"
     saved_dtype: torch.dtype | None = None
+    compiled: bool = True
 
     def __post_init__(self) -> None:
         allowed = {
@@ -54,6 +61,7 @@ class Algorithm:
             "gradient": (None, *GRADIENT),
             "memory": MEMORY,
             "saved_dtype": (None, torch.bfloat16, torch.float16),
+            "compiled": (True, False),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
@@ -72,17 +80,15 @@ class Algorithm:
             )
         return replace(self, forward="fft", gradient="product")
 
-    def resolve(
-        self, shape: Shape, n: int, tokens: int, dtype: torch.dtype, device: torch.device, grid: bool = False
-    ) -> "Algorithm":
+    def resolve(self, plan: Plan, tokens: int, dtype: torch.dtype, rows: torch.dtype) -> "Algorithm":
         """The same with no None in `forward` and `gradient`: what this many tokens are run by.
 
-        shape: (out, in); dtype: of the coefficients, float32 or float64; grid: whether the positions are one. Raises
+        dtype: of the coefficients, float32 or float64; rows: of the tokens. `compiled` then says whether C runs. Raises
         FourierError if the Triton kernel, or the grid's form, is forced where it cannot run.
         """
-        asked = {self.forward, self.gradient}
-        if "grid" in asked or (grid and asked == {None}):
-            if not grid or not asked <= {None, "grid"}:
+        device, asked = plan.u.device, {self.forward, self.gradient}
+        if "grid" in asked or (plan.grid and asked == {None}):
+            if not plan.grid or not asked <= {None, "grid"}:
                 raise FourierError(
                     f"forward={self.forward!r}, gradient={self.gradient!r}: 'grid' is for both or for neither, and for "
                     "entries='grid'; choose other algorithms, or None"
@@ -93,16 +99,29 @@ class Algorithm:
                 f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a GPU and float32 "
                 "coefficients; choose 'fft', 'branch' or None"
             )
-        elements, by_tokens = shape[0] * shape[1], tokens * (sum(shape) + n)
-        forming = elements * (BEYOND_CACHE if elements > CACHE and device.type == "cpu" else 1)
+        cuda = device.type == "cuda"
+        compiled = self.compiled and plan.native and dtype == torch.float32 and rows in native.DTYPES
+        elements, by_tokens = math.prod(plan.shape), tokens * (sum(plan.shape) + plan.n)
+        by_tokens = by_tokens * COMPILED if compiled else by_tokens + LAUNCHES * cuda
+        forming = elements * (BEYOND_CACHE if elements > CACHE and not cuda else 1)
+        product = tokens * elements / _multiply_adds(cuda, rows)
         forward, gradient = self.forward, self.gradient
         if forward is None:
-            merged = "kernel" if device.type == "cuda" and kernel_runs(dtype, device) else "fft"
-            forward = "branch" if by_tokens < forming else merged
+            merged = "kernel" if cuda and kernel_runs(dtype, device) else "fft"
+            # In C the branch is added to a narrow product; elsewhere both forms cost one more, of twice the length or
+            # in float32.
+            saved = product if compiled and rows == torch.bfloat16 else 0
+            forward = "branch" if by_tokens < forming + saved else merged
         if gradient is None:
-            by_product = tokens * elements / MULTIPLY_ADDS.get(device.type, MULTIPLY_ADDS["cpu"]) + forming
-            gradient = "tokens" if by_tokens < by_product else "product"
-        return replace(self, forward=forward, gradient=gradient)
+            gradient = "tokens" if by_tokens < product + forming else "product"
+        return replace(self, forward=forward, gradient=gradient, compiled=compiled)
+
+
+def _multiply_adds(cuda: bool, rows: torch.dtype) -> int:
+    if not cuda:
+        return MULTIPLY_ADDS
+    tensor_cores = rows.itemsize == 2 or (rows == torch.float32 and torch.backends.cuda.matmul.allow_tf32)
+    return MULTIPLY_ADDS_TENSOR_CORES if tensor_cores else MULTIPLY_ADDS_CUDA
 
 
 def kernel_runs(dtype: torch.dtype, device: torch.device) -> bool:

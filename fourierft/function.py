@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import TensorWeakRef
 
-from . import grid
+from . import grid, tokens
 from .choice import Algorithm
 from .errors import FourierError
 from .plan import BasisPlan, Plan
@@ -46,9 +46,8 @@ def fourier_linear(
         dtype = torch.get_autocast_dtype(x.device.type)
     elif weight is not None and read is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
-    tokens = x.numel() // max(1, x.shape[-1])
     if isinstance(plan, Plan):
-        algorithm = algorithm.resolve(plan.shape, plan.n, tokens, spectrum.dtype, x.device, plan.grid is not None)
+        algorithm = algorithm.resolve(plan, x.numel() // max(1, x.shape[-1]), spectrum.dtype, dtype or x.dtype)
     else:
         algorithm = algorithm.of_basis(plan.basis)
     return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
@@ -73,8 +72,13 @@ class _FourierProduct(torch.autograd.Function):
         with _as_given(x.device):
             dense = _dense(weight, dtype, read)
             formed = form(spectrum, plan, scale, dense, algorithm, dtype)
+            y = times(rows, dense, formed, plan, spectrum.dtype, algorithm, bias)
             projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
-            y = times(rows, dense, formed, spectrum, plan, scale, bias, projected=projected)
+            if algorithm.forward == "branch":
+                tokens.add_change_(y, rows, spectrum, plan, scale, compiled=algorithm.compiled)
+            elif projected is not None:
+                grid.add_change_(y, projected, spectrum, plan, scale)
+            y = y if weight is None else y.to(dtype)
         if needs_weight or (needs_spectrum and projected is None):
             rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
             saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
@@ -99,23 +103,32 @@ class _FourierProduct(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = grad_spectrum = None
         plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
         rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
+        by_tokens = needs_spectrum and algorithm.gradient == "tokens"
         with _as_given(g.device):
             projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
             if needs_x:
                 dense = _dense(weight, ctx.dtype, ctx.read)
                 if formed is None:
                     formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
-                grad_x = times(rows, dense, formed, spectrum, plan, scale, adjoint=True, projected=projected)
-                grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
+                grad_x = times(rows, dense, formed, plan, ctx.wide, algorithm, adjoint=True)
+                if projected is not None:
+                    grid.add_change_(grad_x, projected, spectrum, plan, scale, adjoint=True)
+                elif algorithm.forward == "branch" and not by_tokens:
+                    tokens.add_change_(grad_x, rows, spectrum, plan, scale, adjoint=True, compiled=algorithm.compiled)
             if needs_weight or (needs_spectrum and projected is None):
-                inputs = x.reshape(-1, x.shape[-1]).to(ctx.dtype)
+                inputs = x.reshape(-1, x.shape[-1])
             if needs_weight:
                 grad_weight = wide_product(rows.t(), inputs)
-            if needs_spectrum and projected is not None:
+            if by_tokens:  # g is transformed once, for both gradients
+                into = (grad_x, spectrum) if needs_x and algorithm.forward == "branch" else None
+                grad_spectrum = tokens.backward_(inputs, rows, plan, scale, ctx.wide, into, algorithm.compiled)
+            elif needs_spectrum and projected is not None:
                 x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
                 grad_spectrum = grid.coefficient_grad(x_projected, projected, plan, scale)
             elif needs_spectrum:
-                grad_spectrum = coefficient_grad(inputs, rows, plan, scale, algorithm, ctx.wide)
+                grad_spectrum = coefficient_grad(inputs, rows, plan, scale)
+            if needs_x:
+                grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
             if needs_bias:
                 grad_bias = rows.sum(0)
         return grad_x, grad_weight, grad_bias, grad_spectrum, None, None, None, None, None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from . import native
 from .bases import basis_matrices
 from .entries import Band, Shape, grid_sides, sample_entries, sample_grid
 
@@ -37,6 +38,7 @@ class Plan:
     v_share: Tensor
     slots: Tensor
     source: tuple  # the arguments of `make_plan`, or the joined plans
+    native: bool = False  # whether rows can go through C, see `native.py`
     grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
     tables: list[Tensor] = field(default_factory=list)  # of `kernel.py`, once it has run
     grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
@@ -110,7 +112,7 @@ def join_plans(*plans: Plan) -> Plan:
     if key not in _plans:
         tables = ("u", "v", "sign", "u_share", "v_share", "slots")
         joined = {name: torch.cat([getattr(plan, name) for plan in plans]) for name in tables}
-        _plans[key] = Plan(plans[0].shape, **joined, source=plans)
+        _plans[key] = Plan(plans[0].shape, **joined, source=plans, native=plans[0].native)
     return _plans[key]
 
 
@@ -122,7 +124,8 @@ def _fold(entries: Tensor, source: tuple) -> Plan:
     slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
     tables = u, v, sign, _share(u, d1), _share(v, d2), slots
     grid = grid_sides((d1, d2), len(u)) if source[6] else None
-    return Plan((d1, d2), *(table.to(device) for table in tables), source=source, grid=grid)
+    compiled = device.type == "cpu" and native.available(d1, d2)
+    return Plan((d1, d2), *(table.to(device) for table in tables), source=source, native=compiled, grid=grid)
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

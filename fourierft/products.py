@@ -1,9 +1,10 @@
 """Rows times W + delta_W, and the gradient of the coefficients, by the algorithm that was chosen, in any precision.
 
 Coefficients, delta_W and G are float32, or float64 in a float64 model; no transform ever sees a narrower number. In
-bfloat16 and float16 the sum W + delta_W would lose delta_W to the rounding of W, and x W^T + x delta_W^T to that of the
-output. There one product of twice the inner length, [x x] [W delta_W]^T, adds the two up before it rounds, or the
-branch is added to a float32 product.
+bfloat16 and float16 the sum W + delta_W would lose delta_W to the rounding of W. And y += x delta_W^T would lose the
+change to that of y: what is less than half its last digit leaves it as it is, at every token alike. So one product of
+twice the inner length, [x x] [W delta_W]^T, adds the two up before it rounds, or the branch and the grid are added to a
+float32 product. (In C the branch is added to a bfloat16 one, and rounded up or down in proportion: see native.c.)
 """
 
 from types import ModuleType
@@ -11,7 +12,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import dense, grid, parity, spectral, tokens
+from . import dense, spectral
 from .choice import Algorithm
 from .plan import BasisPlan, Plan
 
@@ -45,34 +46,27 @@ def times(
     rows: Tensor,
     weight: Tensor | None,
     formed: Tensor | None,
-    c: Tensor,
     plan: Plan | BasisPlan,
-    scale: float,
+    wide: torch.dtype,
+    algorithm: Algorithm,
     bias: Tensor | None = None,
     adjoint: bool = False,
-    projected: Tensor | None = None,
 ) -> Tensor:
-    """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`. rows: (T, in or out);
-    projected: of the grid's form, from `grid.project`.
+    """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`; where that is None, without
+    delta_W, for the branch or the grid to add to. rows: (T, in or out); wide: the dtype of the coefficients.
 
-    Returns (T, out or in) in the dtype of the rows; of no weight the change alone, in at least float32.
+    Returns (T, out or in) in the dtype of the rows; of no weight, or to be added to, in at least float32.
     """
 
     def turned(matrix: Tensor) -> Tensor:
         return matrix if adjoint else matrix.t()
 
-    if formed is None:  # the branch, or the grid
+    if formed is None:
         if weight is None:
-            y = torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=c.dtype, device=rows.device)
-        else:
-            y = wide_product(rows, turned(weight))
-        if bias is not None:
-            y.add_(bias)
-        if projected is None:
-            tokens.add_change_(y, rows, c, plan, scale, adjoint)
-        else:
-            grid.add_change_(y, projected, c, plan, scale, adjoint)
-        return y if weight is None else y.to(rows.dtype)
+            return torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=wide, device=rows.device)
+        rounds_well = algorithm.forward == "branch" and algorithm.compiled
+        y = rows @ turned(weight) if rounds_well else wide_product(rows, turned(weight))
+        return y if bias is None else y.add_(bias)
     if weight is None:
         return wide_product(rows, turned(formed))
     if rows.dtype in LOW_PRECISION:
@@ -82,14 +76,8 @@ def times(
     return torch.addmm(bias.to(rows.dtype), rows, turned(formed))
 
 
-def coefficient_grad(
-    x: Tensor, g: Tensor, plan: Plan | BasisPlan, scale: float, algorithm: Algorithm, dtype: torch.dtype
-) -> Tensor:
-    """dL/dc from the rows x: (T, in) and g = dL/dy: (T, out). Returns (n,) in `dtype`, float32 or float64."""
-    if algorithm.gradient == "tokens":
-        return tokens.coefficient_grad(x, g, plan, scale, dtype)
-    if algorithm.gradient == "parity":
-        return parity.coefficient_grad(x.to(dtype), g.to(dtype), plan, scale)
+def coefficient_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan, scale: float) -> Tensor:
+    """dL/dc by G = g^T x from the rows x: (T, in) and g = dL/dy: (T, out). Returns (n,), at least float32."""
     return _forms(plan).coefficient_grad(wide_product(g.t(), x), plan, scale)
 
 
@@ -99,9 +87,9 @@ def _forms(plan: Plan | BasisPlan) -> ModuleType:
 
 
 def wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b with a result of at least float32, whatever the operands' dtype."""
+    """a @ b with a result of at least float32, whatever the operands' dtypes."""
     if a.dtype not in LOW_PRECISION:
-        return a @ b
+        return a @ b.to(a.dtype)
     if a.is_cuda:  # tensor cores take the narrow operands and give the wide result
         return torch.mm(a, b, out_dtype=torch.float32)
     return a.float() @ b.float()

@@ -37,7 +37,6 @@ MODES = {
     OURS: {},
     "fourierft_keep": {"memory": "keep"},
     "fourierft_product": {"gradient": "product"},
-    "fourierft_parity": {"gradient": "parity"},
     "fourierft_tokens": {"gradient": "tokens"},
     "fourierft_fft": {"forward": "fft"},
     "fourierft_kernel": {"forward": "kernel"},

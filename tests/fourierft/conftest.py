@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from fourierft import native
+
 
 @pytest.fixture(autouse=True)
 def seeded():
@@ -73,3 +75,10 @@ def gpt2():
 @pytest.fixture
 def tokens():
     return torch.randint(4, 60, (3, 12), generator=torch.Generator().manual_seed(4))
+
+
+@pytest.fixture(scope="session")
+def compiles():
+    """Skips where there is no C compiler."""
+    if native.library() is None:
+        pytest.skip("needs a C compiler")

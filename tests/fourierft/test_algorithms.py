@@ -12,8 +12,8 @@ from torch import nn
 
 import fourierft
 from experiments.analysis.memory import saved_for_backward
-from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, parity, reference, spectral, tokens
-from fourierft.choice import BEYOND_CACHE, CACHE, MULTIPLY_ADDS
+from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, reference, spectral, tokens
+from fourierft.choice import BEYOND_CACHE, CACHE, COMPILED, MULTIPLY_ADDS
 from fourierft.entries import sample_entries
 from fourierft.plan import join_plans, make_plan
 
@@ -60,8 +60,7 @@ def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(probl
     close(tokens.add_change_(x.clone(), g, c, plan, SCALE, adjoint=True), x + g @ delta)
 
     close(spectral.coefficient_grad(g.t() @ x, plan, SCALE), dc)
-    close(parity.coefficient_grad(x, g, plan, SCALE), dc)
-    close(tokens.coefficient_grad(x, g, plan, SCALE, torch.float64), dc)
+    close(tokens.backward_(x, g, plan, SCALE, torch.float64), dc)
 
 
 SHAPES = [(8, 8), (9, 9), (8, 12), (12, 7), (7, 12), (5, 9), (1, 6), (1, 7), (6, 1), (7, 1), (1, 1), (2, 3), (64, 48)]
@@ -91,18 +90,17 @@ def test_many_tokens_pass_in_chunks(monkeypatch):
     plan, c, x, g = make_plan((8, 9), 30, 7, None, CPU), random(30), random(10, 9), random(10, 8)
     delta = reference.delta_weight(c, sample_entries((8, 9), 30, 7), (8, 9), SCALE)
     close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
-    close(tokens.coefficient_grad(x, g, plan, SCALE, torch.float64), spectral.coefficient_grad(g.t() @ x, plan, SCALE))
+    close(tokens.backward_(x, g, plan, SCALE, torch.float64), spectral.coefficient_grad(g.t() @ x, plan, SCALE))
 
 
-@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+@pytest.mark.parametrize("gradient", ["product", "tokens"])
 def test_float32_stays_within_its_rounding(gradient):
     shape, n = (96, 80), 1000
     plan, c, x, g = make_plan(shape, n, 7, None, CPU), random(n), random(64, 80), random(64, 96)
     exact = spectral.coefficient_grad(g.t() @ x, plan, SCALE)
     narrow = {
         "product": lambda x, g: spectral.coefficient_grad(g.t() @ x, plan, SCALE),
-        "parity": lambda x, g: parity.coefficient_grad(x, g, plan, SCALE),
-        "tokens": lambda x, g: tokens.coefficient_grad(x, g, plan, SCALE, torch.float32),
+        "tokens": lambda x, g: tokens.backward_(x, g, plan, SCALE, torch.float32),
     }[gradient](x.float(), g.float())
     assert narrow.dtype == torch.float32
     assert (narrow - exact).norm() < 2e-6 * exact.norm()
@@ -116,7 +114,7 @@ def test_inputs_are_left_unchanged():
     inputs = c, x, g, weight, grad = random(20), random(6, 8), random(6, 9), random(9, 8), random(9, 8)
     before = [tensor.clone() for tensor in inputs]
     spectral.delta_weight(c, plan, SCALE, weight), spectral.coefficient_grad(grad, plan, SCALE)
-    parity.coefficient_grad(x, g, plan, SCALE), tokens.coefficient_grad(x, g, plan, SCALE, torch.float64)
+    tokens.backward_(x, g, plan, SCALE, torch.float64)
     tokens.add_change_(random(6, 9), x, c, plan, SCALE)
     assert all(map(torch.equal, inputs, before))
 
@@ -152,9 +150,7 @@ def test_copies_of_a_plan_are_the_plan(again):
 
 ALGORITHMS = [
     {"forward": forward, "gradient": gradient, "memory": memory}
-    for forward, gradient, memory in itertools.product(
-        ["fft", "branch"], ["product", "parity", "tokens"], ["recompute", "keep"]
-    )
+    for forward, gradient, memory in itertools.product(["fft", "branch"], ["product", "tokens"], ["recompute", "keep"])
 ]
 
 
@@ -218,9 +214,9 @@ def test_without_a_weight_the_change_alone_comes_back_in_the_type_of_the_coeffic
 
 
 @pytest.mark.parametrize("forward", ["fft", "branch"])
-@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+@pytest.mark.parametrize("gradient", ["product", "tokens"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_is_rounded_once(forward, gradient, dtype):
+def test_low_precision_is_rounded_twice(forward, gradient, dtype):
     layer = make((48, 40), 20, dtype, forward=forward, gradient=gradient)
     x, g = torch.randn(2, 9, 40).to(dtype).requires_grad_(), torch.randn(2, 9, 48).to(dtype)
     y = layer(x)
@@ -254,7 +250,7 @@ def test_the_first_layer_of_a_frozen_model_keeps_nothing_for_dx():
     assert saved_bytes(make((48, 40), 20, torch.float32, memory="keep"), x := torch.randn(3, 40)) == x.nbytes
 
 
-@pytest.mark.parametrize("gradient", ["product", "parity", "tokens"])
+@pytest.mark.parametrize("gradient", ["product", "tokens"])
 def test_a_narrow_saved_input_halves_the_memory_and_rounds_only_the_gradient_of_the_coefficients(gradient):
     x, g = torch.randn(2, 64, 40, requires_grad=True), torch.randn(2, 64, 48)
     plain = make((48, 40), 20, torch.float32, gradient=gradient)
@@ -277,8 +273,9 @@ def test_a_query_and_a_value_save_one_narrow_input_between_them():
 # The rule -----------------------------------------------------------------------------------------------------------
 
 
-def resolve(shape, n, rows, dtype=torch.float32, **forced):
-    return Algorithm(**forced).resolve(shape, n, rows, dtype, CPU)
+def resolve(shape, n, rows, dtype=torch.float32, compiled=False, **forced):
+    plan = make_plan(shape, n, 7, None, CPU)
+    return Algorithm(compiled=compiled, **forced).resolve(plan, rows, dtype, dtype)
 
 
 def test_few_tokens_take_the_branch_and_many_the_merged_product():
@@ -297,17 +294,25 @@ def test_a_matrix_that_no_cache_holds_costs_more_to_form():
 
 
 def test_large_matrices_take_the_gradient_by_tokens_and_small_ones_another():
-    n, rows = 1000, 10**6  # so many tokens that only the cost of one counts: d + d + n against d d / M
+    n, rows = 100, 10**6  # so many tokens that only the cost of one counts: d + d + n against d d / M
 
     def by_tokens(d):
         return resolve((d, d), n, rows).gradient == "tokens"
 
-    border = next(d for d in range(1, 10**4) if d * d / MULTIPLY_ADDS["cpu"] > 2 * d + n)
+    border = next(d for d in range(1, 10**4) if d * d / MULTIPLY_ADDS > 2 * d + n)
     assert by_tokens(border + 1) and not by_tokens(border - 1)
 
 
+def test_c_moves_both_borders_towards_the_tokens(compiles):
+    shape, n = (1000, 500), 1000
+    plain = 1000 * 500 // (1000 + 500 + n)
+    assert resolve(shape, n, int(plain / COMPILED) - 1, compiled=True) == Algorithm("branch", "tokens")
+    assert resolve(shape, n, int(plain / COMPILED) + 1, compiled=True) == Algorithm("fft", "tokens")
+    assert not resolve(shape, n, 5, torch.float64, compiled=True).compiled
+
+
 def test_what_is_forced_is_run():
-    for forward, gradient in itertools.product(["fft", "branch"], ["product", "parity", "tokens"]):
+    for forward, gradient in itertools.product(["fft", "branch"], ["product", "tokens"]):
         for rows in (1, 10**6):
             chosen = resolve((64, 64), 10, rows, forward=forward, gradient=gradient)
             assert (chosen.forward, chosen.gradient) == (forward, gradient)
@@ -326,7 +331,7 @@ def test_wrong_settings_are_refused_by_name(block, monkeypatch):
         with pytest.raises(FourierError, match=f"{name}={value!r}.*choose one of"):
             Algorithm(**setting)
     model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query", "value")))
-    with pytest.raises(FourierError, match=r"'speed' is no setting.*forward, gradient, memory, saved_dtype"):
+    with pytest.raises(FourierError, match=r"'speed' is no setting.*forward, gradient, memory, saved_dtype, compiled"):
         fourierft.use(model, speed="fast")
     with pytest.raises(FourierError, match=r"fourierft\.adapt"):
         fourierft.use(block(), memory="keep")
@@ -338,6 +343,6 @@ def test_wrong_settings_are_refused_by_name(block, monkeypatch):
 def test_use_sets_what_is_given_and_leaves_the_rest(block):
     model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query", "value")))
     assert fourierft.use(model, memory="keep") is model
-    fourierft.use(model, gradient="parity")
+    fourierft.use(model, gradient="product")
     for layer in fourierft.fourier_layers(model).values():
-        assert layer.algorithm == Algorithm(memory="keep", gradient="parity")
+        assert layer.algorithm == Algorithm(memory="keep", gradient="product")

@@ -124,7 +124,7 @@ def test_a_layer_refuses_what_does_not_go_together(settings, words):
         FourierLinear(nn.Linear(*SHAPE[::-1]), 24, SCALE, **settings)
 
 
-@pytest.mark.parametrize("forced", [{"forward": "branch"}, {"gradient": "tokens"}, {"gradient": "parity"}])
+@pytest.mark.parametrize("forced", [{"forward": "branch"}, {"gradient": "tokens"}])
 def test_an_algorithm_of_the_fourier_basis_is_refused(forced):
     layer = FourierLinear(nn.Linear(*SHAPE[::-1]), N, SCALE, basis="haar")
     layer.algorithm = Algorithm(**forced)

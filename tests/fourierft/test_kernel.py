@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,8 +104,14 @@ def test_the_kernel_compiles_to_tensor_core_instructions_within_the_shared_memor
 
 def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
     cuda = torch.device("cuda", 0)
-    assert Algorithm().resolve((64, 64), 10, 10**6, torch.float32, cuda).forward == "kernel"
-    assert Algorithm().resolve((64, 64), 10, 10**6, torch.float64, cuda).forward == "fft"
-    assert Algorithm().resolve((64, 64), 10, 1, torch.float32, cuda).forward == "branch"
-    assert Algorithm().resolve((64, 64), 10, 10**6, torch.float32, CPU).forward == "fft"
+
+    def forward(d, tokens, dtype=torch.float32, device=cuda):
+        plan = SimpleNamespace(shape=(d, d), n=10, u=SimpleNamespace(device=device), native=False, grid=None)
+        return Algorithm().resolve(plan, tokens, dtype, dtype).forward
+
+    assert forward(64, 10**6) == "kernel"
+    assert forward(64, 10**6, torch.float64) == "fft"
+    assert forward(64, 10**6, device=CPU) == "fft"
+    assert forward(4096, 1) == "branch"
+    assert forward(64, 1) == "kernel"  # where the launches cost more than all numbers
     assert not kernel_runs(torch.float64, CPU)
