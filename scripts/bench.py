@@ -1,12 +1,14 @@
 """Time training steps and measure their memory: frozen, PEFT's LoRA and FourierFT, and this library in each mode.
 
-    python -m scripts.bench [--set small|full] [--cases NAME,NAME] [--repeats 20] [--minutes 10] [--out results/bench]
+    python -m scripts.bench [--set small|full|compiled] [--cases NAME,NAME] [--repeats 20] [--minutes 10] [--out FOLDER]
 
-The small set runs on the CPU, the full one on a GPU. All contestants share the frozen weights and take the same input,
-which requires a gradient: a time in units of the frozen step's is the price of the adapter. A step is forward and
-backward and, of a whole model, AdamW over the adapter. A case leaves OUT/<set>/<case>.json as soon as it is measured;
-another machine wants another OUT. `make tables` renders them all. Exit code 1 if a contestant failed (running out of
-memory is a result), 2 if there is nothing to measure or no room to write.
+The small set runs on the CPU, the full one on a GPU; the compiled one, models by torch.compile, takes minutes to begin
+with. All contestants share the frozen weights and take the same input, which requires a gradient: a time in units of
+the frozen step's is the price of the adapter. A step is forward and backward and, of a whole model, AdamW over the
+adapter. A case leaves OUT/<set>/<case>.json as soon as it is measured; another machine wants another OUT. `make tables`
+renders them all. Where the frozen step itself varies by more than a tenth the machine is too busy to measure: the case
+says so, and never takes the place of one that was measured. Exit code 1 if that happened or a contestant failed
+(running out of memory is a result), 2 if there is nothing to measure or no room to write.
 """
 
 import argparse
@@ -25,14 +27,14 @@ from torch import nn
 import fourierft.peft
 from experiments import record
 from experiments.analysis import memory
-from experiments.analysis.speed import BASELINE, LORA, NOISE, OURS, Bench, Entry
-from experiments.analysis.timing import interleave
+from experiments.analysis.speed import BASELINE, GRID, LORA, NOISE, OURS, Bench, Entry
+from experiments.analysis.timing import busyness, interleave
 from experiments.analysis.workloads import SETS, Layer, Model, Work
 from experiments.errors import UserError
 from fourierft.config import split_target
 
-DEVICES = {"small": "cpu", "full": "cuda"}
-N, SCALE, SEED, R = 1000, 150.0, 2024, 8
+DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}
+SCALE, SEED, R = 150.0, 2024, 8
 MODES = {
     OURS: {},
     "fourierft_keep": {"memory": "keep"},
@@ -41,23 +43,29 @@ MODES = {
     "fourierft_fft": {"forward": "fft"},
     "fourierft_kernel": {"forward": "kernel"},
     "fourierft_branch": {"forward": "branch"},
+    "fourierft_torch": {"compiled": False},  # as without a C compiler
 }
+Adapt = Callable[[nn.Module, Layer | Model], nn.Module]
 
 
-def frozen(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+def frozen(model: nn.Module, case: Layer | Model) -> nn.Module:
     return model.requires_grad_(False)
 
 
-def peft_lora(model: nn.Module, targets: Sequence[str]) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
+def peft_lora(r: int) -> Adapt:
+    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+        from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(model, LoraConfig(r=R, target_modules=whole(targets)))
+        return get_peft_model(model, LoraConfig(r=r, target_modules=whole(case.targets)))
+
+    return adapt
 
 
-def peft_fourierft(model: nn.Module, targets: Sequence[str]) -> nn.Module:
+def peft_fourierft(model: nn.Module, case: Layer | Model) -> nn.Module:
     from peft import FourierFTConfig, get_peft_model
 
-    config = FourierFTConfig(n_frequency=N, scaling=SCALE, random_loc_seed=SEED, target_modules=whole(targets))
+    targets = whole(case.targets)
+    config = FourierFTConfig(n_frequency=case.n, scaling=SCALE, random_loc_seed=SEED, target_modules=targets)
     return get_peft_model(model, config)
 
 
@@ -66,11 +74,12 @@ def whole(targets: Sequence[str]) -> list[str]:
     return [split_target(target)[0] for target in targets]
 
 
-def ours(mode: dict[str, str], entries: str = "random") -> Callable[[nn.Module, Sequence[str]], nn.Module]:
+def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
     """This library, in the given mode of `fourierft.use`."""
 
-    def adapt(model: nn.Module, targets: Sequence[str]) -> nn.Module:
-        config = fourierft.FourierConfig(n=N, scale=SCALE, entry_seed=SEED, targets=tuple(targets), entries=entries)
+    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+        n = case.grid if entries == "grid" else case.n
+        config = fourierft.FourierConfig(n=n, scale=SCALE, entry_seed=SEED, targets=case.targets, entries=entries)
         fourierft.adapt(model, config)
         fourierft.use(model, **mode)
         return model
@@ -88,17 +97,25 @@ def installed() -> Iterator[None]:
         fourierft.peft.uninstall()
 
 
-CONTESTANTS: dict[str, Callable[[nn.Module, Sequence[str]], nn.Module]] = {
+CONTESTANTS: dict[str, Adapt] = {
     BASELINE: frozen,
     NOISE: frozen,
-    LORA: peft_lora,
+    LORA: peft_lora(R),
+    "peft_lora_r1": peft_lora(1),
     "peft_fourierft": peft_fourierft,
     "peft_fourierft_installed": peft_fourierft,
     **{name: ours(mode) for name, mode in MODES.items()},
-    "fourierft_grid": ours({}, entries="grid"),
+    GRID: ours({}, entries="grid"),
 }
 AROUND = {"peft_fourierft_installed": installed}  # a step, for it changes PEFT's classes in the whole process
-CUDA_ONLY = {"fourierft_kernel"}
+CUDA_ONLY, CPU_ONLY = {"fourierft_kernel"}, {"fourierft_torch"}
+COMPILED = BASELINE, NOISE, LORA, "peft_fourierft", OURS, GRID  # those that a compiled model is measured with
+
+
+def contestants(case: Layer | Model, device: str) -> list[str]:
+    """Who takes part."""
+    others = CPU_ONLY if device == "cuda" else CUDA_ONLY
+    return [name for name in CONTESTANTS if name not in others and (name in COMPILED or not case.compiled)]
 
 
 class Contestant:
@@ -107,9 +124,11 @@ class Contestant:
     def __init__(self, name: str, case: Layer | Model, work: Work) -> None:
         base, self._forward, self._gradient = work
         shared = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
-        self._model = CONTESTANTS[name](copy.deepcopy(base, shared), case.targets)
+        self._model = CONTESTANTS[name](copy.deepcopy(base, shared), case)
         self._trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         self._optimizer = case.optimizer(self._trained) if case.optimizer and self._trained else None
+        if case.compiled:
+            self._model.compile()
         self._around = AROUND.get(name, nullcontext)
         self._device = next(base.parameters()).device.type
 
@@ -152,7 +171,7 @@ def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict
 
     `rounds` of interleaved timing, fewer if `time.perf_counter()` passes `until`.
     """
-    names = [name for name in CONTESTANTS if device == "cuda" or name not in CUDA_ONLY]
+    names = contestants(case, device)
     steps, spent, ended = {}, {}, {}
 
     def leave(name: str, error: Exception) -> None:
@@ -197,8 +216,8 @@ def bench(options: argparse.Namespace) -> bool:
         gc.collect()  # the case before
         left = max(end - time.perf_counter(), 0.0) / (len(chosen) - place)
         result = run(options.set, name, options.repeats, time.perf_counter() + left)
-        record.write(result, options.out / options.set / f"{name}.json")
-        well &= all(entry.status != "failed" for entry in result.contestants.values())
+        keep(result, options.out / result.place)
+        well &= result.steady and all(entry.status != "failed" for entry in result.contestants.values())
     return well
 
 
@@ -207,23 +226,34 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
     case, device, started = SETS[chosen][name], DEVICES[chosen], record.now()
     print(f"{name}: {case.description}", flush=True)
     torch.manual_seed(0)
-    contestants = measure(case, device, rounds, until)
+    others = busyness()
+    entries = measure(case, device, rounds, until)
     result = Bench(
         set=chosen,
         case=name,
         description=case.description,
         x_bytes=case.x_bytes,
-        settings={"n": N, "scale": SCALE, "entry_seed": SEED, "r": R},
-        contestants=contestants,
+        settings={"n": case.n, "grid": case.grid, "scale": SCALE, "entry_seed": SEED, "r": R},
+        contestants=entries,
+        others=others(),
         threads=torch.get_num_threads(),
         hardware=record.hardware(device),
         **record.provenance(),
         started=started,
         ended=record.now(),
     )
-    for contestant in contestants:
+    for contestant in entries:
         print(f"  {contestant:25} {result.cell(contestant)}", flush=True)
+    print(f"  {result.noise}", flush=True)
     return result
+
+
+def keep(result: Bench, path: Path) -> None:
+    """Writes the result, unless it is no measurement and would take the place of one."""
+    if not result.steady and path.exists() and record.read(path, Bench).steady:
+        print(f"  not written: {path} holds a measurement")
+    else:
+        record.write(result, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from experiments.analysis.render import DASH, Table
 from experiments.analysis.timing import Quartiles, quartiles, ratios
 from experiments.record import Count, Document, Hardware, Natural, Part, Time
 
-BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
+BASELINE, NOISE, OURS, LORA, GRID = "frozen", "frozen_again", "fourierft", "peft_lora", "fourierft_grid"
+UNSTEADY = 0.1  # the distance of the frozen step's quartiles above which nothing is measured, in its median
 MIB, GIB = 2**20, 2**30
 NOTES = [
     "Frozen: median milliseconds of a step, forward and backward down to the input, ×k over k interleaved rounds. "
@@ -19,6 +20,7 @@ NOTES = [
     "Frozen, again: the baseline against itself, which is the noise.",
     "MiB: saved for the backward pass, beyond what the frozen model saves. GiB: peak of a step on the GPU.",
     f"{DASH}: not measured. OOM: out of memory. ‡ code not at a clean commit.",
+    "≀ no measurement: the quartiles of the frozen step lie more than 10 % apart.",
 ]
 
 
@@ -40,15 +42,17 @@ class Entry(Part):
 
 
 class Bench(Document):
-    """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters."""
+    """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters. `others`:
+    the share of the cores' time that other processes took meanwhile."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    set: Literal["small", "full"]
+    set: Literal["small", "full", "compiled"]
     case: str
     description: str
     x_bytes: Natural | None = None
     settings: dict[str, JsonValue]
     contestants: dict[str, Entry]
+    others: float | None = Field(default=None, ge=0, le=1)
     threads: Natural
     hardware: Hardware
     versions: dict[str, str]
@@ -73,8 +77,29 @@ class Bench(Document):
 
     @property
     def title(self) -> str:
-        """The case, marked unless the code was at a clean commit."""
-        return self.case + ("" if self.dirty is False else "‡")
+        """The case, marked unless the code was at a clean commit and the machine was quiet."""
+        return self.case + ("" if self.dirty is False else "‡") + ("" if self.steady else "≀")
+
+    @property
+    def spread(self) -> float | None:
+        """The distance of the frozen step's quartiles, in units of its median; None if it was not measured."""
+        seconds = self.contestants[BASELINE].seconds if BASELINE in self.contestants else []
+        if not seconds:
+            return None
+        low, median, high = quartiles(seconds)
+        return (high - low) / median
+
+    @property
+    def steady(self) -> bool:
+        """Whether this is a measurement: not if the frozen step varied by more than a tenth."""
+        return self.spread is None or self.spread <= UNSTEADY
+
+    @property
+    def noise(self) -> str:
+        """How quiet the machine was."""
+        others = "" if self.others is None else f"; other processes took {self.others:.0%} of the cores"
+        verdict = "" if self.steady else "NOT A MEASUREMENT: "
+        return f"{verdict}the frozen step varied by {self.spread or 0:.0%}{others}"
 
     @property
     def machine(self) -> str:
@@ -200,7 +225,7 @@ def _targets(machines: dict[str, dict[str, Bench]]) -> Table:
     for target in TARGETS:
         held = {machine: cases[target.case] for machine, cases in machines.items() if target.case in cases}
         for machine, bench in held.items():
-            value = target.measured(bench)
+            value = target.measured(bench) if bench.steady or target.quantity in ("peak", "saved") else None
             rows.append([bench.title, target.statement, _number(value), target.verdict(value), machine])
         if not held:
             rows.append([target.case, target.statement, DASH, target.verdict(None), DASH])

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import psutil
+
 SEED = 0  # of the orders
 
 
@@ -67,3 +69,20 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 def ratios(seconds: Sequence[float], other: Sequence[float]) -> Quartiles:
     """The quartiles of `seconds` / `other`, round by round."""
     return quartiles([one / another for one, another in zip(seconds, other, strict=True)])
+
+
+def busyness() -> Callable[[], float]:
+    """Returns a function that tells which share of all cores' time other processes took since this call."""
+    process, started = psutil.Process(), time.perf_counter()
+
+    def of_others() -> float:
+        every, own = psutil.cpu_times(), process.cpu_times()
+        return sum(every) - every.idle - getattr(every, "iowait", 0.0) - own.user - own.system
+
+    before = of_others()
+
+    def share() -> float:
+        cores = (time.perf_counter() - started) * psutil.cpu_count()
+        return round(min(max((of_others() - before) / cores, 0.0), 1.0), 3)
+
+    return share

@@ -26,8 +26,11 @@ class Layer:
     d: int
     tokens: int
     dtype: torch.dtype = torch.float32
+    n: int = 1000
+    grid: int = 1000
     targets = ("query",)
     optimizer = None
+    compiled = False
 
     @property
     def description(self) -> str:
@@ -57,6 +60,9 @@ class Model:
     targets: tuple[str, ...]
     dtype: torch.dtype = torch.bfloat16
     attention: str = "sdpa"
+    n: int = 1000
+    grid: int = 1000
+    compiled: bool = False  # by torch.compile, the adapted model as a whole
     optimizer = torch.optim.AdamW
     x_bytes = None
 
@@ -64,7 +70,8 @@ class Model:
     def description(self) -> str:
         config, size = self.config, f"{self.batch} × {self.length} tokens" if self.length else f"{self.batch} images"
         shape = f"{config.num_hidden_layers} layers of width {config.hidden_size}"
-        how = f"{_name(self.dtype)}, {self.attention} attention, targets {' and '.join(self.targets)}"
+        targets = "all linear layers" if self.targets == ALL_LINEAR else f"targets {' and '.join(self.targets)}"
+        how = f"{_name(self.dtype)}, {self.attention} attention, {targets}" + ", by torch.compile" * self.compiled
         return f"training step of {config.model_type}, {shape}, {size}, {how}"
 
     def build(self, device: str) -> Work:
@@ -86,7 +93,20 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def roberta(width: int, depth: int, batch: int, length: int, vocabulary: int = 50265, **options) -> Model:
+ALL_LINEAR = "query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"
+CPU = {"vocabulary": 1000, "dtype": torch.float32, "attention": "eager"}  # SDPA's backward is slow there
+FEW = {"targets": ALL_LINEAR, "n": 333, "grid": 324}  # a third for three times as many matrices
+
+
+def roberta(
+    width: int,
+    depth: int,
+    batch: int,
+    length: int,
+    vocabulary: int = 50265,
+    targets: tuple[str, ...] = ("query", "value"),
+    **options,
+) -> Model:
     """RoBERTa, without dropout, under a frozen classifier."""
     config = architectures.roberta(
         width,
@@ -96,7 +116,7 @@ def roberta(width: int, depth: int, batch: int, length: int, vocabulary: int = 5
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    return Model(AutoModelForSequenceClassification, config, batch, length, ("query", "value"), **options)
+    return Model(AutoModelForSequenceClassification, config, batch, length, targets, **options)
 
 
 def llama(batch: int, length: int, *shape: int, **config) -> Model:
@@ -115,9 +135,11 @@ SETS: dict[str, dict[str, Layer | Model]] = {
         "layer_1024_4096": Layer(1024, 4096),
         "layer_4096_512": Layer(4096, 512),
         "layer_4096_2048": Layer(4096, 2048),
-        # SDPA's backward is the slow part on a CPU; eager attention is what is used there.
-        "encoder_4_layers": roberta(768, 4, 8, 64, vocabulary=1000, dtype=torch.float32, attention="eager"),
+        "encoder_4_layers": roberta(768, 4, 8, 64, **CPU),
+        "encoder_4_layers_all": roberta(768, 4, 8, 64, **CPU, **FEW),
+        "minilm_all": roberta(384, 6, 32, 32, **CPU, **FEW),
     },
+    "compiled": {"encoder_4_layers_compiled": roberta(768, 4, 8, 64, **CPU, compiled=True)},
     "full": {
         "layer_roberta_large": Layer(1024, 16384, torch.bfloat16),
         "layer_llama_7b": Layer(4096, 8192, torch.bfloat16),

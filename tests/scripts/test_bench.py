@@ -6,14 +6,17 @@ Nothing here depends on how fast anything is.
 import gc
 import json
 import math
+import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from experiments import record
-from experiments.analysis import render
+from experiments.analysis import render, timing
 from experiments.analysis.claims import claims
 from experiments.analysis.score_tables import TABLES
 from experiments.analysis.speed import TARGETS, Bench, Entry, Target
@@ -150,9 +153,10 @@ def test_contestants_share_the_frozen_weights_and_train_their_adapter_alone(name
     one, (base, _, _) = contestant(name, case)
     before = [parameter.clone() for parameter in base.parameters()]
     matrices, width = len(case.targets), 64
-    expected = {"frozen": 0, "frozen_again": 0, "peft_lora": 2 * bench.R * width * matrices}
+    lora = {"peft_lora": 2 * bench.R * width * matrices, "peft_lora_r1": 2 * width * matrices}
+    expected = {"frozen": 0, "frozen_again": 0} | lora
     trained = {id(parameter) for parameter in one._trained}
-    assert sum(parameter.numel() for parameter in one._trained) == expected.get(name, bench.N * matrices)
+    assert sum(parameter.numel() for parameter in one._trained) == expected.get(name, case.n * matrices)
     assert {id(parameter) for parameter in one._model.parameters()} - trained == set(map(id, base.parameters()))
     adapter = [parameter.clone() for parameter in one._trained]
     one.step()
@@ -184,6 +188,13 @@ def test_the_installed_library_is_there_for_its_own_steps_alone(monkeypatch):
     with pytest.raises(AttributeError):
         one.step()
     assert calls[-3:] == ["on", "broken", "off"]
+
+
+def test_a_compiled_model_trains_and_not_every_contestant_is_compiled():
+    case = replace(MODEL, compiled=True)
+    assert bench.contestants(case, "cpu") == list(bench.COMPILED)
+    assert case.description == MODEL.description + ", by torch.compile"
+    assert contestant("fourierft", case)[0]._model._compiled_call_impl is not None
 
 
 def test_every_case_can_be_described_and_every_target_names_a_case_and_a_contestant():
@@ -224,7 +235,7 @@ def raising(error, after):
                 raise error
             return self.model(x)
 
-    return lambda model, targets: Broken(model)
+    return lambda model, case: Broken(model)
 
 
 @pytest.mark.parametrize("after", [0, 4], ids=["prepared", "timed"])
@@ -315,7 +326,7 @@ def test_no_repeats_are_refused(main, capsys):
 
 def by_hand(case="layer_768_2048", *, cpu="A CPU", dirty=False, ended="2025-01-01T00:00:00Z", gpu=None, **contestants):
     """A file of the bench: each contestant is (milliseconds a round, MiB saved[, GiB at the peak]) or an Entry."""
-    default = {"frozen": ([10, 20, 40], 1), "frozen_again": ([9, 20, 44], 1)}
+    default = {"frozen": ([19, 20, 21], 1), "frozen_again": ([17.1, 20, 23.1], 1)}
     entries = {}
     for name, given in {**default, **contestants}.items():
         if not isinstance(given, Entry):
@@ -343,14 +354,16 @@ def by_hand(case="layer_768_2048", *, cpu="A CPU", dirty=False, ended="2025-01-0
 
 OOM = Entry(status="oom", error="OutOfMemoryError: no")
 FILES = [
-    by_hand(peft_fourierft=([30, 60, 120], 20.5), fourierft=([15, 30, 60], 7), fourierft_keep=([12, 24, 48], 10)),
-    by_hand("layer_4096_2048", dirty=True, peft_fourierft=OOM, fourierft=([12, 30, 48], 8)),
+    by_hand(
+        peft_fourierft=([57, 60, 63], 20.5), fourierft=([28.5, 30, 31.5], 7), fourierft_keep=([22.8, 24, 25.2], 10)
+    ),
+    by_hand("layer_4096_2048", dirty=True, peft_fourierft=OOM, fourierft=([22.8, 30, 25.2], 8)),
     by_hand(
         "roberta_large",
         gpu="A GPU",
-        frozen=([10, 20, 40], 1, 4),
-        peft_lora=([12, 24, 48], 2, 5),
-        fourierft=([11, 22, 44], 2, 4.5),
+        frozen=([19, 20, 21], 1, 4),
+        peft_lora=([22.8, 24, 25.2], 2, 5),
+        fourierft=([20.9, 22, 23.1], 2, 4.5),
     ),
 ]
 GOLDEN = """\
@@ -441,8 +454,8 @@ def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_al
 
 
 def test_machines_stand_apart_and_the_latest_of_a_case_counts(tmp_path):
-    late = by_hand(ended="2025-03-01T00:00:00Z", fourierft=([20, 40, 80], 7))
-    other = by_hand(cpu="B CPU", fourierft=([40, 80, 160], 7))
+    late = by_hand(ended="2025-03-01T00:00:00Z", fourierft=([38, 40, 42], 7))
+    other = by_hand(cpu="B CPU", fourierft=([76, 80, 84], 7))
     text = build(tmp_path, [late, FILES[0], other])["bench.md"]
     rows = [line for line in text.splitlines() if line.startswith("| fourierft | — |")]
     assert rows == ["| fourierft | — | 2.00 (2.00–2.00), +6.0 MiB |", "| fourierft | — | 4.00 (4.00–4.00), +6.0 MiB |"]
@@ -462,6 +475,36 @@ def test_a_file_that_is_none_of_the_bench_is_named(tmp_path, capsys):
     options = [word for name in folders for word in (f"--{name}", str(tmp_path / name))]
     assert tables.main([*options, "--out", str(tmp_path / "tables")]) == 2
     assert "broken.json" in capsys.readouterr().err
+
+
+def test_a_case_is_no_measurement_where_the_frozen_step_varies_by_more_than_a_tenth(tmp_path, capsys):
+    noisy = by_hand(frozen=([18, 20, 22.1], 1), fourierft=([20] * 3, 1), peft_fourierft=([90] * 3, 1))  # 19 to 21.05
+    quiet = by_hand(frozen=([19, 20, 21], 1), fourierft=([20] * 3, 1))
+    assert not noisy.steady and noisy.title == "layer_768_2048≀" and noisy.noise.startswith("NOT A MEASUREMENT")
+    assert quiet.steady and quiet.noise == "the frozen step varied by 5%"
+    told = build(tmp_path, [noisy])["bench.md"]
+    assert re.search(r"layer_768_2048≀ \|.*speed / that of peft_fourierft ≥ \S+ \| — \| not yet measured", told)
+    path = tmp_path / quiet.place
+    bench.keep(noisy, path)
+    bench.keep(quiet, path)
+    bench.keep(noisy, path)
+    assert "not written" in capsys.readouterr().out and record.read(path, Bench) == quiet
+
+
+def test_busyness_is_what_other_processes_took(monkeypatch):
+    class Times(tuple):
+        idle, iowait = 0.0, 0.0
+
+    every, own = iter([Times((10.0, 0.0)), Times((16.0, 0.0))]), iter([(2.0, 1.0), (3.0, 2.0)])
+    process = SimpleNamespace(
+        cpu_times=lambda: SimpleNamespace(**dict(zip(("user", "system"), next(own), strict=True)))
+    )
+    clock = iter([0.0, 4.0])
+    monkeypatch.setattr(timing.psutil, "Process", lambda: process)
+    monkeypatch.setattr(timing.psutil, "cpu_times", lambda: next(every))
+    monkeypatch.setattr(timing.psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    assert timing.busyness()() == 0.5  # 6 s of all, 2 of them its own, of 2 cores for 4 s
 
 
 def test_a_baseline_that_failed_leaves_milliseconds():
