@@ -29,7 +29,7 @@ def add_change_(y: Tensor, projected: Tensor, c: Tensor, plan: Plan, scale: floa
     matrix = matrix if adjoint else matrix.t()
     cosines, sines = projected.chunk(2, dim=1)
     table = _tables(plan, c.dtype)[1 if adjoint else 0]
-    return y.add_(torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1) @ table)
+    return y.addmm_(torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), table)
 
 
 def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float) -> Tensor:

@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
-# Calls of OpenMP are left open, for the library that torch has loaded: two would hold each other's cores.
-COMPILE, LINK = ("-O3", "-march=native", "-fPIC", "-fopenmp", "-Wno-psabi", "-c"), ("-shared",)
+COMPILE, LINK = ("-O3", "-fPIC", "-Wno-psabi", "-c"), ("-shared",)
+# The first that a compiler takes. Linked without -fopenmp, the calls of OpenMP find the library that torch has loaded:
+# two would hold each other's cores. Without OpenMP one core does it all.
+FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()
 DTYPES = (torch.float32, torch.bfloat16)  # of rows
 
 _library: ctypes.CDLL | None = None
@@ -129,25 +131,39 @@ def _load() -> ctypes.CDLL | None:
     path = shutil.which(compiler[0]) if compiler else None
     if path is None:
         return None
-    what = [SOURCE.read_text(), path, *compiler[1:], *COMPILE, *LINK, _processor()]
+    what = [SOURCE.read_text(), path, *compiler[1:], COMPILE, LINK, FLAGS, _processor()]
     name = f"native-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.so"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourierft"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / name).exists():
+        kept = folder / name
+        if not _loads(kept):
             with tempfile.TemporaryDirectory(dir=folder) as work:
-                os.replace(_compile(compiler, Path(work)), folder / name)
-        return _declare(ctypes.CDLL(str(folder / name)))
+                os.replace(_compile(compiler, Path(work)), kept)
+        return _declare(ctypes.CDLL(str(kept)))
     except PermissionError:  # no folder of one's own: compiled for this process alone
         with tempfile.TemporaryDirectory() as work:
             return _declare(ctypes.CDLL(str(_compile(compiler, Path(work)))))
 
 
+def _loads(path: Path) -> bool:
+    try:
+        return path.exists() and bool(ctypes.CDLL(str(path)))
+    except OSError:  # damaged, or another OpenMP than it was made for
+        return False
+
+
 def _compile(compiler: list[str], work: Path) -> Path:
-    part, whole = work / "native.o", work / "native.so"
-    for arguments in ([*COMPILE, str(SOURCE), "-o", str(part)], [*LINK, str(part), "-o", str(whole), "-lm"]):
-        subprocess.run([*compiler, *arguments], check=True, capture_output=True, text=True, timeout=120)
-    return whole
+    part, whole, errors = work / "native.o", work / "native.so", []
+    for flags in FLAGS:
+        try:
+            for arguments in ([*flags, *COMPILE, SOURCE, "-o", part], [*LINK, part, "-o", whole, "-lm"]):
+                subprocess.run([*compiler, *arguments], check=True, capture_output=True, text=True, timeout=120)
+            ctypes.CDLL(str(whole))
+            return whole
+        except (OSError, subprocess.SubprocessError) as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
@@ -156,15 +172,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.room.restype, library.room.argtypes = number, [pointer, pointer, number]
     rows = [pointer, ctypes.c_int]
     library.through_spectrum.restype = None
-    library.through_spectrum.argtypes = [
-        number,
-        ctypes.c_int,
-        *[pointer] * 3,
-        number,
-        *[pointer] * 4,
-        *rows * 3,
-        pointer,
-    ]
+    forms = [number, ctypes.c_int, *[pointer] * 3, number, *[pointer] * 4, *rows * 3, pointer]
+    library.through_spectrum.argtypes = forms
     return library
 
 

@@ -223,6 +223,20 @@ def test_a_compiler_that_fails_is_told_once_and_torch_computes(tmp_path):
     assert not any((tmp_path / "cache" / "fourierft").iterdir())
 
 
+def test_a_compiler_without_openmp_or_march_still_serves(tmp_path):
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*|*-march*) exit 1;; esac\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    assert in_new_process(tmp_path, CC=str(compiler)) == ("native True", "")
+
+
+def test_a_damaged_file_in_the_cache_is_made_again(tmp_path):
+    assert in_new_process(tmp_path) == ("native True", "")
+    (kept,) = (tmp_path / "cache" / "fourierft").iterdir()
+    kept.write_bytes(b"damaged")
+    assert in_new_process(tmp_path) == ("native True", "") and kept.stat().st_size > 1000
+
+
 def test_a_cache_that_is_no_folder_is_told_and_torch_computes(tmp_path):
     (tmp_path / "cache").write_text("")
     out, said = in_new_process(tmp_path)
