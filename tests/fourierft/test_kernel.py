@@ -1,5 +1,6 @@
 """The Triton kernel forms W + delta_W: interpreted and compiled without a GPU, and run on one where there is one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from fourierft import Algorithm, FourierLinear, spectral
+from fourierft import Algorithm, FourierLinear, reference
 from fourierft.choice import kernel_runs
+from fourierft.entries import sample_entries
 from fourierft.plan import make_plan
 
 triton = pytest.importorskip("triton")
+kernel = pytest.importorskip("fourierft.kernel")
 
 CPU = torch.device("cpu")
 CASES = [((64, 48), 100), ((33, 40), 1320), ((1, 7), 5), ((130, 71), 65), ((5, 1), 3), ((1, 1), 1), ((128, 256), 1000)]
@@ -27,27 +30,69 @@ devices = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+# What float16 tables leave, and the rounding of the result; Triton's interpreter truncates to bfloat16.
+TOLERANCES = {torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
+
+
+def exact(c, plan):
+    """delta_W in float64 by the definition."""
+    shape, n, seed = plan.source[:3]
+    entries = sample_entries(shape, n, seed).to(c.device)
+    return reference.delta_weight(c.double(), entries, shape, 90.0)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("shape", "n"), CASES)
 @devices
-def test_the_kernel_equals_the_fft(device, shape, n, transposed):
-    from fourierft.kernel import delta_weight
-
+def test_the_kernel_equals_the_definition(device, shape, n, dtype):
     plan, c = make_plan(shape, n, 7, None, device), torch.randn(n, device=device)
-    weight = torch.randn(shape[::-1], device=device).t() if transposed else torch.randn(shape, device=device)
-    exact = spectral.delta_weight(c.double(), plan, 90.0)
+    expected = exact(c, plan)
+    formed = kernel.delta_weight(c, plan, 90.0, None, dtype)
+    assert formed.dtype == dtype and formed.is_contiguous()
+    assert (formed - expected).norm() < TOLERANCES[dtype] * expected.norm()
 
-    formed = delta_weight(c, plan, 90.0, None, torch.float32)
-    assert formed.dtype == torch.float32 and formed.is_contiguous()
-    assert (formed - exact).norm() < 1e-5 * exact.norm()
 
-    total = delta_weight(c, plan, 90.0, weight, torch.float32)
-    assert (total - weight - exact).norm() < 1e-5 * (exact.norm() + weight.norm())
+@devices
+def test_the_tiles_of_large_matrices_cover_small_ones(device, monkeypatch):
+    monkeypatch.setattr(kernel, "_tile", lambda *_: 128)
+    for shape in ((300, 129), (256, 254)):
+        plan, c = make_plan(shape, 40, 8, None, device), torch.randn(40, device=device)
+        expected = exact(c, plan)
+        assert (kernel.delta_weight(c, plan, 90.0, None, torch.float16) - expected).norm() < 6e-4 * expected.norm()
 
-    # TF32 and the rounding of the result; Triton's interpreter truncates to bfloat16, a GPU rounds to nearest.
-    narrow = delta_weight(c, plan, 90.0, None, torch.bfloat16)
-    assert narrow.dtype == torch.bfloat16
-    assert (narrow - exact).norm() < 5e-3 * exact.norm()
+
+@pytest.mark.parametrize("strides", ["contiguous", "transposed", "every third", "one row"])
+@devices
+def test_the_base_may_have_any_strides_and_dtype(device, strides):
+    plan, c = make_plan((130, 71), 65, 7, None, device), torch.randn(65, device=device)
+    base = {
+        "contiguous": torch.randn(130, 71, device=device),
+        "transposed": torch.randn(71, 130, device=device).t(),
+        "every third": torch.randn(260, 213, device=device)[::2, ::3],
+        "one row": torch.randn(71, device=device).expand(130, 71),
+    }[strides]
+    for dtype in (torch.float32, torch.bfloat16):
+        narrow = base.to(dtype, memory_format=torch.preserve_format) if dtype != base.dtype else base
+        expected = narrow.double() + exact(c, plan)
+        total = kernel.delta_weight(c, plan, 90.0, narrow, dtype)
+        assert (total - expected).norm() < TOLERANCES[dtype] * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("magnitude", [1e-30, 1e30, 0.0])
+@devices
+def test_coefficients_of_any_magnitude_keep_their_precision(device, magnitude, dtype):
+    plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device) * magnitude
+    expected = exact(c, plan)
+    assert (kernel.delta_weight(c, plan, 90.0, None, dtype) - expected).norm() <= TOLERANCES[dtype] * expected.norm()
+
+
+@devices
+def test_small_coefficients_beside_a_large_one_are_kept_in_float32(device):
+    plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device)
+    c[0] = 1e4
+    expected = exact(c, plan)
+    assert (kernel.delta_weight(c, plan, 90.0, None, torch.float32) - expected).norm() < 1e-6 * expected.norm()
 
 
 @devices
@@ -68,38 +113,72 @@ def test_a_layer_by_the_kernel_equals_one_by_the_fft(device, dtype):
 
 
 COMPILE = """
+import json, os, re, subprocess, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from fourierft import kernel
 
-def source(dtype, has_base, precision):
-    pointers = {"result": "*" + dtype, "base": "*" + dtype}
-    pointers |= dict.fromkeys(["cos_u", "sin_u", "cos_v", "sin_v", "c_even", "c_odd"], "*fp32")
-    constants = {"HAS_BASE": has_base, "PRECISION": precision, "TILE": kernel.TILE, "DEPTH": kernel.DEPTH}
-    names = kernel._delta_weight.arg_names
-    signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in names}
-    places = {(names.index(name),): value for name, value in constants.items()}
-    return ASTSource(kernel._delta_weight, signature, places)
+POINTERS = {"table_u": "*fp16", "table_v": "*fp16", "c": "*fp32", "largest": "*fp32", "s": "fp32"}
+NAMES = kernel._delta_weight.arg_names
+
+def source(dtype, tile, has_base, terms):
+    types = POINTERS | {"result": "*" + dtype, "base": "*" + dtype}
+    constants = {"HAS_BASE": has_base, "TERMS": terms, "TILE": tile, "DEPTH": kernel.DEPTH, "base_stride_q": 1}
+    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in NAMES}
+    places = {(NAMES.index(name),): value for name, value in constants.items()}
+    # As at launch, if out and in are multiples of 16.
+    aligned = [i for i, name in enumerate(NAMES) if signature[name] not in ("constexpr", "fp32") and name != "n"]
+    return ASTSource(kernel._delta_weight, signature, places, {(i,): [["tt.divisibility", 16]] for i in aligned})
+
+def bytes_of_a_warp(text):
+    layouts = dict(re.findall(r"(#blocked\\d*) = #ttg.blocked<(.*?)>", text))
+    for bits, layout in re.findall(r"tt.store .*x!tt.ptr<b?f(\\d+)>, (#blocked\\d*)>", text):
+        each, lanes = (re.search(name + r" = \\[(\\d+)\\]", layouts[layout]) for name in ("PerThread", "PerWarp"))
+        yield int(each[1]) * int(lanes[1]) * int(bits) // 8
 
 for capability in (80, 90):
-    for case in (("fp32", True, "tf32x3"), ("bf16", False, "tf32")):
-        compiled = triton.compile(source(*case), target=GPUTarget("cuda", capability, 32))
-        print("mma" in compiled.asm["ptx"], compiled.metadata.shared)
+    for dtype, tile, has_base, terms in (("fp32", 64, True, 2), ("bf16", 128, False, 1)):
+        target = GPUTarget("cuda", capability, 32)
+        compiled = triton.compile(source(dtype, tile, has_base, terms), target, {"num_warps": tile // 16})
+        with open(sys.argv[1], "wb") as file:
+            file.write(compiled.asm["cubin"])
+        tool = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
+        usage = subprocess.run([tool, "-res-usage", sys.argv[1]], capture_output=True, text=True, check=True).stdout
+        print(json.dumps({
+            "tensor_cores": "mma" in compiled.asm["ptx"],
+            "shared": compiled.metadata.shared,
+            "spilled": int(re.search(r"STACK:(\\d+)", usage)[1]),
+            "stores": list(bytes_of_a_warp(compiled.asm["ttgir"])),
+            "loads_of_16_bytes": "cp.async.cg" in compiled.asm["ptx"],
+            "stores_of_16_bytes": bool(re.search(r"st\\.global\\S*\\.v4", compiled.asm["ptx"])),
+        }))
 """
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the kernel is run, not only compiled")
-def test_the_kernel_compiles_to_tensor_core_instructions_within_the_shared_memory(tmp_path):
+def test_the_kernel_compiles_to_what_makes_it_fast(tmp_path):
     # In a process of its own: in this one Triton interprets.
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", COMPILE], env=environment, capture_output=True, text=True, timeout=200
-    )
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-W", "ignore", "-c", COMPILE, str(tmp_path / "cubin")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stderr
-    lines = [line.split() for line in ended.stdout.splitlines()]
-    assert len(lines) == 4
-    assert all(uses == "True" and int(shared) <= 99 * 1024 for uses, shared in lines)  # what a block of an RTX 4090 has
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(found) == 4
+    for compiled in found:
+        assert compiled["tensor_cores"] and compiled["shared"] <= 99 * 1024  # what a block of an RTX 4090 has
+        assert compiled["spilled"] == 0
+        assert compiled["loads_of_16_bytes"] and compiled["stores_of_16_bytes"]
+        assert len(compiled["stores"]) == 4 and min(compiled["stores"]) >= 64  # side by side, in the mirrors too
+
+
+def test_the_kernel_pays_up_to_an_n_that_falls_with_the_precision():
+    for shape in ((64, 64), (768, 3072), (4096, 4096)):
+        for dtype, other in ((torch.bfloat16, torch.float32), (torch.float32, None)):
+            pays = [kernel.pays(shape, n, dtype) for n in (1, 100, 1000, 10**4, 10**5, 10**9)]
+            assert pays == sorted(pays, reverse=True) and pays[0] and not pays[-1]
+            assert other is None or sum(pays) >= sum(kernel.pays(shape, n, other) for n in (1, 100, 1000, 10**4, 10**5))
+    assert kernel.pays((768, 768), 1000, torch.float32) and kernel.pays((4096, 4096), 1000, torch.bfloat16)
 
 
 def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
