@@ -1,13 +1,10 @@
-"""The Triton kernel forms W + delta_W: interpreted and compiled without a GPU, and run on one where there is one."""
+"""The Triton kernel forms W + delta_W: interpreted without a GPU, and run on one where there is one."""
 
-import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from kernel_devices import devices
 from torch import nn
 
 from fourierft import Algorithm, FourierLinear, reference
@@ -15,20 +12,10 @@ from fourierft.choice import kernel_runs
 from fourierft.entries import sample_entries
 from fourierft.plan import make_plan
 
-triton = pytest.importorskip("triton")
 kernel = pytest.importorskip("fourierft.kernel")
 
 CPU = torch.device("cpu")
 CASES = [((64, 48), 100), ((33, 40), 1320), ((1, 7), 5), ((130, 71), 65), ((5, 1), 3), ((1, 1), 1), ((128, 256), 1000)]
-# tests/conftest.py chooses the interpreter where there is no GPU; one process has the one or the other.
-interpreter = pytest.mark.skipif(not triton.knobs.runtime.interpret, reason="needs Triton's interpreter")
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-devices = pytest.mark.parametrize(
-    "device",
-    [pytest.param(CPU, marks=interpreter), pytest.param(torch.device("cuda", 0), marks=[pytest.mark.gpu, gpu])],
-    ids=["interpreted", "cuda"],
-)
-
 
 # What float16 tables leave, and the rounding of the result; Triton's interpreter truncates to bfloat16.
 TOLERANCES = {torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
@@ -110,66 +97,6 @@ def test_a_layer_by_the_kernel_equals_one_by_the_fft(device, dtype):
     for by_fft, by_kernel in zip(*results.values(), strict=True):
         assert by_kernel.dtype == by_fft.dtype
         assert (by_kernel - by_fft).norm() < (1e-5 if dtype == torch.float32 else 1e-2) * by_fft.norm()
-
-
-COMPILE = """
-import json, os, re, subprocess, sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from fourierft import kernel
-
-POINTERS = {"table_u": "*fp16", "table_v": "*fp16", "c": "*fp32", "largest": "*fp32", "s": "fp32"}
-NAMES = kernel._delta_weight.arg_names
-
-def source(dtype, tile, has_base, terms):
-    types = POINTERS | {"result": "*" + dtype, "base": "*" + dtype}
-    constants = {"HAS_BASE": has_base, "TERMS": terms, "TILE": tile, "DEPTH": kernel.DEPTH, "base_stride_q": 1}
-    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in NAMES}
-    places = {(NAMES.index(name),): value for name, value in constants.items()}
-    # As at launch, if out and in are multiples of 16.
-    aligned = [i for i, name in enumerate(NAMES) if signature[name] not in ("constexpr", "fp32") and name != "n"]
-    return ASTSource(kernel._delta_weight, signature, places, {(i,): [["tt.divisibility", 16]] for i in aligned})
-
-def bytes_of_a_warp(text):
-    layouts = dict(re.findall(r"(#blocked\\d*) = #ttg.blocked<(.*?)>", text))
-    for bits, layout in re.findall(r"tt.store .*x!tt.ptr<b?f(\\d+)>, (#blocked\\d*)>", text):
-        each, lanes = (re.search(name + r" = \\[(\\d+)\\]", layouts[layout]) for name in ("PerThread", "PerWarp"))
-        yield int(each[1]) * int(lanes[1]) * int(bits) // 8
-
-for capability in (80, 90):
-    for dtype, tile, has_base, terms in (("fp32", 64, True, 2), ("bf16", 128, False, 1)):
-        target = GPUTarget("cuda", capability, 32)
-        compiled = triton.compile(source(dtype, tile, has_base, terms), target, {"num_warps": tile // 16})
-        with open(sys.argv[1], "wb") as file:
-            file.write(compiled.asm["cubin"])
-        tool = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
-        usage = subprocess.run([tool, "-res-usage", sys.argv[1]], capture_output=True, text=True, check=True).stdout
-        print(json.dumps({
-            "tensor_cores": "mma" in compiled.asm["ptx"],
-            "shared": compiled.metadata.shared,
-            "spilled": int(re.search(r"STACK:(\\d+)", usage)[1]),
-            "stores": list(bytes_of_a_warp(compiled.asm["ttgir"])),
-            "loads_of_16_bytes": "cp.async.cg" in compiled.asm["ptx"],
-            "stores_of_16_bytes": bool(re.search(r"st\\.global\\S*\\.v4", compiled.asm["ptx"])),
-        }))
-"""
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the kernel is run, not only compiled")
-def test_the_kernel_compiles_to_what_makes_it_fast(tmp_path):
-    # In a process of its own: in this one Triton interprets.
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path / "cache")}
-    command = [sys.executable, "-W", "ignore", "-c", COMPILE, str(tmp_path / "cubin")]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert ended.returncode == 0, ended.stderr
-    found = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert len(found) == 4
-    for compiled in found:
-        assert compiled["tensor_cores"] and compiled["shared"] <= 99 * 1024  # what a block of an RTX 4090 has
-        assert compiled["spilled"] == 0
-        assert compiled["loads_of_16_bytes"] and compiled["stores_of_16_bytes"]
-        assert len(compiled["stores"]) == 4 and min(compiled["stores"]) >= 64  # side by side, in the mirrors too
 
 
 def test_the_kernel_pays_up_to_an_n_that_falls_with_the_precision():
