@@ -85,12 +85,12 @@ def _launching_on(x: Tensor) -> AbstractContextManager:
 
 def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:
     """Where each target frequency's entries start, and the end, (d // 2 + 2,), and the entries in that order, (n,)."""
-    if adjoint not in plan.sorted:
+    if adjoint not in plan.by_target:
         target, length = (plan.v, plan.shape[1]) if adjoint else (plan.u, plan.shape[0])
         order = target.argsort(stable=True)
         bins = torch.arange(length // 2 + 2, device=target.device)
-        plan.sorted[adjoint] = torch.searchsorted(target[order], bins), order
-    return plan.sorted[adjoint]
+        plan.by_target[adjoint] = torch.searchsorted(target[order], bins), order
+    return plan.by_target[adjoint]
 
 
 @triton.jit

@@ -42,7 +42,7 @@ class Plan:
     grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
     tables: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel.py`
     grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
-    sorted: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel_tokens.py`
+    by_target: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel_tokens.py`
 
     @property
     def n(self) -> int:
