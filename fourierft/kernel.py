@@ -8,10 +8,10 @@ v, sign as in `plan.py`),
 are two products of inner length n, for tensor cores. E is even and O odd in p and in q, so the quarter p <= d1/2,
 q <= d2/2 of both gives the four values E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
 
-The tables are in float16, which has TF32's 10 bits at half its bytes and twice its speed; of c its ratio to the largest
-|c| is taken, so that no magnitude of c leaves float16's range. That gives delta_W to 3e-4, enough for a result of low
-precision. For float32 each factor is the sum of two float16 numbers, a = a' + a'', and a b = a' b' + a'' b' + a' b''
-gives it to 3e-7.
+The tables are in float16, which has TF32's 10 bits at half its bytes and twice the peak rate of tensor cores; of c the
+ratio to the largest |c| is taken, so that no magnitude of c leaves float16's range. That gives delta_W to 3e-4, enough
+for a result of low precision. For float32 each factor is the sum of two float16 numbers, a = a' + a'', and
+a b = a' b' + a'' b' + a' b'' gives it to 4e-7 (in Triton's interpreter; tensor cores may truncate where they add up).
 """
 
 import math
@@ -45,7 +45,7 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
     """delta_W, or base + delta_W, (out, in) contiguous in `dtype`. c: (n,) float32; base: (out, in), of any strides.
 
     Of c a magnitude from 1e-37 to 1e37 is kept. The relative error of delta_W is 3e-4 if `dtype` is of low precision,
-    before it is rounded to that, and 3e-7 if it is float32.
+    before it is rounded to that, and below 1e-6 if it is float32.
     """
     d1, d2 = plan.shape
     tile = _tile(plan.shape, dtype)

@@ -17,8 +17,9 @@ kernel = pytest.importorskip("fourierft.kernel")
 CPU = torch.device("cpu")
 CASES = [((64, 48), 100), ((33, 40), 1320), ((1, 7), 5), ((130, 71), 65), ((5, 1), 3), ((1, 1), 1), ((128, 256), 1000)]
 
-# What float16 tables leave, and the rounding of the result; Triton's interpreter truncates to bfloat16.
-TOLERANCES = {torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
+# What float16 tables leave, and the rounding of the result: the interpreter truncates to bfloat16, and tensor cores may
+# truncate where they add up.
+TOLERANCES = {torch.float32: 1e-5 if torch.cuda.is_available() else 1e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
 
 
 def exact(c, plan):
@@ -28,15 +29,18 @@ def exact(c, plan):
     return reference.delta_weight(c.double(), entries, shape, 90.0)
 
 
+def assert_close(formed, expected):
+    assert (formed - expected).norm() <= TOLERANCES[formed.dtype] * expected.norm()
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("shape", "n"), CASES)
 @devices
 def test_the_kernel_equals_the_definition(device, shape, n, dtype):
     plan, c = make_plan(shape, n, 7, None, device), torch.randn(n, device=device)
-    expected = exact(c, plan)
     formed = kernel.delta_weight(c, plan, 90.0, None, dtype)
     assert formed.dtype == dtype and formed.is_contiguous()
-    assert (formed - expected).norm() < TOLERANCES[dtype] * expected.norm()
+    assert_close(formed, exact(c, plan))
 
 
 @devices
@@ -44,8 +48,7 @@ def test_the_tiles_of_large_matrices_cover_small_ones(device, monkeypatch):
     monkeypatch.setattr(kernel, "_tile", lambda *_: 128)
     for shape in ((300, 129), (256, 254)):
         plan, c = make_plan(shape, 40, 8, None, device), torch.randn(40, device=device)
-        expected = exact(c, plan)
-        assert (kernel.delta_weight(c, plan, 90.0, None, torch.float16) - expected).norm() < 6e-4 * expected.norm()
+        assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float16), exact(c, plan))
 
 
 @pytest.mark.parametrize("strides", ["contiguous", "transposed", "every third", "one row"])
@@ -59,10 +62,8 @@ def test_the_base_may_have_any_strides_and_dtype(device, strides):
         "one row": torch.randn(71, device=device).expand(130, 71),
     }[strides]
     for dtype in (torch.float32, torch.bfloat16):
-        narrow = base.to(dtype, memory_format=torch.preserve_format) if dtype != base.dtype else base
-        expected = narrow.double() + exact(c, plan)
-        total = kernel.delta_weight(c, plan, 90.0, narrow, dtype)
-        assert (total - expected).norm() < TOLERANCES[dtype] * expected.norm()
+        narrow = base.to(dtype)
+        assert_close(kernel.delta_weight(c, plan, 90.0, narrow, dtype), narrow.double() + exact(c, plan))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -70,16 +71,14 @@ def test_the_base_may_have_any_strides_and_dtype(device, strides):
 @devices
 def test_coefficients_of_any_magnitude_keep_their_precision(device, magnitude, dtype):
     plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device) * magnitude
-    expected = exact(c, plan)
-    assert (kernel.delta_weight(c, plan, 90.0, None, dtype) - expected).norm() <= TOLERANCES[dtype] * expected.norm()
+    assert_close(kernel.delta_weight(c, plan, 90.0, None, dtype), exact(c, plan))
 
 
 @devices
 def test_small_coefficients_beside_a_large_one_are_kept_in_float32(device):
     plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device)
     c[0] = 1e4
-    expected = exact(c, plan)
-    assert (kernel.delta_weight(c, plan, 90.0, None, torch.float32) - expected).norm() < 1e-6 * expected.norm()
+    assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float32), exact(c, plan))
 
 
 @devices
@@ -99,13 +98,13 @@ def test_a_layer_by_the_kernel_equals_one_by_the_fft(device, dtype):
         assert (by_kernel - by_fft).norm() < (1e-5 if dtype == torch.float32 else 1e-2) * by_fft.norm()
 
 
-def test_the_kernel_pays_up_to_an_n_that_falls_with_the_precision():
-    for shape in ((64, 64), (768, 3072), (4096, 4096)):
-        for dtype, other in ((torch.bfloat16, torch.float32), (torch.float32, None)):
-            pays = [kernel.pays(shape, n, dtype) for n in (1, 100, 1000, 10**4, 10**5, 10**9)]
-            assert pays == sorted(pays, reverse=True) and pays[0] and not pays[-1]
-            assert other is None or sum(pays) >= sum(kernel.pays(shape, n, other) for n in (1, 100, 1000, 10**4, 10**5))
-    assert kernel.pays((768, 768), 1000, torch.float32) and kernel.pays((4096, 4096), 1000, torch.bfloat16)
+@pytest.mark.parametrize("shape", [(64, 64), (768, 3072), (4096, 4096)])
+def test_the_kernel_pays_up_to_an_n_that_is_smaller_for_float32(shape):
+    sizes = [2**k for k in range(30)]
+    low, wide = ([kernel.pays(shape, n, dtype) for n in sizes] for dtype in (torch.bfloat16, torch.float32))
+    for pays in (low, wide):
+        assert pays[0] and not pays[-1] and pays == sorted(pays, reverse=True)
+    assert sum(low) > sum(wide)
 
 
 def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
