@@ -8,10 +8,11 @@
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) takes it back, bit for bit
     fourierft.use(model, memory="keep") # how the layers compute; the library's own choice needs no such line
 
-The paper's definition stands in `reference.py`. The fast exact forms of it are `spectral.py`, `tokens.py` (in C on a
-CPU, `native.py`) and `kernel.py`; `choice.py` says which is run when, `function.py` makes one differentiable function
-of them, and `linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT. Beyond the paper are
-positions on a grid (`grid.py`) and other bases (`bases.py`, `dense.py`).
+The paper's definition stands in `reference.py`. The fast exact forms of it are `spectral.py` and, by a Triton kernel,
+`kernel.py`, which form delta_W; and `tokens.py`, which does not (`native.py` in C, `kernel_tokens.py` by Triton,
+`spectra.py` by torch). `choice.py` says which is run when, `function.py` makes one differentiable function of them, and
+`linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT. Beyond the paper are positions on a
+grid (`grid.py`) and other bases (`bases.py`, `dense.py`).
 """
 
 from .choice import Algorithm

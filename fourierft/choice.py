@@ -46,7 +46,7 @@ class Algorithm:
     forward pass formed (out x in numbers a layer; nothing with "branch").
     saved_dtype: None, or torch.bfloat16 or float16 to round the saved input to: half the memory of a float32 one, and
     an error of that rounding (2e-3) in the gradient of the coefficients, nowhere else.
-    compiled: whether "branch" and "tokens" may run in C on a CPU; where that cannot be compiled, they do not.
+    compiled: whether "branch" and "tokens" may run in C on a CPU, and by Triton on a GPU, where these can be compiled.
     """
 
     forward: str | None = None
@@ -83,8 +83,8 @@ class Algorithm:
     def resolve(self, plan: Plan, tokens: int, dtype: torch.dtype, rows: torch.dtype) -> "Algorithm":
         """The same with no None in `forward` and `gradient`: what this many tokens are run by.
 
-        dtype: of the coefficients, float32 or float64; rows: of the tokens. `compiled` then says whether C runs. Raises
-        FourierError if the Triton kernel, or the grid's form, is forced where it cannot run.
+        dtype: of the coefficients, float32 or float64; rows: of the tokens. `compiled` then says whether C or
+        Triton runs. Raises FourierError if the Triton kernel, or the grid's form, is forced where it cannot run.
         """
         device, asked = plan.u.device, {self.forward, self.gradient}
         if "grid" in asked or (plan.grid and asked == {None}):
@@ -100,17 +100,19 @@ class Algorithm:
                 "coefficients; choose 'fft', 'branch' or None"
             )
         cuda = device.type == "cuda"
-        compiled = self.compiled and plan.native and dtype == torch.float32 and rows in native.DTYPES
+        kernels = cuda and kernel_runs(dtype, device)
+        in_c = plan.native and dtype == torch.float32 and rows in native.DTYPES
+        compiled = self.compiled and (kernels or in_c)
         elements, by_tokens = math.prod(plan.shape), tokens * (sum(plan.shape) + plan.n)
-        by_tokens = by_tokens * COMPILED if compiled else by_tokens + LAUNCHES * cuda
+        by_tokens = by_tokens + LAUNCHES if cuda else by_tokens * COMPILED if compiled else by_tokens
         forming = elements * (BEYOND_CACHE if elements > CACHE and not cuda else 1)
         product = tokens * elements / _multiply_adds(cuda, rows)
         forward, gradient = self.forward, self.gradient
         if forward is None:
-            merged = "kernel" if cuda and kernel_runs(dtype, device) else "fft"
+            merged = "kernel" if kernels and _kernel_pays(plan, rows) else "fft"
             # In C the branch is added to a narrow product; elsewhere both forms cost one more, of twice the length or
             # in float32.
-            saved = product if compiled and rows == torch.bfloat16 else 0
+            saved = product if compiled and in_c and rows == torch.bfloat16 else 0
             forward = "branch" if by_tokens < forming + saved else merged
         if gradient is None:
             gradient = "tokens" if by_tokens < product + forming else "product"
@@ -127,6 +129,12 @@ def _multiply_adds(cuda: bool, rows: torch.dtype) -> int:
 def kernel_runs(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the Triton kernel can form delta_W: on a CUDA device, or anywhere in Triton's interpreter."""
     return dtype == torch.float32 and _has_triton() and (device.type == "cuda" or _interprets())
+
+
+def _kernel_pays(plan: Plan, rows: torch.dtype) -> bool:
+    from . import kernel  # needs Triton
+
+    return kernel.pays(plan.shape, plan.n, rows)
 
 
 @cache

@@ -77,7 +77,7 @@ class _FourierProduct(torch.autograd.Function):
             if algorithm.forward == "branch":
                 tokens.add_change_(y, rows, spectrum, plan, scale, compiled=algorithm.compiled)
             elif projected is not None:
-                grid.add_change_(y, projected, spectrum, plan, scale)
+                grid.add_change_(y, projected, spectrum, plan, scale, rows=dtype)
             y = y if weight is None else y.to(dtype)
         if needs_weight or (needs_spectrum and projected is None):
             rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
@@ -112,7 +112,7 @@ class _FourierProduct(torch.autograd.Function):
                     formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
                 grad_x = times(rows, dense, formed, plan, ctx.wide, algorithm, adjoint=True)
                 if projected is not None:
-                    grid.add_change_(grad_x, projected, spectrum, plan, scale, adjoint=True)
+                    grid.add_change_(grad_x, projected, spectrum, plan, scale, adjoint=True, rows=ctx.dtype)
                 elif algorithm.forward == "branch" and not by_tokens:
                     tokens.add_change_(grad_x, rows, spectrum, plan, scale, adjoint=True, compiled=algorithm.compiled)
             if needs_weight or (needs_spectrum and projected is None):

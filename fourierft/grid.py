@@ -10,26 +10,54 @@ the tables C1, S1 (a, d1) of cos and sin(2 pi u p / d1), and C2, S2 (b, d2) of c
 
 Of x the backward pass needs its projection alone, 2 b numbers a token instead of d2. The price: delta_W has a rank of
 at most 2 min(a, b).
+
+Of rows of low precision these products are left to a GPU's tensor cores, with a float32 result. There a table is the
+sum of two tables in low precision, T = T' + T'', and what is multiplied by it in the end, a float32 m = m' + m'':
+
+    x T^T = x T'^T + x T''^T,   m T = m' T' + m'' T' + m' T''
+
+Of the float32 result that leaves about 5e-6.
 """
 
 import torch
 from torch import Tensor
 
 from .plan import Plan
+from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
 def project(x: Tensor, plan: Plan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
     """x [C2 S2]^T of the rows x: (T, in), or, adjoint, x [C1 S1]^T of (T, out). Returns (T, 2 b), or (T, 2 a)."""
-    return x.to(dtype) @ _tables(plan, dtype)[0 if adjoint else 1].t()
+    side = 0 if adjoint else 1
+    if on_tensor_cores(x.device, x.dtype):
+        high, low = wide_product(x, _tables(plan, x.dtype)[side].t()).chunk(2, dim=1)
+        return (high + low).to(dtype)
+    return x.to(dtype) @ _tables(plan, dtype)[side].t()
 
 
-def add_change_(y: Tensor, projected: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False) -> Tensor:
-    """y += x delta_W^T, or, adjoint, x delta_W, of `projected` from `project`. y: (T, out or in). Returns y."""
+def add_change_(
+    y: Tensor,
+    projected: Tensor,
+    c: Tensor,
+    plan: Plan,
+    scale: float,
+    adjoint: bool = False,
+    rows: torch.dtype = torch.float32,
+) -> Tensor:
+    """y += x delta_W^T, or, adjoint, x delta_W, of `projected` from `project`. y: (T, out or in), at least float32.
+
+    rows: the dtype of x, and of what y is rounded to in the end. Returns y.
+    """
     matrix = _matrix(c, plan, scale)
     matrix = matrix if adjoint else matrix.t()
     cosines, sines = projected.chunk(2, dim=1)
-    table = _tables(plan, c.dtype)[1 if adjoint else 0]
-    return y.addmm_(torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), table)
+    core, side = torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), 1 if adjoint else 0
+    if on_tensor_cores(y.device, rows):
+        high, low = two_terms(core, torch.bfloat16)  # of float16 rows too: it keeps the range of float32
+        table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
+        core, table = torch.cat([high, low, high], dim=1), torch.cat([table_high, table_high, table_low])
+        return y.add_(wide_product(core, table))
+    return y.addmm_(core, _tables(plan, c.dtype)[side])
 
 
 def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float) -> Tensor:
@@ -43,12 +71,15 @@ def _matrix(c: Tensor, plan: Plan, scale: float) -> Tensor:
 
 
 def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2): 8 (a d1 + b d2) bytes in float32, made once for all layers."""
+    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision the two terms of each, (4 a, d1) and (4 b, d2).
+
+    8 (a d1 + b d2) bytes in these and in float32, made once for all layers.
+    """
     if dtype not in plan.grid_tables:
         rows, columns = (plan.sign.long() * plan.u).view(plan.grid)[:, 0], plan.v.view(plan.grid)[0]
+        exact = (_table(*side) for side in zip((rows, columns), plan.shape, strict=True))
         plan.grid_tables[dtype] = tuple(
-            _table(frequencies, length).to(dtype)
-            for frequencies, length in zip((rows, columns), plan.shape, strict=True)
+            torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )
     return plan.grid_tables[dtype]
 

@@ -40,8 +40,9 @@ class Plan:
     source: tuple  # the arguments of `make_plan`, or the joined plans
     native: bool = False  # whether rows can go through C, see `native.py`
     grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
-    tables: list[Tensor] = field(default_factory=list)  # of `kernel.py`, once it has run
+    tables: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel.py`
     grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
+    by_target: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel_tokens.py`
 
     @property
     def n(self) -> int:

@@ -15,8 +15,7 @@ from torch import Tensor
 from . import dense, spectral
 from .choice import Algorithm
 from .plan import BasisPlan, Plan
-
-LOW_PRECISION = (torch.bfloat16, torch.float16)
+from .wide import LOW_PRECISION, wide_product
 
 
 def form(
@@ -64,7 +63,7 @@ def times(
     if formed is None:
         if weight is None:
             return torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=wide, device=rows.device)
-        rounds_well = algorithm.forward == "branch" and algorithm.compiled
+        rounds_well = algorithm.forward == "branch" and algorithm.compiled and plan.native
         y = rows @ turned(weight) if rounds_well else wide_product(rows, turned(weight))
         return y if bias is None else y.add_(bias)
     if weight is None:
@@ -84,12 +83,3 @@ def coefficient_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan, scale: float)
 def _forms(plan: Plan | BasisPlan) -> ModuleType:
     """Where delta_W is formed, and G differentiated, in the plan's basis."""
     return spectral if isinstance(plan, Plan) else dense
-
-
-def wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b with a result of at least float32, whatever the operands' dtypes."""
-    if a.dtype not in LOW_PRECISION:
-        return a @ b.to(a.dtype)
-    if a.is_cuda:  # tensor cores take the narrow operands and give the wide result
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return a.float() @ b.float()

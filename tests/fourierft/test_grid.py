@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 import fourierft
-from fourierft import Algorithm, FourierConfig, FourierError, FourierLinear
+from fourierft import Algorithm, FourierConfig, FourierError, FourierLinear, grid
 from fourierft.entries import grid_sides, sample_grid
 from fourierft.plan import make_plan
 from fourierft.products import delta_weight
+from fourierft.wide import LOW_PRECISION
 
 FORMED = Algorithm(forward="fft", gradient="product")
 
@@ -81,6 +82,26 @@ def test_low_precision_rounds_the_output_alone():
     layer.algorithm = FORMED
     (formed,) = torch.autograd.grad(layer(x), layer.fourierft_spectrum, g)
     torch.testing.assert_close(grad, formed, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_two_terms_of_low_precision_are_exact_enough_for_tensor_cores(monkeypatch, dtype, adjoint):
+    """Emulated: products of numbers in low precision are exact in float32, and added up in it by either."""
+    monkeypatch.setattr(grid, "on_tensor_cores", lambda device, dtype: dtype in LOW_PRECISION)
+    layer = layer_of((96, 64), 60, dtype)
+    plan, c, delta = layer.plan, layer.fourierft_spectrum.detach(), layer.delta_weight().double()
+    x = torch.randn(200, 96 if adjoint else 64).to(dtype)
+    projected = grid.project(x, plan, torch.float32, adjoint)
+    exact = grid.project(x.double(), plan, torch.float64, adjoint)
+    assert projected.dtype == torch.float32
+    assert 1e-9 < (projected - exact).norm() / exact.norm() < 5e-6
+    for magnitude in (1.0, 1e-9, 1e6):  # of the coefficients, and so of what is added
+        expected = x.double() @ (delta if adjoint else delta.t()) * magnitude
+        change = grid.add_change_(
+            torch.zeros(expected.shape), projected, c * magnitude, plan, layer.scale, adjoint, rows=dtype
+        )
+        assert change.dtype == torch.float32 and (change - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_the_backward_keeps_a_projection_and_not_the_input():

@@ -1,0 +1,127 @@
+"""The products of spectra of `spectra.py`, by Triton kernels on a GPU: they read and write rows as an FFT does.
+
+A program of the first adds up a block of tokens, and the blocks are added after; one of the second owns its bins, whose
+entries lie side by side. No number is added to by two programs, so results are the same from run to run.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .plan import Plan
+from .spectra import factor
+
+TOKENS, ENTRIES = 16, 1024  # of a program of the first: the one that next reads a token's rows finds them in a cache
+SOME_TOKENS, BINS = 8, 64  # of one of the second
+
+
+def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
+    """dL/dc without s, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows.
+
+    Of a part of the tokens it is a part of the sum.
+    """
+    entries = min(ENTRIES, triton.next_power_of_2(plan.n))
+    blocks = triton.cdiv(len(x), TOKENS)
+    partial = torch.empty(blocks, plan.n, 2, device=x.device)
+    if blocks:
+        with _launching_on(x):
+            _sampled_product[(blocks * triton.cdiv(plan.n, entries),)](
+                partial,
+                torch.view_as_real(x),
+                torch.view_as_real(g),
+                plan.v,
+                plan.u,
+                x.stride(0),
+                g.stride(0),
+                len(x),
+                plan.n,
+                TOKENS=TOKENS,
+                ENTRIES=entries,
+                num_warps=8,
+            )
+    total = partial.sum(0)
+    return total[:, 0] - plan.sign * total[:, 1]
+
+
+def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False) -> Tensor:
+    """Y, (T, out // 2 + 1) complex64, of which irfft(Y, out, norm="forward") is x delta_W^T; or, adjoint, of x delta_W.
+
+    x: (T, in // 2 + 1), or adjoint (T, out // 2 + 1), complex64 with contiguous rows; c: (n,) float32.
+    """
+    starts, order = _sorted(plan, adjoint)
+    source, share = (plan.u, plan.v_share) if adjoint else (plan.v, plan.u_share)
+    f = factor(c, plan, scale, adjoint)
+    # Frequencies that are their own mirrors must enter an irfft real.
+    factors = torch.stack([f, -f * plan.sign * (share < 1)], dim=1)
+    y = torch.empty(len(x), len(starts) - 1, dtype=x.dtype, device=x.device)
+    if len(x):
+        with _launching_on(x):
+            _change[(triton.cdiv(len(x), SOME_TOKENS) * triton.cdiv(y.shape[1], BINS),)](
+                torch.view_as_real(y),
+                torch.view_as_real(x),
+                factors[order],
+                source[order],
+                starts,
+                x.stride(0),
+                len(x),
+                y.shape[1],
+                TOKENS=SOME_TOKENS,
+                BINS=BINS,
+            )
+    return y
+
+
+def _launching_on(x: Tensor) -> AbstractContextManager:
+    """Triton launches on the current device, which need not be that of a layer in a model spread over several."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+
+
+def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:
+    """Where each target frequency's entries start, and the end, (d // 2 + 2,), and the entries in that order, (n,)."""
+    if adjoint not in plan.by_target:
+        target, length = (plan.v, plan.shape[1]) if adjoint else (plan.u, plan.shape[0])
+        order = target.argsort(stable=True)
+        bins = torch.arange(length // 2 + 2, device=target.device)
+        plan.by_target[adjoint] = torch.searchsorted(target[order], bins), order
+    return plan.by_target[adjoint]
+
+
+@triton.jit
+def _sampled_product(partial, x, g, v, u, row_x, row_g, tokens, n, TOKENS: tl.constexpr, ENTRIES: tl.constexpr):
+    blocks = tl.cdiv(n, ENTRIES)
+    block, k = tl.program_id(0) // blocks, (tl.program_id(0) % blocks) * ENTRIES + tl.arange(0, ENTRIES)
+    inside, part = (k < n)[:, None], tl.arange(0, 2)[None, :]
+    first = block * TOKENS
+    at_x = x + first.to(tl.int64) * (2 * row_x) + 2 * tl.load(v + k, mask=k < n, other=0)[:, None] + part
+    at_g = g + first.to(tl.int64) * (2 * row_g) + 2 * tl.load(u + k, mask=k < n, other=0)[:, None] + part
+    total = tl.zeros((ENTRIES, 2), tl.float32)
+    for _ in range(first, tl.minimum(first + TOKENS, tokens)):
+        total += tl.load(at_x, mask=inside, other=0.0) * tl.load(at_g, mask=inside, other=0.0)
+        at_x += 2 * row_x
+        at_g += 2 * row_g
+    tl.store(partial + block.to(tl.int64) * (2 * n) + 2 * k[:, None] + part, total, mask=inside)
+
+
+@triton.jit
+def _change(y, x, factors, source, starts, row_x, tokens, bins, TOKENS: tl.constexpr, BINS: tl.constexpr):
+    blocks = tl.cdiv(bins, BINS)
+    token = (tl.program_id(0) // blocks * TOKENS + tl.arange(0, TOKENS))[:, None, None]
+    bin = (tl.program_id(0) % blocks) * BINS + tl.arange(0, BINS)
+    part = tl.arange(0, 2)[None, None, :]
+    start = tl.load(starts + bin, mask=bin < bins, other=0)
+    count = tl.load(starts + bin + 1, mask=bin < bins, other=0) - start
+    rows = x + token.to(tl.int64) * (2 * row_x) + part
+    total = tl.zeros((TOKENS, BINS, 2), tl.float32)
+    for j in range(0, tl.max(count, 0)):
+        k, inside = (start + j)[None, :, None], (j < count)[None, :, None]
+        column = 2 * tl.load(source + k, mask=inside, other=0)
+        factor = tl.load(factors + 2 * k + part, mask=inside, other=0.0)
+        total += factor * tl.load(rows + column, mask=inside & (token < tokens), other=0.0)
+    # A row of a token is one of numbers, so that Triton lays it along a warp.
+    number = (tl.program_id(0) % blocks) * (2 * BINS) + tl.arange(0, 2 * BINS)[None, :]
+    token = tl.reshape(token, (TOKENS, 1))
+    at = y + token.to(tl.int64) * (2 * bins) + number
+    tl.store(at, tl.reshape(total, (TOKENS, 2 * BINS)), mask=(token < tokens) & (number < 2 * bins))
