@@ -80,7 +80,7 @@ $(OLDEST)/.ready: pyproject.toml
 	@command -v $(OLDEST_PYTHON) > /dev/null || { echo "There is no $(OLDEST_PYTHON): make OLDEST_PYTHON=python3.11 ..." >&2; exit 1; }
 	@echo "Setting up $(OLDEST): several GB to fetch, once."
 	@$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
-	@grep -oE '"[a-z0-9-]+>=[0-9.]+"' $< | tr -d '"' | sed 's/>=/==/' > $(OLDEST)/constraints.txt
+	@grep -oE '[a-z0-9-]+>=[0-9.]+' $< | sed 's/>=/==/' > $(OLDEST)/constraints.txt
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable '.[suite,dev]'
 	@touch $@
 
