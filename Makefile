@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+OLDEST_PYTHON ?= python3.12
+OLDEST := .venv-oldest
 OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(SEED),seed=$(SEED)) $(ARGS)
 GLUE := cola mrpc qnli rte sst2 stsb
 VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
@@ -14,7 +16,7 @@ STUDIES := scaling bias basis rank expressive memory curves initialisation luck 
 INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
+.PHONY: help setup test test-slow test-oldest lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +72,17 @@ test: $(READY) ## the tests: no network, no GPU, some minutes
 
 test-slow: $(READY) ## the tests that take minutes each
 	@$(RUN) -m pytest -m slow $(ARGS)
+
+test-oldest: $(OLDEST)/.ready ## the tests with the oldest versions that pyproject.toml allows; ARGS=tests/fourierft
+	@$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+$(OLDEST)/.ready: pyproject.toml
+	@command -v $(OLDEST_PYTHON) > /dev/null || { echo "There is no $(OLDEST_PYTHON): make OLDEST_PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "Setting up $(OLDEST): several GB to fetch, once."
+	@$(OLDEST_PYTHON) -m venv --clear $(OLDEST)
+	@grep -oE '[a-z0-9-]+>=[0-9.]+' $< | sed 's/>=/==/' > $(OLDEST)/constraints.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable '.[suite,dev]'
+	@touch $@
 
 lint: $(READY) ## ruff, check and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .

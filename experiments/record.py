@@ -593,10 +593,13 @@ def provenance() -> dict[str, Any]:
 
 
 def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
-    """The commit checked out at `root`, and whether the code differs from it; (None, None) outside a checkout.
+    """The commit checked out at `root`, and whether the code differs from it; (None, None) where neither is known.
 
-    What stands under results/ and runs/ is no code: a run must not mark the next one dirty.
+    What stands under results/ and runs/ is no code: a run must not mark the next one dirty. A copy without .git has
+    what the file COMMIT in it tells; raises UserError where that is no commit.
     """
+    if not (root / ".git").exists():
+        return _packed(root / "COMMIT")
     git = shutil.which("git")
     if git is None:
         return None, None
@@ -609,5 +612,16 @@ def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
     if head.returncode or status.returncode:
         return None, None
     top, sha = head.stdout.splitlines()
-    # A copy without history inside some other project is not that project's commit.
+    # Where .git is not whole, git answers for a project that this one stands in.
     return (sha, bool(status.stdout)) if Path(top) == Path(root).resolve() else (None, None)
+
+
+def _packed(stamp: Path) -> tuple[str | None, bool | None]:
+    """The commit that a folder was packed from, by one line: its digits and, as the code was, "clean" or "dirty"."""
+    if not stamp.exists():
+        return None, None
+    line = stamp.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch("([0-9a-f]{40}|[0-9a-f]{64}) (clean|dirty)", line):
+        raise UserError(f"{stamp}: {reprlib.repr(line)} is no commit and clean or dirty; write it anew or remove it")
+    sha, state = line.split()
+    return sha, state == "dirty"

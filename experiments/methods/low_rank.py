@@ -50,7 +50,7 @@ class LowRank(nn.Module):
             if self.frozen and self.training:
                 A = torch.cat([A[:-1].detach(), A[-1:]])
                 B = torch.cat([B[:, :-1].detach(), B[:, -1:]], dim=1)
-            y[..., rows] += (self.alpha / b * (x @ A.T @ B.T)).to(y.dtype)
+            y[..., rows].add_((self.alpha / b * (x @ A.T @ B.T)).to(y.dtype))
         return y
 
     def delta_weights(self) -> dict[str, Tensor]:

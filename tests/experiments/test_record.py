@@ -289,13 +289,19 @@ def test_the_hash_sees_every_value_but_not_the_order_of_keys():
     assert config_hash({"a": 1}) == "015abd7f5cc5", "the hash of a config is for ever: records are found by it"
 
 
-def test_the_commit_is_dirty_by_code_alone(tmp_path):
-    assert records.commit(tmp_path) == (None, None), "no checkout"
+@pytest.fixture
+def git(tmp_path):
+    """git("init") runs git in tmp_path."""
 
     def git(*arguments):
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
 
+    return git
+
+
+def test_the_commit_is_dirty_by_code_alone(git, tmp_path):
+    assert records.commit(tmp_path) == (None, None), "no checkout"
     git("init")
     assert records.commit(tmp_path) == (None, None), "no commit yet"
     (tmp_path / "results").mkdir()
@@ -315,6 +321,37 @@ def test_the_commit_is_dirty_by_code_alone(tmp_path):
     assert records.commit(tmp_path) == (sha, True)
     (tmp_path / "inner").mkdir()
     assert records.commit(tmp_path / "inner") == (None, None), "a folder inside another project"
+
+
+@pytest.mark.parametrize(("state", "dirty"), [("clean", False), ("dirty", True)])
+def test_a_copy_without_git_tells_the_commit_that_it_was_packed_from(tmp_path, monkeypatch, state, dirty):
+    sha = "0123456789" * 4
+    (tmp_path / "COMMIT").write_text(f"{sha} {state}\n")
+    monkeypatch.setenv("PATH", "")  # a machine may have no git
+    assert records.commit(tmp_path) == (sha, dirty)
+
+
+@pytest.mark.parametrize("text", ["", "0" * 40, f"{'0' * 39} clean", f"{'0' * 40} new", f"{'0' * 40} clean\nx"])
+def test_a_stamp_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "COMMIT").write_text(text)
+    with pytest.raises(UserError, match=r"COMMIT: .* write it anew or remove it"):
+        records.commit(tmp_path)
+
+
+def test_a_stamp_says_nothing_in_a_checkout(git, tmp_path):
+    (tmp_path / "COMMIT").write_text(f"{'0' * 40} clean")
+    (tmp_path / ".git").mkdir()
+    assert records.commit(tmp_path) == (None, None), "git can tell nothing of it"
+    (tmp_path / ".git").rmdir()
+    git("init")
+    (tmp_path / ".gitignore").write_text("COMMIT\n")
+    (tmp_path / "code.py").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    sha, dirty = records.commit(tmp_path)
+    assert sha != "0" * 40 and dirty is False
+    (tmp_path / "code.py").write_text("2")
+    assert records.commit(tmp_path) == (sha, True)
 
 
 def test_a_gpu_is_told_of_a_run_that_used_it_alone(monkeypatch):
