@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from experiments.analysis.render import DASH, Table
 from experiments.record import Count, Document, Hardware, Natural, Part, Time
 
+TITLE = "Parts of a layer's step, for the choice of algorithms"
 NOTES = [
     "Microseconds: the median of the repeats, by CUDA events on a GPU, launched one by one and replayed as a CUDA "
     "graph, which leaves the launches out. Values and choices are of the graph where there is one.",
@@ -204,6 +205,11 @@ def tables(micros: Iterable[Micro]) -> list[Table]:
     """Three a machine: the values, the choices, and every operation."""
     found = sorted(micros, key=lambda micro: micro.machine)
     return [table for micro in found for table in (_values(micro), _choices(micro), _operations(micro))]
+
+
+def entry(micros: Sequence[Micro], folder: str) -> str:
+    """The page's line in the index; `folder`: where it stands."""
+    return f"[{TITLE}]({folder}/micro.md) ([LaTeX]({folder}/micro.tex)); machines: {len(micros)}"
 
 
 SHAPE = ["d", "n", "Tokens", "In"]
