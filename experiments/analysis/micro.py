@@ -204,7 +204,7 @@ def choices(micro: Micro) -> Iterator[list[str]]:
 def tables(micros: Iterable[Micro]) -> list[Table]:
     """Three a machine: the values, the choices, and every operation."""
     found = sorted(micros, key=lambda micro: micro.machine)
-    return [table for micro in found for table in (_values(micro), _choices(micro), _operations(micro))]
+    return [table for micro in found for table in (values_table(micro), _choices(micro), _operations(micro))]
 
 
 def entry(micros: Sequence[Micro], folder: str) -> str:
@@ -215,7 +215,8 @@ def entry(micros: Sequence[Micro], folder: str) -> str:
 SHAPE = ["d", "n", "Tokens", "In"]
 
 
-def _values(micro: Micro) -> Table:
+def values_table(micro: Micro) -> Table:
+    """What `values` gives."""
     rows = [[name, DASH if value is None else f"{value:.3g}", about] for name, value, about in values(micro)]
     return Table(f"Values for fourierft/choice.py, {micro.title}", ["Value", "Measured", "Of"], rows)
 
