@@ -5,7 +5,7 @@
 OUT/project is the project as it is committed, stamped with the commit; OUT/wheels the packages that the stages of
 `make gpu` need, of constraints.txt, for Linux on x86-64. Copy OUT there; `bash gpu-pack/run.sh` does all the rest, and
 its results come to gpu-pack/project/results. --there names the output of `python3 -m pip list --format=freeze` on that
-machine: what it has, as new as it has to be, is left out; without it the machine is taken to have torch alone. --assets
+machine: what it has, as new as it has to be, is left out. Without it nothing is, but torch and torchvision. --assets
 copies MiniLM and STS-B from FOLDER, for `bash gpu-pack/run.sh run.py +exp=glue_stsb model=minilm_l6 tracking=off`.
 Needs git and the package index that pip is set up for. Exit code 2 where something is missing.
 """
@@ -30,6 +30,7 @@ from experiments.record import ROOT, replace_file
 ROOTS = ("accelerate", "adjusttext", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
 ROOTS += ("pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
+THERE = {"torch": None, "torchvision": None}  # one goes with the other: both must be the machine's own
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # of which there is no wheel: it is made here
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 16, -1)] + ["manylinux2014_x86_64"]
 ASSETS = ("models/minilm-l6", "datasets/glue/stsb")
@@ -70,26 +71,30 @@ def pinned(constraints: str, python: str) -> dict[str, str]:
 
 
 def installed(listing: str) -> dict[str, str]:
-    """Name -> version, of pip's list. Raises UserError where it holds no torch."""
+    """Name -> version, of pip's list."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", listing, re.MULTILINE)
-    there = {canonicalize_name(name): version for name, version in found}
-    if "torch" not in there:
-        raise UserError("--there: no line torch==...; it wants the output of `python3 -m pip list --format=freeze`")
-    return there
+    return {canonicalize_name(name): version for name, version in found}
 
 
-def needed(roots: Iterable[Requirement], there: Mapping[str, str], pins: Mapping[str, str], python: str) -> list[str]:
-    """name==version of the roots and of all that they need, but for what is there in a version that serves.
+def needed(
+    roots: Iterable[Requirement], there: Mapping[str, str | None], pins: Mapping[str, str], python: str
+) -> list[str]:
+    """name==version of the roots and of all that they need, but for what is there in a version that serves (None: any).
 
-    Raises UserError for a package without a pin, or one that is not installed here, since that is where it says what it
-    needs.
+    Raises UserError where torch or torchvision does not serve, for a package without a pin, and for one that is not
+    installed here, since that is where it says what it needs.
     """
     wanted, left = {}, list(roots)
     while left:
         one = left.pop()
         name = canonicalize_name(one.name)
-        if name in wanted or (name in there and one.specifier.contains(there[name], prereleases=True)):
+        has = there.get(name, "")
+        if name in wanted or has is None or (has and one.specifier.contains(has, prereleases=True)):
             continue
+        if name in THERE:
+            raise UserError(
+                f"--there: {name} is {has or 'missing'}, and {one} is needed: it is to be that machine's own"
+            )
         if name not in pins:
             raise UserError(f"{name} has no version in constraints.txt for Python {python}: make that file again")
         wanted[name] = pins[name]
@@ -114,7 +119,7 @@ def _holds(marker: Marker | None, python: str, extra: str = "") -> bool:
 def own_roots() -> list[Requirement]:
     """What the project requires, as far as the stages import it."""
     required = map(Requirement, metadata.requires("fourierft") or [])
-    return [Requirement(f"{one.name}{one.specifier}") for one in required if canonicalize_name(one.name) in ROOTS]
+    return [Requirement(f"{one.name}{one.specifier}") for one in required if one.name in (*THERE, *ROOTS)]
 
 
 def run(*command: str) -> str:
@@ -157,14 +162,14 @@ def copy_project(project: Path) -> str:
 
 def pack(options: argparse.Namespace) -> None:
     """Make the folder anew. Raises UserError."""
-    there, out = {"torch": "0"}, options.out.absolute()
+    there, out = dict(THERE), options.out.absolute()
     if options.there:
         try:
             there = installed(options.there.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--there: {options.there} cannot be read ({error})") from error
     pins = pinned((ROOT / "constraints.txt").read_text(encoding="utf-8"), options.python)
-    packages = needed(own_roots(), {**there, "torch": there["torch"]}, pins, options.python)
+    packages = needed(own_roots(), there, pins, options.python)
     missing = [name for name in ASSETS if options.assets and not (options.assets / name).is_dir()]
     if missing:
         raise UserError(f"--assets: {options.assets} has no {' and no '.join(missing)}")
@@ -177,16 +182,13 @@ def pack(options: argparse.Namespace) -> None:
     fetch(packages, options.python, out / "wheels")
     for name in ASSETS if options.assets else ():
         shutil.copytree(options.assets / name, out / "assets" / name)
-    print(f"commit {sha}; changes that are not committed stay behind: {changes()}")
+    if changed := run("git", "status", "--porcelain").splitlines():
+        print(f"changes that are not committed stay behind: {len(changed)} files")
+    print(f"commit {sha}")
     print(f"for Python {options.python} on Linux, x86-64, without: {', '.join(sorted(there))}")
     print("wheels: " + ", ".join(packages))
     parts = ", ".join(f"{path.name} {_mib(path)} MiB" for path in sorted(out.iterdir()) if path.is_dir())
     print(f"{options.out}: {_mib(out)} MiB ({parts})\nThere: bash {out.name}/run.sh")
-
-
-def changes() -> str:
-    """How many files differ from the commit."""
-    return f"{len(run('git', 'status', '--porcelain').splitlines())} files"
 
 
 def _mib(path: Path) -> int:
@@ -197,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    parser.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there; default: torch alone")
+    parser.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
     parser.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
     parser.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
     parser.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
