@@ -34,17 +34,18 @@ THERE = {"torch": None, "torchvision": None}  # one goes with the other: both mu
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # of which there is no wheel: it is made here
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 16, -1)] + ["manylinux2014_x86_64"]
 ASSETS = ("models/minilm-l6", "datasets/glue/stsb")
+# dill, by which datasets are told apart, knows a library by a path that has "site-packages" in it.
 RUN = """\
 #!/usr/bin/env bash
 # Everything that only a GPU can tell. Options: those of project/scripts/gpu.py; or run.py and its own.
 set -eu
 cd "$(dirname "$0")"
-if [ ! -d site ]; then
-  rm -rf site.part
-  python3 -m pip install --quiet --disable-pip-version-check --no-index --no-deps --target site.part wheels/*.whl
-  mv site.part site
+if [ ! -d site-packages ]; then
+  rm -rf part
+  python3 -m pip install --quiet --disable-pip-version-check --no-index --no-deps --target part wheels/*.whl
+  mv part site-packages
 fi
-export PYTHONPATH="$PWD/site" HF_HUB_OFFLINE=1
+export PYTHONPATH="$PWD/site-packages" HF_HUB_OFFLINE=1
 if [ -d assets ]; then export FOURIERFT_ASSETS="$PWD/assets"; fi
 cd project
 if [ "${1-}" = run.py ]; then exec python3 "$@"; fi

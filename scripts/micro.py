@@ -54,10 +54,14 @@ def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured
     weight = torch.randn(d, d, device=device)
     base = weight if dtype == torch.float32 else None
     yield shape | {"operation": "form by fft"}, lambda: spectral.delta_weight(c, plan, SCALE, base).to(dtype)
-    if device == "cuda":
-        from fourierft import kernel  # needs Triton
 
-        yield shape | {"operation": "form by kernel"}, lambda: kernel.delta_weight(c, plan, SCALE, base, dtype)
+    def by_kernel() -> Tensor:
+        from fourierft import kernel  # here, so that without Triton this row alone fails
+
+        return kernel.delta_weight(c, plan, SCALE, base, dtype)
+
+    if device == "cuda":
+        yield shape | {"operation": "form by kernel"}, by_kernel
     if dtype == torch.float32:
         yield shape | {"operation": "dc of G"}, lambda: spectral.coefficient_grad(weight, plan, SCALE)
 
