@@ -1,7 +1,9 @@
 """The parts of a layer's step: their record, the values and choices that follow from it, and how it is measured."""
 
+import contextlib
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -194,3 +196,38 @@ def test_no_gpu_and_no_room_to_write_are_named(tmp_path, monkeypatch, capsys):
 def test_every_operation_says_what_it_decides_and_every_choice_has_alternatives():
     named = [one.decides for one in OPERATIONS.values()]
     assert all(named) and all(named.count(choice) > 1 for choice in micro.CHOICES)
+
+
+def test_on_a_gpu_events_time_each_step_and_its_graph(monkeypatch):
+    """With events by hand, of a GPU on which a step takes two milliseconds and nothing else does."""
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.at = log.count("step")
+
+        def elapsed_time(self, end):
+            return 2.0 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: log.append("wait"))
+    graph = SimpleNamespace(replay=lambda: log.append("step"))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.nullcontext())
+    about = {"operation": "branch", "d": 8, "n": 2, "tokens": 1, "dtype": "float32"}
+    found = command.measure(about, lambda: log.append("step"), "cuda")
+    assert found.seconds == found.graph_seconds == [0.002] * command.REPEATS
+    assert log.count("wait") == 4 and log[-1] == "wait"
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: throw(RuntimeError("not while capturing"))())
+    found = command.measure(about, lambda: log.append("step"), "cuda")
+    assert found.status == "ok" and found.graph_error == "RuntimeError: not while capturing"
+
+
+def test_the_full_set_can_be_made_and_measures_nothing_twice(monkeypatch):
+    """Its shapes, on the meta device: no step is run."""
+    monkeypatch.setitem(command.DEVICES, "full", "meta")
+    rows = [tuple(sorted(about.items())) for about, _ in command.everything("full")]
+    assert len(set(rows)) == len(rows) > 60
