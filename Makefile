@@ -16,7 +16,7 @@ STUDIES := scaling bias basis rank expressive memory curves initialisation luck 
 INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 
 bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases NAME"
 	@$(RUN) -m scripts.bench $(ARGS)
+
+gpu: $(READY) ## all that only a GPU can tell, in ten minutes; ARGS="--minutes 30", or "--small": a rehearsal on the CPU
+	@$(RUN) -m scripts.gpu $(ARGS)
+
+gpu-pack: $(READY) ## build/gpu-pack, for `make gpu` where there is a GPU and torch but no network; ARGS="--there FILE"
+	@$(RUN) -m scripts.gpu_pack $(ARGS)
 
 parameters: $(READY) ## count every method of the paper on its models at full size, without weights; ARGS="MODEL --force"
 	@$(RUN) -m scripts.parameters $(ARGS)

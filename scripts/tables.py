@@ -1,10 +1,10 @@
-"""The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the bench's
-table, Table 1 and every count of parameters, what choosing the epoch buys, the studies' pages, and
-results/README.md with the verdicts.
+"""The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the tables of
+the bench and of the parts of a step, Table 1 and every count of parameters, what choosing the epoch buys, the studies'
+pages, and results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
-                             [--bench results/bench] [--parameters results/parameters] [--paper results/paper]
-                             [--out results/tables]
+                             [--bench results/bench] [--micro results/micro] [--parameters results/parameters]
+                             [--paper results/paper] [--out results/tables]
 
 The same records give the same bytes. A record that cannot be read or does not agree with itself is named and left out;
 the exit code is then 2, as where one of the paper's tables cannot be read.
@@ -15,11 +15,12 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from experiments.analysis import micro as microbench
 from experiments.analysis import official_logs, scores, selection, sizes, speed, verdict_page
 from experiments.analysis.aggregate import Row, rows, within
 from experiments.analysis.claims import claims
 from experiments.analysis.paper import read_logs, read_paper, read_shares
-from experiments.analysis.render import latex, page
+from experiments.analysis.render import Table, latex, page
 from experiments.analysis.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.errors import UserError
 from experiments.record import find, replace_file
@@ -29,15 +30,12 @@ from scripts.making import make
 Present = Sequence[tuple[ScoreTable, str, Sequence[Row]]]  # table, scale, its rows
 
 
-def bench_files(benches: Sequence[speed.Bench], out: Path) -> dict[Path, str]:
-    """The tables of `make bench` by their paths; none where nothing was measured."""
-    if not benches:
+def both(out: Path, title: str, blocks: Sequence[Table], notes: Sequence[str]) -> dict[Path, str]:
+    """A page of tables as OUT.md and OUT.tex, by their paths; nothing where there are no tables."""
+    if not blocks:
         return {}
-    blocks, notes = speed.tables(benches), [*speed.NOTES, *speed.descriptions(benches)]
-    return {
-        out / "bench.md": page("Speed and memory", blocks, notes),
-        out / "bench.tex": "\n".join(latex(block, notes) for block in blocks),
-    }
+    texts = {".md": page(title, blocks, notes), ".tex": "\n".join(latex(block, notes) for block in blocks)}
+    return {out.with_suffix(suffix): text for suffix, text in texts.items()}
 
 
 def present(everything: Sequence[Row], judged: Sequence[Row], printed: Collection[str]) -> Present:
@@ -63,16 +61,29 @@ def graded(judged: Path) -> list[Row]:
 
 
 def build(
-    records: Path, judged: Path, studies: Path, bench: Path, parameters: Path, paper: Path, out: Path, configs: Path
+    records: Path,
+    judged: Path,
+    studies: Path,
+    bench: Path,
+    micro: Path,
+    parameters: Path,
+    paper: Path,
+    out: Path,
+    configs: Path,
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares, logs = read_paper(paper), read_shares(paper), read_logs(paper)
     benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
+    parts = find(micro, microbench.Micro)
     runs, answers = find(records), graded(judged)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     found = present(everything, answers, printed)
-    files = bench_files(benches, out) | sizes.files(printed, full, out)
+    files = sizes.files(printed, full, out)
+    if benches:
+        notes = [*speed.NOTES, *speed.descriptions(benches)]
+        files |= both(out / "bench", "Speed and memory", speed.tables(benches), notes)
+    files |= both(out / "micro", microbench.TITLE, microbench.tables(parts), microbench.NOTES)
     for table, scale, ours in found:
         logged = official_logs.as_rows(logs) if table is TABLE2 else ()
         for suffix, text in scores.texts(table, scale, ours, printed.get(table.key, []), configs, logged).items():
@@ -85,11 +96,13 @@ def build(
     verdicts += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
     index = verdict_page.entries(found, len(benches), len(full), out.name)
     index += [pages.entry(study, report, out.name) for study, reports in studied.items() for report in reports]
+    index += [microbench.entry(parts, out.name)] if parts else []
     files[out.parent / "README.md"] = verdict_page.page(verdicts, everything, printed[TABLE2.key], paper, index)
 
     for path, text in files.items():
         replace_file(path, text.encode())
-    written = (*(f"{table.key}_*" for table in TABLES), "study_*", "bench.*", *(f"{name}.*" for name in sizes.PAGES))
+    measured = ("study_*", "bench.*", "micro.*")
+    written = (*(f"{table.key}_*" for table in TABLES), *measured, *(f"{name}.*" for name in sizes.PAGES))
     for stale in {path for pattern in written for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
@@ -102,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judged", type=Path, default=Path("results/judged"), help="folder of judged records")
     parser.add_argument("--studies", type=Path, default=Path("results/studies"), help="folder of the studies'")
     parser.add_argument("--bench", type=Path, default=Path("results/bench"), help="folder of make bench's files")
+    parser.add_argument("--micro", type=Path, default=Path("results/micro"), help="of its microbenchmarks of parts")
     parser.add_argument("--parameters", type=Path, default=Path("results/parameters"), help="of make parameters")
     parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
     parser.add_argument("--out", type=Path, default=Path("results/tables"), help="the index goes to its parent folder")

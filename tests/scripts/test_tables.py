@@ -30,6 +30,8 @@ def build(tmp_path):
             root / "studies",
             "--bench",
             root / "bench",
+            "--micro",
+            root / "micro",
             "--parameters",
             root / "parameters",
             "--paper",
@@ -204,7 +206,7 @@ def test_an_unsound_record_is_named_and_the_tables_are_made_from_the_others(tmp_
     config.write_text(config.read_text().replace('"n": 1000', '"n": 500'))
     moved = moved.rename(moved.with_suffix(".failed.json"))
     out = tmp_path / "out" / "tables"
-    folders = ("records", "judged", "studies", "bench", "parameters")
+    folders = ("records", "judged", "studies", "bench", "micro", "parameters")
     options = [word for name in folders for word in (f"--{name}", str(tmp_path / name))] + ["--out", str(out)]
     assert tables.main([*options, "--paper", str(PAPER)]) == 2
     said = capsys.readouterr().err.splitlines()

@@ -1,0 +1,192 @@
+"""Everything that only a GPU can tell, in order of value, within minutes.
+
+    python -m scripts.gpu [--minutes 10] [--stages tests,micro,...] [--out results] [--small]
+
+    tests     the tests that need a GPU: the Triton kernel, and the bytes that a step keeps
+    micro     the parts of a layer's step, and the values to put into fourierft/choice.py: OUT/micro
+    bench     training steps at full size beside LoRA and PEFT's FourierFT, those with targets first: OUT/bench
+    memory    the memory study at the paper's scale, FourierFT and LoRA first: OUT/studies/memory
+    library   the library's tests, all of them
+
+Each is a process of its own with a share of the time that is left; one that is not done by then is stopped. What was
+measured is kept, however it ends: each writes as it goes, and what it says is in OUT/gpu/<stage>.log too. At the end
+come the stages, those values and the targets; `make tables` renders the rest. --small rehearses all of it on the CPU,
+at a tiny size. Exit code 1 if a stage failed, 2 without a GPU, 130 after an interruption.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from experiments import record
+from experiments.analysis import micro, speed
+from experiments.analysis.render import DASH, Table, markdown
+from experiments.errors import UserError
+from experiments.stopping import stoppable
+
+CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"
+KERNEL_TESTS = ["tests/fourierft/test_kernel.py"]
+GPU_TESTS = ["tests/fourierft", "tests/experiments/studies/test_memory_study.py"]
+MINUTES = "MINUTES"  # in a command: most of those that it has, so that it can end by itself
+GRACE = 10  # seconds from the request to end to the end by force
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Arguments of python -m, and a share of the time that is left beside the shares of those that come after it."""
+
+    share: float
+    command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended: its state, its seconds, and the last line that it printed."""
+
+    stage: str
+    state: str
+    seconds: float | None = None
+    said: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.state.startswith("failed")
+
+
+def plan(out: Path, small: bool) -> dict[str, Stage]:
+    """The stages by their names, in order of value."""
+    where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
+    cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
+    tests = ["pytest", "-p", "no:cacheprovider"]
+    study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{out}/studies"]
+    return {
+        "tests": Stage(2, [*tests, "-v", "-m", "gpu", *(KERNEL_TESTS if small else GPU_TESTS)]),
+        "micro": Stage(2, ["scripts.micro", *where, f"{out}/micro"]),
+        "bench": Stage(4, ["scripts.bench", *where, f"{out}/bench", "--cases", cases, "--repeats", rounds]),
+        "memory": Stage(3, [*study, "--tables", f"{out}/tables", "--figures", f"{out}/figures"]),
+        "library": Stage(1, [*tests, "-q", "tests/fourierft/test_reference.py" if small else "tests/fourierft"]),
+    }
+
+
+def run(stage: str, command: Sequence[str], seconds: float, log: Path) -> Ended:
+    """Run `python -m command` for so many seconds at most; what it says goes here and, as it comes, into `log`."""
+    started = time.perf_counter()
+    words = [f"{0.9 * seconds / 60:.2f}" if word == MINUTES else word for word in command]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    said = [""]
+    with open(log, "w", encoding="utf-8") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=record.ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a group of its own, which is stopped as a whole
+        )
+
+        def copy() -> None:
+            for line in child.stdout:
+                print(line, end="", flush=True)
+                file.write(line)
+                file.flush()
+                said[0] = line.strip(" =|\n") or said[0]
+
+        reader = threading.Thread(target=copy)
+        reader.start()
+        try:
+            code = child.wait(seconds)
+            state = "done" if code == 0 else f"failed, exit code {code}"
+        except subprocess.TimeoutExpired:
+            state = "stopped at its time"
+        finally:
+            stop(child)
+            reader.join()
+    return Ended(stage, state, time.perf_counter() - started, said[0])
+
+
+def stop(child: subprocess.Popen) -> None:
+    """End the child and all that it started; gently first. Does nothing where they have ended."""
+    for signaled in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, signaled)
+            child.wait(GRACE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def stages(names: Sequence[str], planned: dict[str, Stage], minutes: float, out: Path) -> list[Ended]:
+    """Run them in turn, each within its share of what is left; those that an interruption cut off are told as such."""
+    end, ended = time.perf_counter() + 60 * minutes, []
+    try:
+        for place, name in enumerate(names):
+            left = end - time.perf_counter()
+            share = left * planned[name].share / sum(planned[one].share for one in names[place:])
+            if share < 1:
+                ended.append(Ended(name, "no time left"))
+                continue
+            print(f"\n== {name}, {share:.0f} s of {left:.0f} s that are left", flush=True)
+            ended.append(run(name, planned[name].command, share, out / "gpu" / f"{name}.log"))
+    finally:
+        ended += [Ended(name, "interrupted") for name in names[len(ended) :]]
+        print(report(ended, out), flush=True)
+    return ended
+
+
+def report(ended: Sequence[Ended], out: Path) -> str:
+    """The stages, the values for the choice of algorithms, and the targets, of all that was measured below `out`."""
+    rows = [[one.stage, one.state, DASH if one.seconds is None else f"{one.seconds:.0f}", one.said] for one in ended]
+    with record.left_out() as problems:
+        micros, benches = record.find(out / "micro", micro.Micro), record.find(out / "bench", speed.Bench)
+    stages = Table("Stages", ["Stage", "State", "Seconds", "Its last line"], rows)
+    tables = [stages, *map(micro.values_table, micros), speed.targets(benches)]
+    shown = [f"\n{table.title}\n\n{markdown(table)}" for table in tables]
+    return "".join([*shown, *(f"gpu: {problem}\n" for problem in problems)])
+
+
+def gpu(options: argparse.Namespace) -> int:
+    """Run the chosen stages; the exit code. Raises UserError."""
+    if not options.small and not torch.cuda.is_available():
+        raise UserError(
+            f"torch {torch.__version__} sees no CUDA device. Where there is a GPU but no network, unpack what "
+            "`make gpu-pack` makes; --small rehearses every stage on the CPU"
+        )
+    out = options.out or Path("build/gpu" if options.small else "results")
+    planned = plan(out.absolute(), options.small)
+    names = options.stages.split(",") if options.stages else list(planned)
+    if unknown := [name for name in names if name not in planned]:
+        raise UserError(f"no stage {', '.join(unknown)}; there are: {', '.join(planned)}")
+    record.check_writable(out / "gpu", "--out")
+    return 1 if any(one.failed for one in stages(names, planned, options.minutes, out)) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
+    parser.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
+    parser.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
+    options = parser.parse_args(arguments)
+    try:
+        return gpu(options)
+    except UserError as error:
+        print(f"gpu: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    with stoppable("gpu"):
+        sys.exit(main())
