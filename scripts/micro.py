@@ -25,7 +25,7 @@ from experiments.analysis import memory, micro
 from experiments.analysis.render import markdown
 from experiments.errors import UserError
 from experiments.stopping import stoppable
-from fourierft import grid, products, spectral, tokens
+from fourierft import Algorithm, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan
 
 DEVICES = {"small": "cpu", "full": "cuda"}
@@ -72,6 +72,7 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
     x, g = torch.randn(count, d, **like), torch.randn(count, d, **like)
     weight, delta = torch.randn(d, d, **like), torch.randn(d, d, **like)
     plan, c = _plan(d, n, device), torch.randn(n, device=device)
+    compiled = device == "cuda" or plan.native
     wide, bins = x.float(), torch.randn(d // 2 + 1, 2, count, device=device)
 
     def shape(operation: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
     yield shape("x W^T"), lambda: x @ weight.t()
     yield shape("G = g^T x"), lambda: _gradient(x, g)
     yield shape("gradient by product"), lambda: spectral.coefficient_grad(_gradient(x, g), plan, SCALE)
-    yield shape("gradient by tokens"), lambda: tokens.coefficient_grad(x, g, plan, SCALE, torch.float32)
+    yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, SCALE, torch.float32, compiled=compiled)
     if dtype == torch.float32:  # transforms see no narrower number, and these are the same for every dtype
         yield shape("rows there and back"), lambda: torch.fft.irfft(torch.fft.rfft(wide, dim=1), n=d, dim=1)
         yield shape("gather of entries"), lambda: bins.index_select(0, plan.v)
@@ -88,14 +89,17 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
             yield shape("x W^T") | {"dtype": "tf32"}, lambda: x @ weight.t()
             yield shape("G = g^T x") | {"dtype": "tf32"}, lambda: _gradient(x, g)
     else:
-        yield shape("sum of doubled length"), lambda: products.times(x, weight, delta, c, plan, SCALE)
+        yield shape("sum of doubled length"), lambda: products.times(x, weight, delta, plan, c.dtype, Algorithm("fft"))
         yield shape("sum in place"), lambda: (x @ weight.t()).addmm_(x, delta.t())
     y = torch.zeros(count, d, device=device)
-    yield shape("branch"), lambda: tokens.add_change_(y, x, c, plan, SCALE)
+    yield shape("branch"), lambda: tokens.add_change_(y, x, c, plan, SCALE, compiled=compiled)
     on_grid = _plan(d, n, device, on_grid=True)
     a, b = torch.randn(R, d, device=device), torch.randn(d, R, device=device)
     yield shape("grid: projection"), lambda: grid.project(x, on_grid, torch.float32)
-    yield shape("grid: branch"), lambda: grid.add_change_(y, grid.project(x, on_grid, c.dtype), c, on_grid, SCALE)
+    yield (
+        shape("grid: branch"),
+        lambda: grid.add_change_(y, grid.project(x, on_grid, c.dtype), c, on_grid, SCALE, rows=dtype),
+    )
     yield shape("LoRA: branch"), lambda: y.add_(x.float() @ a.t() @ b.t(), alpha=2.0)
 
 
