@@ -290,6 +290,22 @@ class Hardware(Part):
     gpu_memory_bytes: Count | None = None
 
 
+class Measured(Document):
+    """Base of what one machine measured, and by which code."""
+
+    hardware: Hardware
+    versions: dict[str, str]
+    commit: str | None = None
+    dirty: bool | None = None
+    started: Time
+    ended: Time
+
+    @property
+    def mark(self) -> str:
+        """What marks it unless the code was at a clean commit."""
+        return "" if self.dirty is False else "‡"
+
+
 Rule = Literal["agreed", "fastchat"]
 
 

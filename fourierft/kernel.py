@@ -15,7 +15,7 @@ a b = a' b' + a'' b' + a' b'' gives it to 4e-7 (in Triton's interpreter; tensor 
 """
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
@@ -52,8 +52,7 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
     table_u, table_v = _tables(plan, dtype)
     result = torch.empty(d1, d2, dtype=dtype, device=c.device)
     read = result if base is None else base
-    # Triton launches on the current device, which need not be that of a layer in a model spread over several.
-    with torch.cuda.device(c.device) if c.is_cuda else nullcontext():
+    with launching_on(c):
         _delta_weight[table_u.shape[2] // tile, table_v.shape[2] // tile](
             result,
             read,
@@ -75,6 +74,11 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
             num_warps=tile // 16,
         )
     return result
+
+
+def launching_on(x: Tensor) -> AbstractContextManager:
+    """Triton launches on the current device, which need not be that of a layer in a model spread over several."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def _terms(dtype: torch.dtype) -> int:

@@ -4,13 +4,12 @@ A program of the first adds up a block of tokens, and the blocks are added after
 entries lie side by side. No number is added to by two programs, so results are the same from run to run.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from .kernel import launching_on
 from .plan import Plan
 from .spectra import factor
 
@@ -27,7 +26,7 @@ def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
     blocks = triton.cdiv(len(x), TOKENS)
     partial = torch.empty(blocks, plan.n, 2, device=x.device)
     if blocks:
-        with _launching_on(x):
+        with launching_on(x):
             _sampled_product[(blocks * triton.cdiv(plan.n, entries),)](
                 partial,
                 torch.view_as_real(x),
@@ -58,7 +57,7 @@ def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False
     factors = torch.stack([f, -f * plan.sign * (share < 1)], dim=1)
     y = torch.empty(len(x), len(starts) - 1, dtype=x.dtype, device=x.device)
     if len(x):
-        with _launching_on(x):
+        with launching_on(x):
             _change[(triton.cdiv(len(x), SOME_TOKENS) * triton.cdiv(y.shape[1], BINS),)](
                 torch.view_as_real(y),
                 torch.view_as_real(x),
@@ -72,11 +71,6 @@ def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False
                 BINS=BINS,
             )
     return y
-
-
-def _launching_on(x: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which need not be that of a layer in a model spread over several."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:

@@ -199,10 +199,13 @@ static number *bins_of(rows_of x, size_t row, int count, const transform *t, num
     return bins;
 }
 
+static int64_t most_bins(const transform *from, const transform *to) {
+    return (from->d > to->d ? from->d : to->d) / 2 + 1;
+}
+
 /* Bytes of room that a thread needs. */
 int64_t room(const transform *from, const transform *to, int64_t n) {
-    int64_t bins = (from->d > to->d ? from->d : to->d) / 2 + 1;
-    return 4 * bins * sizeof(number) + n * sizeof(lane);
+    return 4 * most_bins(from, to) * sizeof(number) + n * sizeof(lane);
 }
 
 /* With the bins X of the rows x: (rows, from->d), and W those of w: (rows, to->d),
@@ -215,7 +218,7 @@ void through_spectrum(
     int64_t rows, int threads, char *memory, const transform *from, const transform *to, int64_t n, const int64_t *at_from,
     const int64_t *at_to, const float *sign, const float *factor, void *x, int x_bfloat16, void *w, int w_bfloat16,
     void *y, int y_bfloat16, double *sums) {
-    int64_t blocks = (rows + LANES - 1) / LANES, size = room(from, to, n), bins = (size - n * sizeof(lane)) / sizeof(number) / 4;
+    int64_t blocks = (rows + LANES - 1) / LANES, size = room(from, to, n), bins = most_bins(from, to);
     if (threads > blocks) threads = (int)blocks;
 #pragma omp parallel num_threads(threads)
     {

@@ -28,7 +28,7 @@ from experiments.record import ROOT, replace_file
 
 # What the stages import, of what the project requires: nothing that judges, searches, tracks, or reads other bases.
 ROOTS = ("accelerate", "adjusttext", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
-ROOTS += ("pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
+ROOTS += ("psutil", "pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
 THERE = {"torch": None, "torchvision": None}  # one goes with the other: both must be the machine's own
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # of which there is no wheel: it is made here

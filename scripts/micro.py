@@ -27,6 +27,7 @@ from experiments.errors import UserError
 from experiments.stopping import stoppable
 from fourierft import Algorithm, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan
+from fourierft.wide import wide_product
 
 DEVICES = {"small": "cpu", "full": "cuda"}
 # d and n of what is formed; d, n and rows of what goes over rows. 1000 entries are on a grid too.
@@ -79,15 +80,15 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
         return {"operation": operation, "d": d, "n": n, "tokens": count, "dtype": _name(dtype)}
 
     yield shape("x W^T"), lambda: x @ weight.t()
-    yield shape("G = g^T x"), lambda: _gradient(x, g)
-    yield shape("gradient by product"), lambda: spectral.coefficient_grad(_gradient(x, g), plan, SCALE)
+    yield shape("G = g^T x"), lambda: wide_product(g.t(), x)
+    yield shape("gradient by product"), lambda: products.coefficient_grad(x, g, plan, SCALE)
     yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, SCALE, torch.float32, compiled=compiled)
     if dtype == torch.float32:  # transforms see no narrower number, and these are the same for every dtype
         yield shape("rows there and back"), lambda: torch.fft.irfft(torch.fft.rfft(wide, dim=1), n=d, dim=1)
         yield shape("gather of entries"), lambda: bins.index_select(0, plan.v)
         with _tf32():
             yield shape("x W^T") | {"dtype": "tf32"}, lambda: x @ weight.t()
-            yield shape("G = g^T x") | {"dtype": "tf32"}, lambda: _gradient(x, g)
+            yield shape("G = g^T x") | {"dtype": "tf32"}, lambda: wide_product(g.t(), x)
     else:
         yield shape("sum of doubled length"), lambda: products.times(x, weight, delta, plan, c.dtype, Algorithm("fft"))
         yield shape("sum in place"), lambda: (x @ weight.t()).addmm_(x, delta.t())
@@ -199,12 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _plan(d: int, n: int, device: str, on_grid: bool = False) -> Plan:
     return make_plan((d, d), n, SEED, None, torch.device(device), grid=on_grid)
-
-
-def _gradient(x: Tensor, g: Tensor) -> Tensor:
-    """G in float32; on a GPU straight from operands of low precision."""
-    wide = {"out_dtype": torch.float32} if x.is_cuda and x.dtype != torch.float32 else {}
-    return torch.mm(g.t(), x, **wide).float()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, model_validator
 
 from experiments.analysis.render import DASH, Table
-from experiments.record import Count, Document, Hardware, Natural, Part, Time
+from experiments.record import Count, Measured, Natural, Part
 
 TITLE = "Parts of a layer's step, for the choice of algorithms"
 NOTES = [
@@ -120,19 +120,13 @@ OPERATIONS = {
 CHOICES = (FORMING, GRADIENT, SUM, THIN)
 
 
-class Micro(Document):
+class Micro(Measured):
     """The operations on one machine. complete: whether it was measured to its end."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     set: Literal["small", "full"]
     complete: bool
     rows: list[Row]
-    hardware: Hardware
-    versions: dict[str, str]
-    commit: str | None = None
-    dirty: bool | None = None
-    started: Time
-    ended: Time
 
     @model_validator(mode="after")
     def _measures_nothing_twice(self) -> "Micro":
@@ -150,7 +144,7 @@ class Micro(Document):
     @property
     def title(self) -> str:
         """The machine, marked unless the code was at a clean commit and everything was measured."""
-        return f"{self.machine}{'' if self.dirty is False else '‡'}{'' if self.complete else ' (stopped)'}"
+        return f"{self.machine}{self.mark}{'' if self.complete else ' (stopped)'}"
 
     @property
     def place(self) -> str:
@@ -159,11 +153,11 @@ class Micro(Document):
 
 def values(micro: Micro) -> Iterator[tuple[str, float | None, str]]:
     """What the rule reads, as this machine has it: name, value (None: not measured), and what the value is of."""
-    device = "cuda" if micro.hardware.gpu else "cpu"
     number = _cost(micro, "rows there and back")
     for dtype in ("bfloat16", "tf32", "float32"):
         product = _cost(micro, "G = g^T x", dtype)
-        name = f'MULTIPLY_ADDS["{device}"]'
+        on_gpu = "MULTIPLY_ADDS_CUDA" if dtype == "float32" else "MULTIPLY_ADDS_TENSOR_CORES"
+        name = on_gpu if micro.hardware.gpu else "MULTIPLY_ADDS"
         yield name, _ratio(number, product), f"multiply-adds of a {dtype} product in the time of a number"
     yield "an entry, for 1", _ratio(_cost(micro, "gather of entries"), number), "numbers, in T (d1 + d2 + n)"
     for name in ("form by fft", "dc of G"):

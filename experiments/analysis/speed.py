@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, PositiveFloat, model_validator
 
 from experiments.analysis.render import DASH, Table
 from experiments.analysis.timing import Quartiles, quartiles, ratios
-from experiments.record import Count, Document, Hardware, Natural, Part, Time
+from experiments.record import Count, Measured, Natural, Part
 
 BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
 GRID, PEFT = "fourierft_grid", "peft_fourierft"
@@ -44,7 +44,7 @@ class Entry(Part):
         return self
 
 
-class Bench(Document):
+class Bench(Measured):
     """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters. `others`:
     the share of the cores' time that other processes took meanwhile."""
 
@@ -57,12 +57,6 @@ class Bench(Document):
     contestants: dict[str, Entry]
     others: float | None = Field(default=None, ge=0, le=1)
     threads: Natural
-    hardware: Hardware
-    versions: dict[str, str]
-    commit: str | None = None
-    dirty: bool | None = None
-    started: Time
-    ended: Time
 
     @model_validator(mode="after")
     def _rounds_are_common(self) -> "Bench":
@@ -81,7 +75,7 @@ class Bench(Document):
     @property
     def title(self) -> str:
         """The case, marked unless the code was at a clean commit and the machine was quiet."""
-        return self.case + ("" if self.dirty is False else "‡") + ("" if self.steady else "≀")
+        return self.case + self.mark + ("" if self.steady else "≀")
 
     @property
     def spread(self) -> float | None:

@@ -18,7 +18,7 @@ from experiments.analysis import memory
 from experiments.analysis.speed import Entry
 from experiments.analysis.timing import interleave
 from experiments.methods.base import Method
-from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
+from experiments.record import Count, Measured, Natural, Part, compare
 
 FLOAT = 4  # bytes of a float32
 
@@ -74,19 +74,13 @@ class Step(Part):
         return self.weight_bytes + self.state_bytes + max(self.saved_bytes, self.gradient_bytes)
 
 
-class Footprint(Document):
+class Footprint(Measured):
     """The steps of one method, by task: float32, eager attention, dropout as in training."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     method: str
     model: str
     steps: dict[str, Step]
-    hardware: Hardware
-    versions: dict[str, str]
-    commit: str | None = None
-    dirty: bool | None = None
-    started: Time
-    ended: Time
 
     @model_validator(mode="after")
     def _has_every_task(self) -> "Footprint":
@@ -100,7 +94,7 @@ class Footprint(Document):
     @property
     def title(self) -> str:
         """The method, marked unless the code was at a clean commit."""
-        return self.method + ("" if self.dirty is False else "‡")
+        return self.method + self.mark
 
     @property
     def machine(self) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from experiments.record import Count, Document, Hardware, Natural, Part, Time, compare
+from experiments.record import Count, Measured, Natural, Part, compare
 
 CLASSES, PER_CLASS = 8, 30
 RADIUS, NOISE = 5.0, 0.6  # of the ring of centres; standard deviation around each
@@ -77,7 +77,7 @@ class Sample(Part):
     regions: list[Annotated[str, Field(pattern=r"^[0-7]+$")]]
 
 
-class Outcome(Document):
+class Outcome(Measured):
     """One method under one variant, over all seeds.
 
     parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
@@ -103,12 +103,6 @@ class Outcome(Document):
     loss: list[NonNegativeFloat]
     sample: Sample
     threads: Natural
-    hardware: Hardware
-    versions: dict[str, str]
-    commit: str | None = None
-    dirty: bool | None = None
-    started: Time
-    ended: Time
 
     @property
     def place(self) -> str:

@@ -154,10 +154,9 @@ def _by_variant(folder: Path) -> dict[str, dict[Method, Outcome]]:
 
 def _row(outcome: Outcome) -> list[str]:
     last = outcome.accuracy[-1]
-    mark = "" if outcome.dirty is False else "‡"
     return [
         outcome.variant.title,
-        TITLES[outcome.method] + mark,
+        TITLES[outcome.method] + outcome.mark,
         f"{outcome.parameters['change']:,}",
         f"{outcome.parameters['around']:,}",
         f"{len(outcome.solved)} of {len(outcome.seeds)}",
