@@ -6,13 +6,13 @@ the printed row. Another seed is another run of the same cell, and so is one tha
 
 import json
 
-from experiments.analysis import paper
-from experiments.analysis.score_tables import TABLES
-from experiments.architectures import ARCHITECTURES
-from experiments.assets import Source
 from experiments.config import Config, parse, suite
+from experiments.data.assets import Source
 from experiments.errors import UserError
+from experiments.models.architectures import ARCHITECTURES
 from experiments.record import ROOT
+from experiments.report import paper
+from experiments.report.score_tables import TABLES
 
 PAPER = ROOT / "results" / "paper"
 # The seed, and what changes no result beyond rounding: not the precision, nor the order of the rows.

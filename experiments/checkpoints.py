@@ -17,7 +17,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments import processes
 from experiments import record as records
-from experiments.assets import sha256
+from experiments.data.assets import sha256
 from experiments.errors import UserError
 
 MANIFEST = "manifest.json"

@@ -22,7 +22,7 @@ from omegaconf.errors import (
 )
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
-from experiments.assets import Assets, Model
+from experiments.data.assets import Assets, Model
 from experiments.errors import UserError
 from experiments.methods import AnyMethod
 from experiments.record import ROOT, config_hash

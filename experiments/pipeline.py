@@ -18,12 +18,12 @@ from transformers.utils import logging
 
 from experiments import cells, processes, tracking
 from experiments import record as records
-from experiments.analysis import memory, rank
-from experiments.assets import Source, find_model
 from experiments.checkpoints import Stamp, load_trained
 from experiments.config import Config
+from experiments.data.assets import Source, find_model
 from experiments.errors import UserError
 from experiments.locks import held
+from experiments.measure import memory, rank
 from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
 from experiments.record import Cost, Metrics, Record
 from experiments.tasks.base import Prepared, Tested

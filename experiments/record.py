@@ -207,7 +207,7 @@ class Cost(Part):
 
 
 class MatrixRank(Part):
-    """The spectrum of one delta_W (out, in); see `experiments.analysis.rank` for the definitions."""
+    """The spectrum of one delta_W (out, in); see `experiments.measure.rank` for the definitions."""
 
     name: str
     shape: Annotated[list[Natural], Field(min_length=2, max_length=2)]

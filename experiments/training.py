@@ -21,11 +21,11 @@ from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
 from experiments import processes, sharding
-from experiments.causal import IGNORED
 from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.methods.base import Stateful, is_head, trained_state
+from experiments.models.causal import IGNORED
 from experiments.tasks.base import Loss, Predict, Prepared
 
 LOADER_PATIENCE = 2.0  # seconds of timing the loader alone

@@ -6,8 +6,8 @@ The small set runs on the CPU, the full one on a GPU; the compiled one, models b
 with. All contestants share the frozen weights and take the same input, which requires a gradient: a time in units of
 the frozen step's is the price of the adapter. A step is forward and backward and, of a whole model, AdamW over the
 adapter. A case leaves OUT/<set>/<case>.json as soon as it is measured; another machine wants another OUT. `make tables`
-renders them all. Where the frozen step itself varies by more than a tenth the machine is too busy to measure: the case
-says so, and never takes the place of one that was measured. Exit code 1 if that happened or a contestant failed
+renders them all. Where the frozen step itself varies by more than a tenth, or there was time for fewer than three
+rounds, nothing was measured: the case says so, and never takes the place of one that was measured. Exit code 1 if that happened or a contestant failed
 (running out of memory is a result), 2 if there is nothing to measure or no room to write.
 """
 
@@ -26,11 +26,11 @@ from torch import nn
 
 import fourierft.peft
 from experiments import record
-from experiments.analysis import memory
-from experiments.analysis.speed import BASELINE, GRID, LORA, NOISE, OURS, Bench, Entry
-from experiments.analysis.timing import busyness, interleave
-from experiments.analysis.workloads import SETS, Layer, Model, Work
 from experiments.errors import UserError
+from experiments.measure import memory
+from experiments.measure.timing import busyness, interleave
+from experiments.measure.workloads import SETS, Layer, Model, Work
+from experiments.report.speed import BASELINE, GRID, LORA, NOISE, OURS, Bench, Entry
 from fourierft.config import split_target
 
 DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}

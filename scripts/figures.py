@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from experiments.analysis import curves, pareto, rank
-from experiments.analysis.aggregate import Row, rows, within
-from experiments.analysis.drawing import save
 from experiments.errors import UserError
+from experiments.measure import rank
 from experiments.record import find
+from experiments.report import curves, pareto
+from experiments.report.aggregate import Row, rows, within
 from experiments.studies import STUDIES, pages
+from experiments.style import save
 from scripts.making import make
 
 

@@ -28,9 +28,9 @@ from pathlib import Path
 import torch
 
 from experiments import record
-from experiments.analysis import micro, speed
-from experiments.analysis.render import DASH, Table, markdown
 from experiments.errors import UserError
+from experiments.report import micro, speed
+from experiments.report.render import DASH, Table, markdown
 from experiments.stopping import stoppable
 
 CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record as records
-from experiments.analysis.render import Table, markdown, number
 from experiments.errors import UserError
 from experiments.judging import judged
 from experiments.judging.answers import read_answers
@@ -38,6 +37,7 @@ from experiments.judging.judged import Grades, grade
 from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
 from experiments.judging.rating import RULES
 from experiments.record import Record
+from experiments.report.render import Table, markdown, number
 from experiments.stopping import stoppable
 from experiments.typed import user_path
 

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from experiments import record
-from experiments.analysis import memory, micro
-from experiments.analysis.render import markdown
 from experiments.errors import UserError
+from experiments.measure import memory
+from experiments.report import micro
+from experiments.report.render import markdown
 from experiments.stopping import stoppable
 from fourierft import Algorithm, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan

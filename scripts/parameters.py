@@ -16,11 +16,11 @@ from hydra import initialize_config_dir
 from transformers.utils import logging
 
 from experiments import record
-from experiments.analysis.paper import read_paper
-from experiments.analysis.parameters import sizes
-from experiments.analysis.sizes import Sizes, wanted
-from experiments.architectures import ARCHITECTURES
 from experiments.errors import UserError
+from experiments.measure.parameters import sizes
+from experiments.models.architectures import ARCHITECTURES
+from experiments.report.paper import read_paper
+from experiments.report.sizes import Sizes, wanted
 
 
 def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
-from experiments.meanings import spaced
 from experiments.metrics.e2e import E2E
 
 

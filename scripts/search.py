@@ -19,8 +19,8 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 
-from experiments.analysis.render import Table, markdown
 from experiments.config import CONFIGS, TOLD, explain, legible
+from experiments.report.render import Table, markdown
 from experiments.search import Trials, parse_range, prepare, run
 from experiments.stopping import stoppable
 

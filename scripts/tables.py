@@ -15,15 +15,15 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from experiments.analysis import micro as microbench
-from experiments.analysis import official_logs, scores, selection, sizes, speed, verdict_page
-from experiments.analysis.aggregate import Row, rows, within
-from experiments.analysis.claims import claims
-from experiments.analysis.paper import read_logs, read_paper, read_shares
-from experiments.analysis.render import Table, latex, page
-from experiments.analysis.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.errors import UserError
 from experiments.record import find, replace_file
+from experiments.report import micro as microbench
+from experiments.report import official_logs, scores, selection, sizes, speed, verdict_page
+from experiments.report.aggregate import Row, rows, within
+from experiments.report.claims import claims
+from experiments.report.paper import read_logs, read_paper, read_shares
+from experiments.report.render import Table, latex, page
+from experiments.report.score_tables import TABLE2, TABLES, ScoreTable
 from experiments.studies import STUDIES, pages
 from scripts.making import make
 

@@ -16,10 +16,10 @@ os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import generation
-from experiments.analysis.sizes import Sizes
 from experiments.config import Config, parse
+from experiments.models import generation
 from experiments.record import find
+from experiments.report.sizes import Sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 

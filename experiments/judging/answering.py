@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.generation import Text
-from experiments.instructions import Wording
+from experiments.data.instructions import Wording
 from experiments.judging.questions import Question
+from experiments.models.generation import Text
 
 Write = Callable[[str, list[str], list[float]], list[Text]]
 

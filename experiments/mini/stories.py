@@ -7,7 +7,7 @@ task writes it. What is said is often said again: so a model learns to carry ove
 from collections.abc import Iterator
 from random import Random
 
-from experiments.meanings import spaced
+from experiments.data.meanings import spaced
 from experiments.mini import places, pretraining
 from experiments.mini.language import NAMES, draw_event, say_event, write
 from experiments.mini.places import Meaning, draw_meaning, noun_phrase, predicates

@@ -10,9 +10,9 @@ from typing import Any
 from datasets import Dataset
 from transformers import ViTConfig
 
-from experiments.assets import EMBEDDED, read_rows
+from experiments.data.assets import EMBEDDED, read_rows
+from experiments.data.image_sets import UNDECODED
 from experiments.errors import UserError
-from experiments.image_sets import UNDECODED
 from experiments.mini import glyphs, lists, stories
 from experiments.pretraining import causal, pictures, words
 

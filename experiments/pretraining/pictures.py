@@ -13,14 +13,14 @@ from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImage
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.checkpoints import Manifests, to_resume
-from experiments.images import Images, View
+from experiments.data.images import Images, View
 from experiments.pretraining.arguments import arguments, stamp
 from experiments.training import Epochs
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images as `experiments.images.decode` takes them, with labels below `classes`; how far they may be changed."""
+    """Images as `data.images.decode` takes them, with labels below `classes`; how far they may be changed."""
 
     train: tuple[Sequence[Any], Sequence[int]]
     held_out: tuple[Sequence[Any], Sequence[int]]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.analysis.render import Table
-from experiments.analysis.verdicts import Claim
+from experiments.report.render import Table
+from experiments.report.verdicts import Claim
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.render import signed
-from experiments.analysis.verdicts import Claim
 from experiments.record import Record
+from experiments.report.render import signed
+from experiments.report.verdicts import Claim
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, grouped
 from fourierft.entries import band_log_probability

@@ -14,7 +14,7 @@ from torch import nn
 
 import fourierft
 from experiments import record
-from experiments.analysis import rank
+from experiments.measure import rank
 from experiments.record import Document, Rank, Record, Time
 
 WIDTH = 768  # of RoBERTa-base

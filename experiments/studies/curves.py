@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.verdicts import Claim
 from experiments.record import Record
+from experiments.report.verdicts import Claim
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, by_task, grouped
 

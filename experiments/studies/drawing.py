@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.analysis.drawing import tidy
-from experiments.analysis.pareto import WIDTH, look, short
+from experiments.report.pareto import WIDTH, look, short
+from experiments.style import tidy
 
 Lines = Mapping[str, Mapping[float, Sequence[float]]]  # label -> x -> a score a seed
 LINES, DOTS = "median over seeds, band from the lowest to the highest", "a dot a run, the bar their median"

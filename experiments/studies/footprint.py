@@ -14,11 +14,11 @@ from pydantic import Field, JsonValue, model_validator
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, RobertaConfig
 
-from experiments.analysis import memory
-from experiments.analysis.speed import Entry
-from experiments.analysis.timing import interleave
+from experiments.measure import memory
+from experiments.measure.timing import interleave
 from experiments.methods.base import Method
 from experiments.record import Count, Measured, Natural, Part, compare
+from experiments.report.speed import Entry
 
 FLOAT = 4  # bytes of a float32
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from experiments.analysis.render import signed
-from experiments.analysis.verdicts import Claim
 from experiments.record import Record
+from experiments.report.render import signed
+from experiments.report.verdicts import Claim
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, grouped
 

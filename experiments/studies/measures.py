@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from experiments.analysis import curves
-from experiments.analysis.render import DASH, number
-from experiments.analysis.verdicts import FEWEST
 from experiments.record import Record, Selection
+from experiments.report import curves
+from experiments.report.render import DASH, number
+from experiments.report.verdicts import FEWEST
 
 LEVEL = 0.05  # of a test
 HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")

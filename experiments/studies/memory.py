@@ -15,16 +15,17 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from experiments import architectures, record
-from experiments.analysis.paper import Peak, read_peaks
-from experiments.analysis.render import DASH, Table
-from experiments.analysis.speed import MIB
-from experiments.analysis.timing import quartiles
-from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
+from experiments import record
 from experiments.config import Config, parse
 from experiments.errors import UserError
+from experiments.measure.timing import quartiles
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
+from experiments.models import architectures
+from experiments.report.paper import Peak, read_peaks
+from experiments.report.render import DASH, Table
+from experiments.report.speed import MIB
+from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
 from experiments.studies.base import Report, Study
 from experiments.studies.footprint import TASKS, Case, Footprint, Step
 from experiments.studies.memory_figure import draw

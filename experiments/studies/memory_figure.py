@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.paper import Peak
-from experiments.analysis.rank import COLOURS
-from experiments.analysis.speed import GIB
+from experiments.measure.rank import COLOURS
+from experiments.report.paper import Peak
+from experiments.report.speed import GIB
 from experiments.studies.footprint import Footprint
 
 PARTS = {"weights": "0.75", "AdamW's states": COLOURS[4], "saved for the backward pass": COLOURS[5]}

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.analysis.drawing import save
-from experiments.analysis.render import latex, page
+from experiments.report.render import latex, page
 from experiments.studies.base import Report, Study
+from experiments.style import save
 
 
 def stem(study: Study, report: Report, word: str = "") -> str:

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from experiments.analysis.paper import LORA_NAMES
-from experiments.analysis.pareto import look
-from experiments.analysis.rank import EPS, by_kind
-from experiments.analysis.render import Table, number
-from experiments.analysis.verdicts import Claim
+from experiments.measure.rank import EPS, by_kind
 from experiments.record import MatrixRank, Record
+from experiments.report.paper import LORA_NAMES
+from experiments.report.pareto import look
+from experiments.report.render import Table, number
+from experiments.report.verdicts import Claim
 from experiments.studies import drawing
 from experiments.studies.base import Report
 from experiments.studies.construction import DRAWS, WIDTH, Constructions

@@ -10,10 +10,10 @@ from typing import TypeVar
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.analysis.render import Table
-from experiments.analysis.verdicts import SCALES, Claim, Outcome, smaller, verdict
 from experiments.errors import UserError
 from experiments.record import Record, config_hash, find
+from experiments.report.render import Table
+from experiments.report.verdicts import SCALES, Claim, Outcome, smaller, verdict
 from experiments.studies import drawing, measures
 from experiments.studies.base import Report, Study
 

@@ -17,7 +17,7 @@ from transformers.trainer_utils import PredictionOutput
 from transformers.utils import ModelOutput
 
 from experiments import processes
-from experiments.assets import Source
+from experiments.data.assets import Source
 from experiments.record import replace_lines
 from experiments.tracking import Off
 

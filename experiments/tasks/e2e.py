@@ -11,13 +11,14 @@ from pydantic import PositiveInt
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_split
+from experiments import processes
+from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.meanings import linear, spaced
 from experiments.errors import UserError
-from experiments.generation import BeamSearch, generate
-from experiments.meanings import linear, spaced
 from experiments.metrics.e2e import E2E
 from experiments.mini import places
+from experiments.models import causal
+from experiments.models.generation import BeamSearch, generate
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Merged, Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
 from experiments.tasks.text import longest_row, prepared

@@ -8,7 +8,7 @@ from typing import Literal
 from datasets import Dataset
 from pydantic import PositiveInt
 
-from experiments.assets import Source
+from experiments.data.assets import Source
 from experiments.errors import UserError
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask, Split
 

@@ -14,12 +14,12 @@ from torch.nn.functional import mse_loss
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, EvalPrediction
 from transformers.utils import ModelOutput
 
-from experiments.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.labels import as_classes, as_scores
 from experiments.errors import UserError
-from experiments.labels import as_classes, as_scores
 from experiments.metrics.glue import Glue
 from experiments.mini.glue import generate
-from experiments.pretrained import read_model, read_tokenizer
+from experiments.models.pretrained import read_model, read_tokenizer
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Prepared, class_loss, evaluated, first_rows, hold_out, identity
 from experiments.typed import Typed

@@ -13,15 +13,15 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
-from experiments import image_sets
-from experiments.analysis import mistakes
-from experiments.assets import Assets, Model, Source, find_images
-from experiments.dropout import dropout_settings
+from experiments.data import image_sets
+from experiments.data.assets import Assets, Model, Source, find_images
+from experiments.data.images import Images, View
 from experiments.errors import UserError
-from experiments.images import Images, View
+from experiments.measure import mistakes
 from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
-from experiments.pretrained import read_model
+from experiments.models.dropout import dropout_settings
+from experiments.models.pretrained import read_model
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import (
     Merged,

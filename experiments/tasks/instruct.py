@@ -15,16 +15,17 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from experiments import causal, processes
-from experiments.assets import Assets, Model, Source, find_dataset, read_split
+from experiments import processes
+from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.instructions import Wording
 from experiments.errors import UserError
-from experiments.generation import Sampling, Text, generate
-from experiments.instructions import Wording
 from experiments.judging.answering import as_table, converse
 from experiments.judging.answers import Answer, write_answers
 from experiments.judging.questions import BenchName, Question, bench_files, read_questions
 from experiments.metrics.answers import CHECKS
 from experiments.mini import instructions
+from experiments.models import causal
+from experiments.models.generation import Sampling, Text, generate
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Merged, Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
 from experiments.tasks.text import longest_row, prepared

@@ -6,9 +6,9 @@ from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
-from experiments import causal
-from experiments.assets import Model
+from experiments.data.assets import Model
 from experiments.errors import UserError
+from experiments.models import causal
 from experiments.settings import Recipe
 from experiments.tasks.base import Prepared
 

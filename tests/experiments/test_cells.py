@@ -7,8 +7,8 @@ import pytest
 from hydra import compose
 
 from experiments import cells
-from experiments.assets import EMBEDDED, Source
 from experiments.config import CONFIGS, parse
+from experiments.data.assets import EMBEDDED, Source
 from experiments.errors import UserError
 from tests.handmade import PRINTED
 

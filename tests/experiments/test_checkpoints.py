@@ -17,9 +17,9 @@ from torch import nn
 from transformers import TrainerCallback, TrainerState
 
 from experiments import pipeline, record
-from experiments.assets import EMBEDDED
 from experiments.checkpoints import MANIFEST, Manifests, load_trained, to_resume
 from experiments.config import parse
+from experiments.data.assets import EMBEDDED
 from experiments.errors import UserError
 
 STAMP = {"configuration": "0" * 12, "model": "a", "data": "b", "code": "c"}

@@ -18,9 +18,9 @@ from transformers import (
 
 import fourierft
 from experiments import pipeline
-from experiments.analysis.memory import saved_for_backward
-from experiments.analysis.rank import analyse
 from experiments.errors import UserError
+from experiments.measure.memory import saved_for_backward
+from experiments.measure.rank import analyse
 from experiments.methods.base import count, stored, stored_sha256
 from experiments.training import FineTuner, arguments
 from tests.conftest import ROOT

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from experiments import processes
 from experiments import record as records
-from experiments.analysis import memory
 from experiments.errors import UserError
+from experiments.measure import memory
 from experiments.record import MatrixRank, Rank, Record, RecordError, config_hash
 from tests.handmade import leave, measured, ranked
 

@@ -11,8 +11,8 @@ from torch.distributed.tensor import DTensor
 from transformers import GPT2LMHeadModel
 
 from experiments import sharding
-from experiments.analysis.memory import saved_for_backward
 from experiments.errors import UserError
+from experiments.measure.memory import saved_for_backward
 from experiments.methods.base import trained_state
 from experiments.pretraining.causal import gpt2
 from tests.conftest import ROOT

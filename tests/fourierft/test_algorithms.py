@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fourierft
-from experiments.analysis.memory import saved_for_backward
+from experiments.measure.memory import saved_for_backward
 from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, reference, spectral, tokens
 from fourierft.choice import BEYOND_CACHE, CACHE, COMPILED, MULTIPLY_ADDS
 from fourierft.entries import sample_entries

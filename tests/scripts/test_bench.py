@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from experiments import record
-from experiments.analysis import render, timing
-from experiments.analysis.claims import claims
-from experiments.analysis.score_tables import TABLES
-from experiments.analysis.speed import TARGETS, Bench, Entry, Target
-from experiments.analysis.timing import Quartiles, interleave, quartiles, ratios
-from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
-from experiments.analysis.workloads import SETS, Layer, roberta
+from experiments.measure import timing
+from experiments.measure.timing import Quartiles, interleave, quartiles, ratios
+from experiments.measure.workloads import SETS, Layer, roberta
+from experiments.report import render
+from experiments.report.claims import claims
+from experiments.report.score_tables import TABLES
+from experiments.report.speed import TARGETS, Bench, Entry, Target
+from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from scripts import bench, tables
 from tests.handmade import leave
 
@@ -490,7 +491,7 @@ def test_a_case_is_no_measurement_where_the_frozen_step_varies_by_more_than_a_te
     noisy = by_hand(frozen=([18, 20, 22.1], 1), fourierft=([20] * 3, 1), peft_fourierft=([90] * 3, 1))  # 19 to 21.05
     quiet = by_hand(frozen=([19, 20, 21], 1), fourierft=([20] * 3, 1))
     assert not noisy.steady and noisy.title == "layer_768_2048≀" and noisy.noise.startswith("NOT A MEASUREMENT")
-    assert quiet.steady and quiet.noise == "the frozen step varied by 5%"
+    assert quiet.steady and quiet.noise == "the frozen step varied by 5% over 3 rounds"
     told = build(tmp_path, [noisy])["bench.md"]
     assert re.search(r"layer_768_2048≀ \|.*speed / that of peft_fourierft ≥ \S+ \| — \| not yet measured", told)
     path = tmp_path / quiet.place

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.analysis.rank import summarise
+from experiments.measure.rank import summarise
 from scripts import figures
 from tests.handmade import instruct, leave, run
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from experiments import record
-from experiments.analysis import workloads
-from experiments.analysis.micro import Micro
-from experiments.analysis.speed import Bench
+from experiments.measure import workloads
+from experiments.report.micro import Micro
+from experiments.report.speed import Bench
 from experiments.studies.footprint import Footprint
 from experiments.studies.memory import METHODS
 from scripts import bench, gpu

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from experiments import record
-from experiments.analysis import micro
-from experiments.analysis.micro import OPERATIONS, Micro, Row, choices, values
+from experiments.report import micro
+from experiments.report.micro import OPERATIONS, Micro, Row, choices, values
 from scripts import micro as command
 from scripts import tables
 from tests.handmade import MACHINE, PAPER, leave

@@ -7,9 +7,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.analysis.pareto import look
-from experiments.analysis.rank import COLOURS
-from experiments.analysis.timing import quartiles
+from experiments.measure.rank import COLOURS
+from experiments.measure.timing import quartiles
+from experiments.report.pareto import look
 from experiments.studies import drawing
 from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, Method, Outcome
 

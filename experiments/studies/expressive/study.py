@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record
-from experiments.analysis.render import DASH, Table, number
-from experiments.analysis.verdicts import NOT_MEASURED, Claim, verdict
 from experiments.errors import UserError
+from experiments.report.render import DASH, Table, number
+from experiments.report.verdicts import NOT_MEASURED, Claim, verdict
 from experiments.studies.base import Report, Study
 from experiments.studies.expressive import picture
 from experiments.studies.expressive.outcome import BASE, SETTINGS, VARIANTS, Method, Outcome, Variant

@@ -9,20 +9,21 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from experiments import architectures, record
-from experiments.analysis import memory
-from experiments.analysis.drawing import save
-from experiments.analysis.paper import read_peaks
-from experiments.analysis.render import page
-from experiments.analysis.speed import Entry
-from experiments.analysis.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
-from experiments.assets import read_rows
+from experiments import record
 from experiments.config import parse
+from experiments.data.assets import read_rows
 from experiments.errors import UserError
+from experiments.measure import memory
+from experiments.models import architectures
 from experiments.record import LeftOut, RecordError
+from experiments.report.paper import read_peaks
+from experiments.report.render import page
+from experiments.report.speed import Entry
+from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from experiments.studies import footprint as footprints
 from experiments.studies import memory as study
 from experiments.studies.footprint import Case, Footprint, Step
+from experiments.style import save
 from tests.handmade import leave
 
 pytestmark = pytest.mark.filterwarnings("ignore:delta_W starts out")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments import record
-from experiments.analysis.rank import summarise
+from experiments.measure.rank import summarise
 from experiments.studies import construction
 from experiments.studies.construction import Constructions, measure, starts
 from experiments.studies.rank import RankOfDelta

@@ -1,0 +1,1 @@
+"""Where data comes from, and what is read of it."""

@@ -1,0 +1,267 @@
+"""Where models and data come from: a local folder, the hub's cache, the hub, or the miniatures in this repository."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import huggingface_hub
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset, concatenate_datasets
+from pydantic import Field, NonNegativeFloat, field_validator
+
+from experiments.data import hub
+from experiments.errors import UserError
+from experiments.models import pretrained
+from experiments.typed import Typed, UserPath
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
+# What json, pyarrow and datasets raise for a damaged file.
+UNREADABLE = (
+    *(pyarrow.ArrowException, OSError, ValueError, TypeError),
+    *(LookupError, AttributeError, OverflowError, RecursionError),
+)
+EMBEDDED = Path(__file__).parents[1] / "mini"
+
+
+class Assets(Typed):
+    """The folder looked in first (models/<name>, datasets/<name>/...), and whether to ask the hub.
+
+    made: where the models lie that scripts/pretrain_mini.py made here; looked in before the hub.
+    """
+
+    root: UserPath | None
+    made: UserPath
+    hub: bool
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _empty_is_none(cls, root: Any) -> Any:
+        return root or None  # FOURIERFT_ASSETS= names no folder, not this one
+
+    @field_validator("root")
+    @classmethod
+    def _is_a_folder(cls, root: Path | None) -> Path | None:
+        if root and not root.is_dir():
+            default = "FOURIERFT_ASSETS is the default"
+            raise ValueError(f"there is no such folder; name one with models/ and datasets/ in it ({default}), or null")
+        return root
+
+
+class Model(Typed):
+    """A pre-trained model and the names of its parts."""
+
+    name: str
+    scale: Literal["paper", "small", "mini"]
+    miniature: str
+    hub: str | None
+    local: str
+    attention: tuple[str, ...] = Field(min_length=1)
+    head: tuple[str, ...]
+    dropout: NonNegativeFloat | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that were found, by name, and where."""
+
+    name: str
+    source: Literal["local", "hub", "embedded"]
+    id: str
+    files: dict[str, Path]
+    revision: str | None = None
+
+    def parts(self, split: str) -> list[Path]:
+        """The files of a split of data, in their order."""
+        return [path for name, path in sorted(self.files.items()) if split_of(name) == split]
+
+    def where(self, split: str) -> str:
+        """Where a split is, for a message: its file, or the set where it is in several."""
+        parts = self.parts(split)
+        return str(parts[0]) if len(parts) == 1 else f"{self.id}, {split}"
+
+    def identity(self) -> dict[str, Any]:
+        """What a record says of it. The sha256 is over the files' own digests, in the order of their names, and over
+        the names of images, which tell split and class."""
+        digests = "".join(
+            (name if path.suffix.lower() in IMAGE_ENDINGS else "") + sha256(path)
+            for name, path in sorted(self.files.items())
+        )
+        digest = hashlib.sha256(digests.encode()).hexdigest()
+        return {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision, "sha256": digest}
+
+
+def split_of(name: str) -> str:
+    """train of train.parquet, of train-00000-of-00002.parquet and of data/train-00000-of-00002-0a1b.parquet."""
+    return PurePosixPath(name).stem.partition("-")[0]
+
+
+def find_model(model: Model, assets: Assets) -> Source | None:
+    """The files of a pre-trained model, or None where there are none.
+
+    Raises UserError for a folder that is there but incomplete or damaged, and for weights in no safetensors file.
+    """
+    places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
+    folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
+    if folder == assets.made / model.local and not (folder / pretrained.WEIGHTS).is_file():
+        folder = None  # still being made: its weights come last
+    if folder:
+        files, missing = pretrained.files(folder)
+        if missing:
+            has = pretrained.pickled(path.name for path in folder.iterdir())
+            raise UserError(f"{folder}: lacks {', '.join(missing)}{has}; complete it, or remove it to use the hub")
+        return Source(model.name, "embedded" if model.scale == "mini" else "local", model.local, files)
+    if model.hub is None:
+        return None
+    missing, has = ["config.json", pretrained.WEIGHTS], ""
+    for snapshot in hub.snapshots(model.hub, "model", pretrained.PATTERNS, assets.hub):
+        files, missing = pretrained.files(snapshot)
+        if not missing:
+            return Source(model.name, "hub", model.hub, files, hub.revision(files["config.json"]))
+        has = pretrained.pickled(path.name for path in snapshot.glob("*"))
+    if assets.hub and hub.answers():
+        with hub.asking(model.hub):
+            has = pretrained.pickled(huggingface_hub.HfApi().list_repo_files(model.hub))
+    elif not has:
+        return None
+    lacking = ", ".join(missing)
+    raise UserError(
+        f"{model.hub} on the hub has no {lacking}{has}; put the files in <assets.root>/models/{model.local}"
+    )
+
+
+def find_dataset(name: str, splits: dict[str, str], repo: str, assets: Assets) -> Source | None:
+    """The files of a data set, or None.
+
+    `splits` maps a split to its file in the repository, or to "" where the split's name is enough to find it; locally
+    it is <root>/datasets/<name>/<split>.parquet, or .json.
+    """
+    folder = assets.root and assets.root / "datasets" / name
+    if folder and folder.is_dir():
+        files = {split: folder / f"{split}.parquet" for split in splits}
+        for split, file in files.items():
+            if not file.is_file() and (other := file.with_suffix(".json")).is_file():
+                files[split] = other
+        missing = [str(file) for file in files.values() if not file.is_file()]
+        if missing:
+            raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")
+        return Source(name, "local", name, files)
+    return _from_hub(name, {repo: splits}, assets)
+
+
+def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) -> Source | None:
+    """The files of a set of images, or None: parquet files, or images in a folder a class.
+
+    Locally <root>/datasets/<name>/ holds <split>.parquet (or <split>-*.parquet), or <split>/<class>/<image>, or
+    <class>/<image> alone, which counts as train. `repositories` maps a split to its repository on the hub.
+    """
+    folder = assets.root and assets.root / "datasets" / name
+    if folder and folder.is_dir():
+        files = sorted(folder.rglob("*.parquet")) or sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS
+        )
+        if not files:
+            raise UserError(
+                f"{folder}: holds neither <split>.parquet nor images in <split>/<class>/ ({', '.join(IMAGE_ENDINGS)}); "
+                "fill it, or remove it to use the hub"
+            )
+        return Source(name, "local", name, {path.relative_to(folder).as_posix(): path for path in files})
+    if repositories is None:
+        return None
+    wanted: dict[str, dict[str, str]] = {}
+    for split, repo in repositories.items():
+        wanted.setdefault(repo, {})[split] = ""
+    return _from_hub(name, wanted, assets)
+
+
+def _from_hub(name: str, repositories: dict[str, dict[str, str]], assets: Assets) -> Source | None:
+    """The splits of each repository, by <split> where it is one file and by <split>-<i>-of-<n> where it is several."""
+    files, revisions = {}, {}
+    for repo, wanted in repositories.items():
+        found = hub.splits(repo, wanted, assets.hub)
+        if found is None:
+            return None
+        for split, parts in found.items():
+            for i, path in enumerate(parts):
+                files[split if len(parts) == 1 else f"{split}-{i:05}-of-{len(parts):05}"] = path
+            revisions[repo] = hub.revision(parts[0])
+    return Source(name, "hub", ", ".join(revisions), files, ", ".join(revisions.values()))
+
+
+def read_rows(file: Path, texts: Iterable[str], others: Iterable[str] = (), optional: Iterable[str] = ()) -> Dataset:
+    """These columns of a parquet file, or of a JSON file that is one list of objects.
+
+    texts: columns whose values are text; those of `optional` may be null too. others: columns of any type; whole
+    numbers come as int64 and categories as their values, whatever the file stores them as.
+    Raises UserError, with the file, for one that cannot be read, has no rows or lacks a column; with row and column for
+    a value that should be text and is null, of another type, or not UTF-8.
+    """
+    kind, texts, optional = "JSON" if file.suffix == ".json" else "parquet", tuple(texts), set(optional)
+    try:
+        columns, metadata = _json_columns(file) if kind == "JSON" else _parquet_columns(file)
+        wanted = (*texts, *others)
+        if missing := sorted(set(wanted) - set(columns)):
+            raise UserError(f"{file}: lacks the column {', '.join(missing)}; it has {', '.join(columns)}")
+        for name in texts:
+            for row, value in enumerate(values(columns[name])):
+                if not isinstance(value, str) and not (value is None and name in optional):
+                    raise UserError(f"{file}, row {row}: {name} is {value!r:.80}, want text; correct that row")
+        table = pyarrow.table({name: columns[name] for name in wanted}, metadata=metadata)
+        for name in others:
+            table = table.set_column(table.column_names.index(name), name, _plain(table[name]))
+        rows = Dataset(table)
+    except UNREADABLE as error:
+        raise UserError(f"{file}: not a readable {kind} file ({error}); it may be cut short: fetch it anew") from error
+    if not len(rows):
+        raise UserError(f"{file}: it has no rows; fetch it anew")
+    return rows
+
+
+def values(column: Iterable[Any]) -> Iterator[Any]:
+    """Python's values of a column, Arrow's or a list; the bytes of a text that is not UTF-8."""
+    for value in column:
+        try:
+            yield value.as_py() if isinstance(value, pyarrow.Scalar) else value
+        except UnicodeDecodeError:
+            yield value.as_buffer().to_pybytes()
+
+
+def _parquet_columns(file: Path) -> tuple[dict[str, pyarrow.ChunkedArray], dict[bytes, bytes] | None]:
+    """Columns and metadata. Pages are checked where the file has their checksums."""
+    table = pyarrow.parquet.read_table(file, page_checksum_verification=True)
+    return dict(zip(table.column_names, table.columns, strict=True)), table.schema.metadata
+
+
+def _json_columns(file: Path) -> tuple[dict[str, list], None]:
+    rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is no list of objects")
+    return {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}, None
+
+
+def _plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Categories as their values, and whole numbers as int64: of the type that class names are attached to."""
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
+        with contextlib.suppress(pyarrow.ArrowInvalid):  # not all of them are whole
+            column = column.cast(pyarrow.int64())
+    return column
+
+
+def read_split(data: Source, split: str, *columns: Iterable[str], **options: Iterable[str]) -> Dataset:
+    """The rows of all files of a split. Takes columns, and raises UserError, as `read_rows` does."""
+    return concatenate_datasets([read_rows(part, *columns, **options) for part in data.parts(split)])
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What is learned from one run or from one step."""

@@ -1,0 +1,94 @@
+"""The paper's models at full size: their shapes, what is adapted in them, and their head. Nothing is fetched.
+
+`ARCHITECTURES` are the eight of Table 1 and the first LLaMAs of Table 4; `make parameters` counts in them. The
+functions give transformers configurations of the published shapes; `measure/workloads.py` times such models.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    LlamaConfig,
+    PretrainedConfig,
+    RobertaConfig,
+    ViTConfig,
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model without weights. attention: the matrices that the paper adapts, as `Method.adapt` takes them."""
+
+    auto: type
+    config: PretrainedConfig
+    attention: tuple[str, ...]
+    head: tuple[str, ...] = ()
+
+    def build(self) -> nn.Module:
+        """The model on the meta device: every shape, no memory."""
+        with torch.device("meta"):
+            return self.auto.from_config(self.config)
+
+
+def roberta(width: int, depth: int, **options) -> RobertaConfig:
+    """RoBERTa (Liu et al. 2019), of heads of 64."""
+    shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 64}
+    shape |= {"intermediate_size": 4 * width, "vocab_size": 50265}
+    return RobertaConfig(**shape | {"max_position_embeddings": 514, "type_vocab_size": 1} | options)
+
+
+def gpt2(width: int, depth: int, **options) -> GPT2Config:
+    """GPT-2 (Radford et al. 2019), of heads of 64."""
+    shape = {"n_embd": width, "n_layer": depth, "n_head": width // 64, "vocab_size": 50257, "n_positions": 1024}
+    return GPT2Config(**shape | options)
+
+
+def llama(width: int, depth: int, inner: int, **options) -> LlamaConfig:
+    """LLaMA (Touvron et al. 2023), of heads of 128; 1 and 2 have the same shapes at 7B and at 13B."""
+    shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 128}
+    return LlamaConfig(**shape | {"intermediate_size": inner, "vocab_size": 32000} | options)
+
+
+def vit(width: int, depth: int, **options) -> ViTConfig:
+    """ViT (Dosovitskiy et al. 2021), of heads of 64, on 224 × 224 pixels in patches of 16 × 16."""
+    shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 64}
+    shape |= {"intermediate_size": 4 * width, "image_size": 224, "patch_size": 16}
+    return ViTConfig(**shape | options)
+
+
+def _encoder(width: int, depth: int) -> Architecture:
+    config = roberta(width, depth, num_labels=2)
+    return Architecture(AutoModelForSequenceClassification, config, ("query", "value"), ("classifier",))
+
+
+def _gpt2(width: int, depth: int) -> Architecture:
+    return Architecture(AutoModelForCausalLM, gpt2(width, depth), ("c_attn:q,v",))  # parts of one fused projection
+
+
+def _llama(width: int, depth: int, inner: int) -> Architecture:
+    return Architecture(AutoModelForCausalLM, llama(width, depth, inner), ("q_proj", "v_proj"))
+
+
+def _vit(width: int, depth: int) -> Architecture:
+    config = vit(width, depth, num_labels=10)
+    return Architecture(AutoModelForImageClassification, config, ("q_proj", "v_proj"), ("classifier",))
+
+
+# Heads: two classes (five of the six GLUE tasks), ten (CIFAR-10, EuroSAT); language models have none of their own.
+ARCHITECTURES = {
+    "roberta_base": _encoder(768, 12),
+    "roberta_large": _encoder(1024, 24),
+    "gpt2_medium": _gpt2(1024, 24),
+    "gpt2_large": _gpt2(1280, 36),
+    "llama1_7b": _llama(4096, 32, 11008),
+    "llama1_13b": _llama(5120, 40, 13824),
+    "llama2_7b": _llama(4096, 32, 11008),
+    "llama2_13b": _llama(5120, 40, 13824),
+    "vit_base": _vit(768, 12),
+    "vit_large": _vit(1024, 24),
+}

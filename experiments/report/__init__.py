@@ -1,0 +1,1 @@
+"""What is made of many records: tables, figures, verdicts."""

@@ -1,0 +1,237 @@
+"""From records to the rows of a table: which runs belong together, their centre and spread, and what marks them.
+
+Runs are one cell where they share everything that determines the result but the seed; a row holds the cells of one
+method with the same settings, over the experiments. Scales are never mixed; runs cut short for a test or a search are
+left out.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.record import Record, Selection, config_hash
+from experiments.report.score_tables import PRIMARY, Column, Protocol, table_of
+
+# Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
+SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
+# FourierFT as the paper has it. Records leave out some of these keys; any other value is a variant, and names its row.
+PAPERS = {
+    "init": "normal",
+    "shared_entries": True,
+    "entry_seed": 2024,
+    "band": None,
+    "basis": "fourier",
+    "entries": "random",
+}
+CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one configuration of one method on one experiment."""
+
+    runs: tuple[Record, ...]  # status ok, one a seed, in the order of the seeds
+    failures: tuple[Record, ...]  # one a seed that has no run with status ok
+    protocol: Protocol
+
+    def scores(self, selection: Selection = "best", column: Column = PRIMARY) -> list[float]:
+        """What the column shows of each seed: by default the primary metric, in percent. Raises UserError."""
+        try:
+            return [column.value(run.metrics.score(selection, column.metric)) for run in self.runs]
+        except KeyError as error:
+            run = self.runs[0]
+            where = f"{run.exp}, {run.model.name}, {run.method}"
+            raise UserError(f"{where}: a record has no metric {error}; run it again, force=true") from error
+
+    def centre(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
+        """The paper's statistic of the scores; None where no run ended well."""
+        return self.protocol.centre(self.scores(selection, column)) if self.runs else None
+
+    def spread(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
+        """Their standard deviation, as the paper takes it; None with fewer than two seeds."""
+        return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed of the paper is there."""
+        return {run.seed for run in self.runs} >= set(self.protocol.seeds)
+
+    @property
+    def marks(self) -> str:
+        """What keeps the scores from being evidence as the paper's are; `Protocol.signs` explains the signs."""
+        dirty = any(run.dirty is not False for run in self.runs)  # or the commit is not known
+        untested = self.protocol.on_test and any(run.metrics.test is None for run in self.runs)
+        return "†" * (not self.complete) + "‡" * dirty + "§" * untested
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many seeds failed, by status."""
+        return dict(sorted(Counter(failure.status for failure in self.failures).items()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with the same settings on one model at one scale: experiment -> cell.
+
+    judge: who graded the answers, as a phrase that tells judges apart; empty where nobody did. in_paper: whether every
+    run is of a cell of the paper, which no other method, setting, precision or recipe is.
+    """
+
+    scale: str
+    model: str
+    method: str
+    label: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)  # those common to all its cells
+    overrides: dict[str, Any] = field(default_factory=dict)  # those that tell it from its neighbours
+    cells: dict[str, Cell] = field(default_factory=dict)
+    judge: str = ""
+    in_paper: bool = False
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is FourierFT with other settings than the paper's, its sizes apart."""
+        return any(self.settings.get(key, value) != value for key, value in PAPERS.items())
+
+    @property
+    def runs(self) -> list[Record]:
+        """Every run that ended well."""
+        return [run for cell in self.cells.values() for run in cell.runs]
+
+    @property
+    def title(self) -> str:
+        """The method, with the settings that name the row."""
+        return f"{self.method} ({self.label})" if self.label else self.method
+
+    def cell(self, column: Column) -> Cell | None:
+        """What a column shows: the cell of its experiment, of an optional metric with the runs alone that have it."""
+        cell = self.cells.get(column.exp)
+        if cell is None or not column.optional:
+            return cell
+        return replace(cell, runs=tuple(run for run in cell.runs if column.metric in run.metrics.scored.last))
+
+    def has(self, column: Column) -> bool:
+        """Whether the column shows anything: of an optional metric a score, of any other a failure too."""
+        cell = self.cell(column)
+        return cell is not None and bool(cell.runs or not column.optional)
+
+    def average(self, columns: Iterable[Column], selection: Selection = "best") -> float | None:
+        """The mean of the columns' centres; None unless all are there."""
+        cells = [(self.cell(column), column) for column in columns]
+        found = [cell.centre(selection, column) if cell else None for cell, column in cells]
+        return None if None in found else statistics.mean(found)
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """Group records into rows, in the order of scale, model, method, judge and size, whatever the records' order."""
+    families: dict[tuple[str, ...], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        if not is_trial(record):
+            family = (record.scale, record.model.name, record.method, _judge(record))
+            families[family][record.exp, _identity(record)].append(record)
+    return [row for family in sorted(families) for row in _rows_of(family, families[family])]
+
+
+def within(rows: Iterable[Row], experiments: Collection[str]) -> list[Row]:
+    """The rows with their cells of these experiments alone; those that have none go."""
+    kept = [replace(row, cells={exp: row.cells[exp] for exp in row.cells if exp in experiments}) for row in rows]
+    return [row for row in kept if row.cells]
+
+
+def is_trial(record: Record) -> bool:
+    """Whether the run was cut short or judged on training rows."""
+    train = record.config.get("train")
+    return isinstance(train, dict) and any(train.get(key) is not None for key in CUT_SHORT)
+
+
+def _judge(record: Record) -> str:
+    """The judge of a run's answers: equal for judges whose scores compare."""
+    judge = record.judge
+    if judge is None:
+        return ""
+    return f"{judge.name}, revision {judge.revision or 'not given'}, prompts {judge.prompts[:8]}, rule {judge.rule}"
+
+
+def _identity(record: Record) -> str:
+    """Equal for runs that differ in their seed alone: the same configuration on the same weights and the same data."""
+    config = {key: value for key, value in record.config.items() if key != "seed"}
+    return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
+
+
+def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
+    """The rows of one method: its groups by the settings that tell them apart, or by their hash where none does."""
+    settings = {group: _settings(records[0]) for group, records in groups.items()}
+    theirs = {group: settings[group] for group, records in groups.items() if _in_paper(records)}
+    telling, names = {}, {}
+    for group, own in settings.items():
+        varying = _varying(theirs if group in theirs else settings)  # what else was run splits no row of the paper
+        variant = {key for key, value in own.items() if PAPERS.get(key, value) != value}
+        telling[group] = {key: value for key, value in own.items() if key in varying | variant}
+        name = [f"{key.removeprefix('settings.')}={own[key]}" for key in own if key in {*telling[group], *SIZES}]
+        outside = family[0] == "paper" and group not in theirs
+        names[group] = ", ".join([*name, *(["not in the paper"] if outside else [])])
+    taken = Counter((exp, names[exp, digest]) for exp, digest in groups)
+    cells: dict[str, dict[tuple[str, str], Cell]] = defaultdict(dict)
+    for (exp, digest), records in sorted(groups.items()):
+        name = names[exp, digest]
+        label = name if taken[exp, name] == 1 else f"{name} #{digest}".strip()
+        cells[label][exp, digest] = _cell(records)
+    *named, judge = family
+    rows = [
+        Row(
+            *named,
+            label=label,
+            settings=_common(settings[group] for group in members),
+            overrides=telling[next(iter(members))],
+            cells={exp: cell for (exp, _), cell in members.items()},
+            judge=judge,
+            in_paper=members.keys() <= theirs.keys(),
+        )
+        for label, members in cells.items()
+    ]
+    return sorted(rows, key=lambda row: (max((run.params.adapter for run in row.runs), default=0), row.label))
+
+
+def _in_paper(records: Sequence[Record]) -> bool:
+    """Whether every run is of a cell of the paper, by its record."""
+    return all(record.scale == "paper" and record.paper_cell for record in records)
+
+
+def _varying(settings: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
+    """The keys in which groups of one experiment differ."""
+    return {
+        key
+        for one in settings
+        for other in settings
+        if one[0] == other[0]
+        for key in settings[one].keys() | settings[other].keys()
+        if settings[one].get(key) != settings[other].get(key)
+    }
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """The settings of the method by the keys that set them: `method.<key>`, those of a peft tuner settings.<key>."""
+    method = dict(record.config.get("method") or {})
+    method.pop("name", None)
+    method |= {f"settings.{key}": value for key, value in method.pop("settings", {}).items()}
+    return {key: method[key] for key in sorted(method)}
+
+
+def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    first, *others = settings
+    return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
+
+
+def _cell(records: list[Record]) -> Cell:
+    """The latest run of each seed that ended well; else its latest failure."""
+    by_seed: dict[int, Record] = {}
+    for record in sorted(records, key=lambda record: (record.status == "ok", record.ended, record.config_hash)):
+        by_seed[record.seed] = record
+    latest = [by_seed[seed] for seed in sorted(by_seed)]
+    return Cell(
+        runs=tuple(record for record in latest if record.status == "ok"),
+        failures=tuple(record for record in latest if record.status != "ok"),
+        protocol=table_of(latest[0].exp).protocol,
+    )

@@ -1,0 +1,182 @@
+"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how what is ours stands beside them."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
+
+from experiments.errors import UserError
+from experiments.report.aggregate import Row
+from experiments.typed import Typed
+from experiments.yaml_files import read_yaml
+
+# The paper's tables, by the files of results/paper.
+TABLES = {
+    "table1_parameters": "Table 1",
+    "table2_glue": "Table 2",
+    "table3_e2e": "Table 3",
+    "table4_instruct": "Table 4",
+    "table5_vit": "Table 5",
+}
+LORA_NAMES = ("lora", "lora_qv")  # one method: its usual name, and that beside lora_all
+UNITS = {"K": 10**3, "M": 10**6}
+FLOAT = 4  # bytes of a float32
+UNEXPLAINED = "UNEXPLAINED"
+
+
+class PaperRow(Typed):
+    """One printed row of any table. `settings` are those of this suite's method that the row stands for.
+
+    params, bytes: as printed, of what trains outside the head; None where the paper prints none. note, bytes_note: why
+    such a number is not the exact one. median, mean, std: scores by data set or metric, as printed.
+    """
+
+    model: str
+    method: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    params: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KM]$")] | None
+    note: str | None = None
+    bytes: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KM]B$")] | None = None
+    bytes_note: str | None = None
+    median: dict[str, float] = Field(default_factory=dict)
+    mean: dict[str, float] = Field(default_factory=dict)
+    std: dict[str, float] = Field(default_factory=dict)
+    avg: float | None = None
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The printed centre of each column, whichever it is."""
+        return self.median or self.mean
+
+    @property
+    def count(self) -> Decimal:
+        """The printed number of parameters, head excluded; 0 where none is printed."""
+        return Decimal(self.params[:-1]) * UNITS[self.params[-1]] if self.params else Decimal(0)
+
+    @property
+    def title(self) -> str:
+        """The method with its settings."""
+        return title(self.method, self.settings)
+
+    def params_remark(self, exact: int) -> str:
+        """Why the printed count is not `exact`; empty where that rounds to it."""
+        if self.params is None or self.note:
+            return self.note or ""
+        how = agreement(self.params[:-1], Decimal(exact), UNITS[self.params[-1]])
+        return UNEXPLAINED if how is None else how
+
+    def bytes_remark(self, exact: int) -> str:
+        """Why the printed bytes are not four for each of the `exact` parameters; empty where those round to them."""
+        if self.bytes is None or self.bytes_note:
+            return self.bytes_note or ""
+        digits, unit = self.bytes[:-2], self.bytes[-2:]
+        units = {"KB": {1024: ""}, "MB": {1024**2: "", 1000 * 1024: "MB = 1000 KB"}}[unit]
+        for count, source in ((Decimal(exact), ""), (self.count, f"of the printed {self.params}")):
+            for size, base in units.items():
+                how = agreement(digits, FLOAT * count, size)
+                if how is not None:
+                    return ", ".join(filter(None, (source, base, how)))
+        return UNEXPLAINED
+
+
+class Share(Typed):
+    """FourierFT's parameters in percent of LoRA's on one model, as the paper's text claims."""
+
+    model: str
+    n: PositiveInt
+    r: PositiveInt
+    printed: NonNegativeFloat
+
+
+class Peak(Typed):
+    """Megabytes of GPU memory that the project's page prints for RoBERTa-large, or that they did not fit."""
+
+    task: str
+    method: str
+    mb: PositiveInt | Literal["OOM"]
+
+
+class Logs(Typed):
+    """What the official repository's logs of FourierFT say of one task of Table 2 and one model: medians over five
+    seeds, in percent, on a validation set of so many `examples`.
+
+    scale: of the method. best, std: of the best epochs, with their sample standard deviation. last: of the last epochs
+    that were logged. epochs: logged, the fewest and the most of a seed. note: what differs from the paper.
+    """
+
+    model: str
+    task: str
+    metric: str
+    examples: PositiveInt
+    scale: float
+    best: float
+    std: NonNegativeFloat
+    last: float
+    epochs: tuple[PositiveInt, PositiveInt]
+    note: str = ""
+
+
+def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
+    """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
+    where it does not agree."""
+    digits = Decimal(printed)
+    value, last = digits * unit, Decimal(1).scaleb(digits.as_tuple().exponent) * unit
+    if abs(value - exact) <= last / 2:
+        return ""
+    return "cut off" if value < exact < value + last else None
+
+
+def title(method: str, settings: dict[str, Any]) -> str:
+    """A method with the settings that size it."""
+    return f"{method} ({listed(settings)})" if settings else method
+
+
+def listed(settings: dict[str, Any]) -> str:
+    """Settings in one line."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def read_rows(path: Path) -> list[PaperRow]:
+    """The rows of one of the paper's tables. Raises UserError: the file and what is wrong with it."""
+    return read_list(path, "rows", PaperRow)
+
+
+def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
+    """The rows of every table in `TABLES`, by its key. Raises UserError."""
+    return {name: read_rows(folder / f"{name}.yaml") for name in TABLES}
+
+
+def read_shares(folder: Path) -> list[Share]:
+    """The shares of LoRA's parameters that the paper claims. Raises UserError."""
+    return read_list(folder / "table1_parameters.yaml", "shares", Share)
+
+
+def read_peaks(folder: Path) -> list[Peak]:
+    """The GPU memory that the project's page prints. Raises UserError."""
+    return read_list(folder / "gpu_memory.yaml", "rows", Peak)
+
+
+def read_logs(folder: Path) -> list[Logs]:
+    """What the official logs say, the models and tasks in the order of the file. Raises UserError."""
+    return read_list(folder / "official_logs.yaml", "rows", Logs)
+
+
+def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
+    """The items under one key of a YAML file. Raises UserError: the file and what is wrong with it."""
+    try:
+        return TypeAdapter(list[kind]).validate_python(read_yaml(path)[key])
+    except (ValidationError, KeyError) as error:
+        raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
+
+
+def is_of(printed: PaperRow, row: Row) -> bool:
+    """Whether ours is the paper's row: its model, method and settings, and runs that are of a cell of the paper."""
+    same = row.in_paper and all(row.settings.get(key) == value for key, value in printed.settings.items())
+    return same and (printed.model, printed.method) == (row.model, row.method)
+
+
+def beside(row: Row, paper: Sequence[PaperRow]) -> PaperRow | None:
+    """The paper's row that ours is, if it ran."""
+    return next((printed for printed in paper if is_of(printed, row)), None) if row.runs else None

@@ -1,0 +1,258 @@
+"""What a score costs: every method's score against its trained parameters and its memory, and the Pareto front.
+
+A method is on the front where no other is at least as cheap and at least as good, and one of both truly. Each panel
+has its own front, as its costs are its own: parameters without the head, bytes that a training step saves for its
+backward pass (exact), and the peak of the GPU where one was used.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adjustText import adjust_text
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from experiments.measure.rank import COLOURS, MARKERS
+from experiments.record import Record
+from experiments.report.aggregate import Cell, Row
+from experiments.report.score_tables import foremost, table_of
+from experiments.style import tidy
+
+LEAST = 3  # methods that make a figure
+WIDTH = 7.0  # inches: the text of a page
+COSTS = {
+    "trained": "trained parameters, head apart",
+    "saved": "saved for the backward of a step",
+    "peak": "peak GPU memory",
+}
+LOSS = "loss of a token (nats)"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method with its settings: its scores, one a seed, as its table has them, and what it costs; None where not
+    measured."""
+
+    name: str  # beside the point
+    label: str  # in the legend
+    score: float  # the paper's statistic over the seeds
+    scores: tuple[float, ...]
+    trained: float  # parameters
+    saved: float | None  # bytes
+    peak: float | None  # bytes
+    better: int = 1  # -1 where a lower score is better
+
+
+def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """(exp, model, scale) -> its rows with a run that ended well, where at least three methods have one."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        for exp, cell in row.cells.items():
+            if cell.runs:
+                found.setdefault((exp, row.model, row.scale), []).append(row)
+    return {key: own for key, own in sorted(found.items()) if len({row.method for row in own}) >= LEAST}
+
+
+def points(rows: Sequence[Row], exp: str) -> list[Point]:
+    """The points of one figure, from the fewest trained parameters to the most."""
+    cells = [(row, row.cells[exp]) for row in rows]
+    column, selection = foremost(exp), table_of(exp).selection
+    methods = Counter(row.method for row in rows)
+    several_counts = len({len(cell.runs) for _, cell in cells}) > 1
+    several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
+    made = []
+    for row, cell in cells:
+        label = row.title
+        if several_sizes and _examples(cell.runs[0]):
+            label += f", {_examples(cell.runs[0])} a step"
+        if several_counts:
+            label += f" ×{len(cell.runs)}"
+        falls = column.loss or (column.metric is None and cell.runs[0].metrics.direction == "min")
+        made.append(
+            Point(
+                name=row.method if methods[row.method] == 1 else row.label or row.method,
+                label=label + cell.marks,
+                score=cell.centre(selection, column),
+                scores=tuple(cell.scores(selection, column)),
+                trained=statistics.median(run.params.adapter for run in cell.runs),
+                saved=_median(run.cost.saved_bytes for run in cell.runs),
+                peak=_median(run.cost.peak_memory_bytes for run in cell.runs if run.hardware.device == "cuda"),
+                better=-1 if falls else 1,
+            )
+        )
+    return sorted(made, key=lambda point: (point.trained, point.label))
+
+
+def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Indices of the points that no other dominates (lower cost, higher score), by cost; of equal points, all."""
+    pairs = list(zip(costs, scores, strict=True))
+    free = [
+        index
+        for index, (cost, score) in enumerate(pairs)
+        if not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in pairs)
+    ]
+    return sorted(free, key=lambda index: (costs[index], index))
+
+
+def draw(rows: Sequence[Row], exp: str) -> Figure:
+    """The figure of one experiment: a panel for each cost that was measured, the legend below."""
+    found = points(rows, exp)
+    runs = [run for row in rows for run in row.cells[exp].runs]
+    costs = [name for name in COSTS if any(getattr(point, name) is not None for point in found)]
+    columns = max(1, min(len(found), int(WIDTH * 72 / (30 + 4.1 * max(len(point.label) for point in found)))))
+    figure = Figure(figsize=(WIDTH, 3.0 + 0.14 * math.ceil(len(found) / columns)), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
+    column, selection = foremost(exp), table_of(exp).selection
+    score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
+    test = " on the test set" if all(run.metrics.test for run in runs) else ""
+    epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
+    panels[0].set_ylabel(f"{score}{test}{epoch}", fontsize=8)
+    counts = sorted({len(point.scores) for point in found})
+    seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
+    figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
+    figure.legend(
+        [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))],
+        [point.label for point in found],
+        title=_caption([row.cells[exp] for row in rows], found),
+        title_fontsize=6.5,
+        fontsize=7,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+    )
+    figure.draw_without_rendering()  # the layout, before names are fitted into it
+    for axes, (spots, best) in zip(panels, drawn, strict=True):
+        _name_front(axes, found, spots, best)
+    return figure
+
+
+def _examples(run: Record) -> int | None:
+    """Examples of a training step, by which its memory goes."""
+    recipe, train = run.config.get("recipe"), run.config.get("train")
+    size = recipe.get("batch_size") if isinstance(recipe, dict) else None
+    return size and size // (train.get("accumulation", 1) if isinstance(train, dict) else 1)
+
+
+def _median(values: Iterable[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
+    """What the signs mean, as far as they are there."""
+    parts = ["filled and joined: the Pareto front (no other method is at least as good for at most the cost)"]
+    protocol = cells[0].protocol
+    if any(len(point.scores) > 1 for point in found):
+        parts.append(f"{protocol.centre_name} over seeds, bar from the lowest to the highest")
+    there = {sign for cell in cells for sign in cell.marks}
+    parts += [f"{sign} {meaning}" for sign, meaning in protocol.signs.items() if sign in there]
+    if unknown := [point.name for point in found if point.saved is None]:
+        parts.append(f"memory not measured: {', '.join(unknown)}")
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) < 150:
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and marker; no pair of both twice among the first 49."""
+    shift = index // len(COLOURS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
+
+
+def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
+    """The points, their spread over the seeds, and the step line of the front. Returns where they stand, and it."""
+    tidy(axes)
+    axes.margins(y=0.1)
+    costs = {index: getattr(point, cost) for index, point in enumerate(found) if getattr(point, cost) is not None}
+    known = list(costs)
+    ranks = front([costs[i] for i in known], [found[i].better * found[i].score for i in known])
+    best = [known[rank] for rank in ranks]
+    axes.set_xlabel(COSTS[cost], fontsize=8)
+    place = _log_axis(axes, costs.values()) if cost == "trained" else _byte_axis(axes, costs.values())
+    spots = {index: (place(value), found[index].score) for index, value in costs.items()}
+    xs, ys = zip(*(spots[index] for index in best), strict=True)
+    axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color="0.45", linewidth=1, zorder=1.5)
+    for index, (x, y) in spots.items():
+        scores, style = found[index].scores, look(index)
+        axes.errorbar(
+            x,
+            y,
+            yerr=[[y - min(scores)], [max(scores) - y]] if len(scores) > 1 else None,
+            markerfacecolor=style["color"] if index in best else "white",
+            linestyle="none",
+            elinewidth=0.9,
+            zorder=3 if index in best else 2.5,
+            **style,
+        )
+    return spots, best
+
+
+def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
+    """Write the names of the front beside its points, in their colours."""
+    texts = [
+        axes.text(*spots[index], found[index].name, fontsize=6.5, color=look(index)["color"], zorder=4)
+        for index in best
+    ]
+    for text in texts:
+        text.set_in_layout(False)
+        text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="white")])
+    xs, ys = zip(*spots.values(), strict=True)
+    leader = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
+    forces = {"expand": (1.2, 1.6), "force_static": (0.4, 0.6), "force_text": (0.3, 0.5)}  # off points and each other
+    # A limit of iterations, not of time: the same records are to give the same bytes.
+    adjust_text(texts, xs, ys, ax=axes, arrowprops=leader, iter_lim=500, **forces)
+
+
+def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
+    """A logarithmic axis; zero, which it cannot hold, stands left of a break. Returns value -> x."""
+    positive = [value for value in values if value] or [1.0]
+    low, high = min(positive) / 1.6, max(positive) * 1.6
+    if math.floor(math.log10(high)) - math.ceil(math.log10(low)) < 1:  # fewer than two powers of ten to read off
+        low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
+    ticks = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    step = (high / low) ** 0.1
+    zero, left = low / step, low
+    if 0 in values:
+        ticks, left = [zero, *ticks], zero / step**1.2
+        slashes = {"marker": [(-1, -2), (1, 2)], "color": "black", "markersize": 7, "markeredgewidth": 0.8}
+        at = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 5, "linestyle": "none"}
+        breaks = [low / step**0.38, low / step**0.22]
+        axes.plot(breaks, [0, 0], **{**at, "linestyle": "-"}, color="white", linewidth=2)
+        axes.plot(breaks, [0, 0], **at, **slashes)
+    axes.set(xscale="log", xlim=(left, high))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x < low else short(x)))
+    between = [count * tick / 10 for tick in [*ticks[-1:], *ticks] for count in range(2, 10)]
+    axes.xaxis.set_minor_locator(FixedLocator([x for x in between if low < x < high]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    return lambda value: value or zero
+
+
+def _byte_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
+    """A linear axis of bytes from zero. Returns value -> x."""
+    unit, name = (2**30, "GiB") if max(values) >= 2**31 else (2**20, "MiB")
+    largest = max(values) / unit or 1
+    axes.set(xlim=(-0.03 * largest, 1.08 * largest), xlabel=f"{axes.get_xlabel()} ({name})")
+    return lambda value: value / unit
+
+
+def short(value: float) -> str:
+    """1000 as 1k, 1000000 as 1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

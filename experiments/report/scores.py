@@ -1,0 +1,260 @@
+"""One of the tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.record import Selection
+from experiments.report.aggregate import SIZES, Cell, Row
+from experiments.report.paper import PaperRow, beside, is_of, listed
+from experiments.report.render import DASH, Table, latex, number, page, signed
+from experiments.report.score_tables import Column, ScoreTable
+from experiments.yaml_files import read_yaml
+
+
+def texts(
+    table: ScoreTable,
+    scale: str,
+    ours: Sequence[Row],
+    paper: Sequence[PaperRow],
+    configs: Path,
+    logged: Sequence[PaperRow] = (),
+) -> dict[str, str]:
+    """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed; `logged`:
+    what the official logs have in their place."""
+    heading = f"{table.title}, {scale} scale"
+    printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
+    blocks, rows = [], []
+    for judge in sorted({row.judge for row in ours}) or [""]:
+        judged = arranged(scale, [row for row in ours if row.judge == judge], paper)
+        blocks += [block for block in _blocks(table, judged, columns, printed, logged) if block.rows]
+        rows += judged
+    notes = _notes(table, compared=bool(printed) and not table.judged)
+    once = {(row.model, row.title): row for row in rows}.values()  # whatever the judges
+    body = page(heading, blocks, notes) + "\n" + commands(table, scale, once, configs)
+    captioned = [replace(block, title=f"{heading}: {block.title}") for block in blocks]
+    return {".md": body.rstrip() + "\n", ".tex": "\n".join(latex(block, notes) for block in captioned)}
+
+
+def shown(table: ScoreTable, scale: str, ours: Iterable[Row]) -> list[Column]:
+    """The columns at this scale: all, or where the table says so those that have a record."""
+    every, rows = scale == "paper" or table.whole, list(ours)
+    return [column for column in table.columns_at(scale) if every or any(row.has(column) for row in rows)]
+
+
+def _notes(table: ScoreTable, compared: bool) -> list[str]:
+    """The legend. `compared`: whether differences to the paper's numbers are shown."""
+    protocol = table.protocol
+    statistic = f"the {protocol.centre_name} and the {protocol.spread_name} over k seeds, {table.unit('percent')}"
+    signs = " ".join(f"{sign} {meaning}." for sign, meaning in protocol.signs.items())
+    notes = [
+        f"a ± s ×k: {statistic}. {DASH}: not run.",
+        f"{signs} OOM, failed, cancelled: seeds that ended so.",
+        "Params are trained without the head (AdaLoRA's: at its start). Trials: hyper-parameter trials behind our "
+        "recipe.",
+        *table.notes,
+    ]
+    difference = "the difference to the paper's number for the same model, method and settings"
+    against = f"In brackets: {difference}, {table.unit('points')}."
+    return [*notes, against] if compared else notes
+
+
+# --- the blocks of a table -------------------------------------------------------------------------------------------
+
+
+def _blocks(
+    table: ScoreTable,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    printed: Sequence[PaperRow],
+    logged: Sequence[PaperRow],
+) -> list[Table]:
+    """The epochs of the table, in the first the printed rows above ours and the official logs' below, at the paper's
+    scale; then the cost, where no judge scores."""
+    names = [column.heading for column in columns]
+    average = table.columns if table.averaged and set(table.columns) <= set(columns) else ()
+    header = ["Model", "Method", "By", "Params", "Head", *names, *(["Avg"] if average else []), "Trials"]
+    ran = [row for row in rows if row.cells]
+
+    def block(selection: Selection, rows: Sequence[Row], printed: Sequence[PaperRow] = ()) -> Table:
+        left, lines = list(printed), []
+        for row in rows:
+            above = [line for line in left if is_of(line, row)]
+            left = [line for line in left if line not in above]
+            lines += [_paper_line(line, columns, average) for line in above]
+            lines.append(_our_line(row, columns, average, selection, None if table.judged else beside(row, printed)))
+            below = [line for line in logged if above and is_of(line, row)]
+            lines += [_paper_line(line, columns, average, "official logs") for line in below]
+        return Table(table.blocks[selection] + (_judging(ran) if table.judged else ""), header, lines)
+
+    first, *others = table.blocks
+    blocks = [block(first, rows, printed), *(block(selection, ran) for selection in others)]
+    if table.judged:
+        return blocks
+    rates = f", {table.rate} a second (of the loader alone)" if table.rate else ""
+    experiments = {column.exp: column.exp if column.metric else column.heading for column in columns}
+    costs = [
+        [row.model, row.title, *(_cost(row.cells.get(exp), table.rate) for exp in experiments), _device(row)]
+        for row in ran
+    ]
+    words = f"training time of a run{rates}, and best epoch (medians over seeds)"
+    return [*blocks, Table(words, ["Model", "Method", *experiments.values(), "Device"], costs)]
+
+
+def _judging(rows: Sequence[Row]) -> str:
+    """The end of a block's title: its judge, and the judgments behind it."""
+    judges = [run.judge for row in rows for run in row.runs]
+    if not judges:
+        return "; judge: none so far"
+    asked, failed = sum(judge.judgments for judge in judges), sum(judge.failures for judge in judges)
+    return f"; judge: {rows[0].judge}; judgments: {asked:,}, without a score: {failed:,}"
+
+
+def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column], by: str = "paper") -> list[str]:
+    """A row as the paper prints it, or as the official logs have it."""
+    scores = [
+        number(row.scores.get(column.key), column.digits)
+        + (f" ± {row.std[column.key]:.{column.std_digits or column.digits}f}" if column.key in row.std else "")
+        for column in columns
+    ]
+    averages = [number(row.avg, column.digits) for column in average[:1]]
+    return [row.model, row.title, by, row.params or DASH, DASH, *scores, *averages, DASH]
+
+
+def _our_line(
+    row: Row,
+    columns: Sequence[Column],
+    average: Sequence[Column],
+    selection: Selection,
+    printed: PaperRow | None,
+) -> list[str]:
+    """A row from the records, beside what the paper printed."""
+    reference = printed.scores if printed else {}
+    scores = [score(row.cell(column), column, selection, reference.get(column.key)) for column in columns]
+    averages = []
+    if average:
+        mean, digits = row.average(average, selection), average[0].digits
+        brackets = f" ({signed(mean - printed.avg, digits)})" if printed and mean is not None else ""
+        averages = [number(mean, digits) + brackets]
+    trials = _span(run.trials for run in row.runs if run.trials is not None)
+    counts = [_span(getattr(run.params, part) for run in row.runs) for part in ("adapter", "head")]
+    return [row.model, row.title, "ours", *counts, *scores, *averages, trials]
+
+
+def score(cell: Cell | None, column: Column, selection: Selection = "best", printed: float | None = None) -> str:
+    """One of our cells: centre, spread, seeds, marks, difference to the paper's `printed` number, failures."""
+    if cell is None:
+        return DASH
+    parts = [f"{count} {'OOM' if status == 'oom' else status}" for status, count in cell.failed.items()]
+    if cell.runs:
+        centre, spread = cell.centre(selection, column), cell.spread(selection, column)
+        text = number(centre, column.digits) + (f" ± {spread:.{column.digits}f}" if spread is not None else "")
+        text += f" ×{len(cell.runs)}{cell.marks}"
+        parts.insert(0, text if printed is None else f"{text} ({signed(centre - printed, column.digits)})")
+    return ", ".join(parts) or DASH
+
+
+def _cost(cell: Cell | None, rate: str | None) -> str:
+    """Medians over the runs: training time, examples a second where the table shows them, and the best epoch; then the
+    most outputs that were cut off."""
+    if cell is None or not cell.runs:
+        return DASH
+    parts = [f"{statistics.median(run.cost.train_s for run in cell.runs) / 60:.1f} min"]
+    if rate:
+        loader = [run.cost.loader_samples_per_s for run in cell.runs if run.cost.loader_samples_per_s is not None]
+        alone = f" ({statistics.median(loader):.0f})" if loader else ""
+        parts.append(f"{statistics.median(run.cost.samples_per_s for run in cell.runs):.0f}/s{alone}")
+    parts.append(f"epoch {statistics.median(run.metrics.best_epoch for run in cell.runs):g}")
+    unfinished = max(
+        sum(value for key, value in found.items() if key.startswith("unfinished"))
+        for run in cell.runs
+        for _, found in run.metrics.scored
+    )
+    parts += [f"up to {unfinished:g} unfinished"] if unfinished else []
+    return ", ".join(parts)
+
+
+def _span(values: Iterable[int]) -> str:
+    """The one value that all share, or the smallest and the largest, or a dash."""
+    ends = sorted(set(values))
+    return "–".join(f"{end:,}" for end in ends[:: max(len(ends) - 1, 1)]) or DASH
+
+
+def _device(row: Row) -> str:
+    """The hardware of a row's runs."""
+    return ", ".join(sorted({run.hardware.gpu or run.hardware.cpu for run in row.runs})) or DASH
+
+
+# --- rows that were not run, and the commands that fill them ---------------------------------------------------------
+
+
+def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> list[Row]:
+    """Our rows in the paper's order of models, methods and sizes; at its scale also an empty one for each not run."""
+    every = list(found)
+    if scale == "paper":
+        every += [_not_run(line) for line in paper if not any(is_of(line, row) for row in found)]
+        every = [replace(row, overrides=row.overrides | _sized(row, paper)) for row in every]
+    models = [line.model for line in paper]
+
+    def place(names: list[str], name: str) -> tuple[int, str]:
+        return (names.index(name) if name in names else len(names), name)
+
+    def order(row: Row) -> tuple[tuple[int, str], tuple[int, str], int]:
+        methods = [line.method for line in paper if line.model == row.model or row.model not in models]
+        size = next((index for index, line in enumerate(paper) if is_of(line, row)), len(paper))
+        return place(models, row.model), place(methods, row.method), size
+
+    return sorted(every, key=order)
+
+
+def _not_run(line: PaperRow) -> Row:
+    """An empty row for one of the paper's."""
+    return Row("paper", line.model, line.method, listed(line.settings), line.settings, in_paper=True)
+
+
+def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
+    """The settings that tell a row of the paper from its other sizes of the same method; none where it has one size."""
+    sizes = [line.settings for line in paper if (line.model, line.method) == (row.model, row.method)]
+    printed = next((line.settings for line in paper if is_of(line, row)), {})
+    return printed if len(sizes) > 1 else {}
+
+
+def _recipe(configs: Path, name: str) -> dict[str, Any]:
+    """What a recipe says, and what it does not say of the recipes that it builds on."""
+    own = read_yaml(configs / f"{name}.yaml")
+    said: dict[str, Any] = {}
+    for base in own.get("defaults", []):
+        said |= {} if base == "_self_" else _recipe(configs, base.removeprefix("/"))
+    return said | own
+
+
+def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) -> str:
+    """The command that fills or repeats each row, for the rows that have a recipe: the experiments of its table of
+    `cells`, or all where it has none."""
+    lines, seeds = [], table.protocol.seeds
+    experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
+    for row in rows:
+        name = f"recipe/{row.model}/{row.method}"
+        recipe = _recipe(configs, name) if (configs / f"{name}.yaml").is_file() else {"cells": {}}
+        exps = [exp for exp in experiments if exp in recipe.get("cells", experiments)]
+        if exps:
+            usual = recipe.get("method", {})
+            sizes = {key: row.settings[key] for key in SIZES if key in row.settings}
+            overrides = {key: value for key, value in sizes.items() if usual.get(key, value) != value} | row.overrides
+            command = [f"+exp={','.join(exps)}", f"scale={row.scale}", f"model={row.model}", f"method={row.method}"]
+            command += [f"method.{key}={value}" for key, value in overrides.items()]
+            command += [f"seed={','.join(map(str, seeds))}"]
+            count = "" if table.judged else f": {len(row.runs)} of {len(exps) * len(seeds)} runs recorded"
+            lines.append(f"# {row.model}, {row.title}{count}")
+            lines.append(f"python run.py -m {' '.join(command)}")
+            if table.judged:
+                records = (f"results/records/{exp}/{row.model}/{row.method}/*.json" for exp in exps)
+                lines.append(f"python -m scripts.judge {' '.join(records)}")
+    if not lines:
+        return ""
+    intro = f"A run that has its record is not repeated. One run: `{table.example}`."
+    if table.judged:
+        intro += " Nor is an answer judged twice; `python -m scripts.judge --help` tells how to reach a judge."
+    return "\n".join(["## Commands", "", intro, "", "```bash", *lines, "```", ""])

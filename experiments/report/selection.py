@@ -1,0 +1,141 @@
+"""What choosing the best epoch buys: the best epoch minus the last, on the set that chose it and on the test set.
+
+The paper reports the best epoch on the validation set that chose it, so its scores hold some luck of the choice. The
+honest estimate is the same difference on a test set, which chose nothing. How large a difference must be to mean
+something is told by the standard error of one score on so many examples.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from experiments.record import Record
+from experiments.report.aggregate import Row
+from experiments.report.paper import Logs
+from experiments.report.render import DASH, Table, latex, number, page, signed
+from experiments.report.score_tables import TABLE2
+from experiments.report.verdicts import by_scale
+
+HEADER = ["Scale", "Model", "Experiment", "Method", "Runs", "Validation", "Std. error", "Test", "Std. error"]
+TITLE = "Best epoch against last epoch"
+NOTES = (
+    "Validation, test: the primary metric × 100 at the epoch that is best on validation, minus that at the last epoch; "
+    "the median over the runs of more than one epoch.",
+    "Std. error: of one score on a set of that size, of an accuracy √(p (1 − p) / examples), of a "
+    f"Pearson correlation (1 − r²) / √(examples − 1). {DASH}: no such formula, or no test set.",
+)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The best epoch minus the last of one run, times 100, on one set; error: of one score there, or None."""
+
+    points: float
+    error: float | None
+
+
+def standard_error(metric: str, score: float, examples: int) -> float | None:
+    """Of one score (a fraction) on so many examples; None where the metric has no simple formula.
+
+    An accuracy is a mean of independent outcomes; Pearson's correlation has the error of two normal variables.
+    """
+    if metric == "accuracy":
+        return math.sqrt(score * (1 - score) / examples)
+    return (1 - score**2) / math.sqrt(examples - 1) if metric == "pearson" else None
+
+
+def on_validation(run: Record) -> Gain:
+    """Of the set that chose the epoch."""
+    found = run.metrics
+    return _gain(run, found.best, found.last, "validation")
+
+
+def on_test(run: Record) -> Gain | None:
+    """Of the test set; None where the task has none."""
+    test, name = run.metrics.test, run.metrics.primary
+    return test and _gain(run, test.best[name], test.last[name], "test")
+
+
+def _gain(run: Record, best: float, last: float, split: str) -> Gain:
+    better = best - last if run.metrics.direction == "max" else last - best
+    examples = run.dataset.rows.get(split, 0)
+    error = standard_error(run.metrics.primary, best, examples) if examples > 1 else None
+    return Gain(100 * better, error and 100 * error)
+
+
+def texts(rows: Iterable[Row], logs: Sequence[Logs]) -> dict[str, str]:
+    """The whole page: suffix -> text."""
+    tables = [of_logs(logs), by_method(rows)]
+    return {
+        ".md": page(TITLE, tables, NOTES),
+        ".tex": "\n".join(latex(table, NOTES) for table in tables),
+    }
+
+
+def by_method(rows: Iterable[Row]) -> Table:
+    """Every experiment, method by method."""
+    lines = _lines(rows, lambda row: row.title)
+    return Table("The best epoch minus the last, method by method", HEADER, lines)
+
+
+def by_experiment(rows: Iterable[Row]) -> Table:
+    """Every experiment, all methods together; scale mini left out."""
+    lines = _lines((row for row in rows if row.scale != "mini"), lambda row: "")
+    without = [[*line[:3], *line[4:]] for line in (HEADER, *lines)]
+    return Table("The best epoch minus the last, our runs", without[0], without[1:])
+
+
+def _lines(rows: Iterable[Row], name: Callable[[Row], str]) -> list[list[str]]:
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for row in rows:
+        for exp, cell in row.cells.items():
+            several = [run for run in cell.runs if len(run.metrics.per_epoch) != 1]
+            if several:
+                groups.setdefault((row.scale, row.model, exp, name(row)), []).extend(several)
+    return by_scale(
+        [*group, str(len(runs)), *_cells(map(on_validation, runs)), *_cells(map(on_test, runs))]
+        for group, runs in sorted(groups.items())
+    )
+
+
+def _cells(gains: Iterable[Gain | None]) -> list[str]:
+    """The median gain, and the median error of a score."""
+    found = [gain for gain in gains if gain]
+    errors = [gain.error for gain in found if gain.error is not None]
+    return [
+        signed(statistics.median(gain.points for gain in found)) if found else DASH,
+        number(statistics.median(errors)) if errors else DASH,
+    ]
+
+
+def of_logs(logs: Sequence[Logs]) -> Table:
+    """The official logs; their last epoch is the last that was logged."""
+    headings = {column.key: column.heading for column in TABLE2.columns}
+    lines = []
+    for one in logs:
+        error = standard_error(one.metric, one.best / 100, one.examples)
+        scores = [number(one.best, 2), number(one.last, 2), signed(one.best - one.last, 2)]
+        lines.append([one.model, headings[one.task], *scores, f"{one.examples:,}", number(error and 100 * error, 2)])
+    header = ["Model", "Task", "Best", "Last logged", "Best − last", "Examples", "Std. error"]
+    return Table("The best epoch minus the last, official logs", header, lines)
+
+
+def in_words(logs: Sequence[Logs], rows: Iterable[Row]) -> str:
+    """What both tables show, in two sentences; of our runs, those that have a test set and more than one epoch."""
+    headings = {column.key: column.heading for column in TABLE2.columns}
+    gaps = {f"{headings[one.task]} on {one.model}": one.best - one.last for one in logs}
+    widest = max(gaps, key=gaps.get)
+    said = (
+        f"In the official logs the best epoch stands {number(statistics.median(gaps.values()))} points above the last "
+        f"one logged (median of {len(gaps)}; {number(gaps[widest])} for {widest}), whose rate had not decayed."
+    )
+    runs = [run for row in rows if row.scale != "mini" for run in row.runs if len(run.metrics.per_epoch) != 1]
+    both = [(on_validation(run).points, gain.points) for run in runs if (gain := on_test(run))]
+    if not both:
+        return said
+    chosen, fresh = (signed(statistics.median(gains)) for gains in zip(*both, strict=True))
+    return (
+        f"{said} In our {len(both)} runs with a test set it gains {chosen} points on the validation set that chose it, "
+        f"and {fresh} on the test set (medians): the difference is the luck of the choice."
+    )

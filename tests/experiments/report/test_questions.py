@@ -1,0 +1,34 @@
+"""What users asked: every answer shows what supports it."""
+
+import re
+
+from experiments.record import ROOT
+from experiments.report.questions import read_questions, table
+from tests.handmade import PAPER
+
+QUESTIONS = read_questions(PAPER)
+
+
+def test_every_link_is_there_and_every_question_once():
+    missing = [link for one in QUESTIONS for link in one.links if not (ROOT / link).exists()]
+    assert missing == []
+    asked = [one.asked for one in QUESTIONS]
+    assert len(set(asked)) == len(asked) == 12
+    assert {f"official #{number}" for number in (1, 3, 5, 6, 13, 17, 20)} < set(asked)
+
+
+def test_the_links_of_the_page_lead_to_files():
+    page = ROOT / "results" / "README.md"
+    text = page.read_text()
+    local = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("https://")}
+    assert len(local) > 20 and [link for link in local if not (page.parent / link).exists()] == []
+    anchors = set(re.findall(r"\]\(#([^)]+)\)", text))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings}  # as GitHub names them
+    assert anchors and anchors - headings == set()
+
+
+def test_a_row_names_the_source_the_state_and_the_files():
+    first = table(QUESTIONS).rows[0]
+    assert first[0] == "[official #1](https://github.com/Chaos96/fourierft/issues/1)" and first[2] == "partly"
+    assert "[vit_base.yaml](../configs/model/vit_base.yaml)" in first[3]
