@@ -25,7 +25,8 @@ from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
 from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
-from experiments.record import Cost, Metrics, Record
+from experiments.record import Record
+from experiments.record.parts import Cost, Metrics
 from experiments.tasks.base import Prepared, Tested
 from experiments.training import Outcome, rows_at_once, train
 

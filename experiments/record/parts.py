@@ -1,0 +1,249 @@
+"""The parts of a run's record: where its model and data came from, its scores, cost, ranks and judge."""
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, model_validator
+
+from experiments.record.document import Count, Natural, Part, Time, compare
+
+EPS = 2.0**-23  # of float32, which sets the tolerance of a numerical rank
+
+# Fractions; correlations (STS-B, CoLA) may be negative.
+Score = Annotated[float, Field(ge=-1, le=1)]
+
+
+class Origin(Part):
+    """Where a model came from, exactly enough to fetch it again."""
+
+    name: str
+    source: Literal["local", "hub", "embedded"]
+    id: str
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class Dataset(Origin):
+    """Where the data came from, and the number of rows of each split that was used.
+
+    skipped: rows of each split that were left out because they could not be read.
+    """
+
+    rows: dict[str, Count]
+    skipped: dict[str, Count] | None = None
+
+
+class Params(Part):
+    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each.
+
+    stored_values, stored_bytes: of the files that were written, head included. stored_sha256: the digest of their
+    tensors, as `stored_sha256` of experiments/methods/base.py gives it. Older records of schema 1 lack some of these.
+    """
+
+    adapter: Count
+    head: Count
+    total: Count
+    adapter_bytes: Count
+    stored_values: Count | None = None
+    stored_bytes: Count | None = None
+    stored_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Params":
+        compare("adapter_bytes", self.adapter_bytes, 4 * self.adapter)
+        if self.adapter + self.head > self.total:
+            raise ValueError(f"adapter and head are {self.adapter + self.head}, more than the total, {self.total}")
+        return self
+
+
+Selection = Literal["best", "last"]
+
+
+class Selections(Part):
+    """Every metric under both selections: the best epoch on validation (the paper's protocol) and the last epoch."""
+
+    best: dict[str, float]
+    last: dict[str, float]
+
+
+class Metrics(Part):
+    """Scores as fractions. `per_epoch` holds one dict an epoch: "epoch" and whatever was measured.
+
+    All are of the validation set, which chooses the epoch, but `test`: of the test set, where the task has one.
+    """
+
+    primary: str
+    direction: Literal["max", "min"]
+    best: Score
+    best_epoch: NonNegativeFloat
+    last: Score
+    per_epoch: Annotated[list[dict[str, float]], Field(min_length=1)]
+    all: Selections
+    test: Selections | None = None
+
+    @property
+    def scored(self) -> Selections:
+        """What counts: the test set's metrics, or validation's where the task has no test set."""
+        return self.test or self.all
+
+    def score(self, selection: Selection, metric: str | None = None) -> float:
+        """The metric that counts, the primary one by default. Raises KeyError: it was not measured."""
+        return getattr(self.scored, selection)[metric or self.primary]
+
+    @model_validator(mode="after")
+    def _follows_from_the_epochs(self) -> "Metrics":
+        name, sign = self.primary, 1 if self.direction == "max" else -1
+        names = self.per_epoch[0].keys()
+        if not names >= {"epoch", name} or any(epoch.keys() != names for epoch in self.per_epoch):
+            raise ValueError(f"per_epoch needs epoch and {name}, and the same metrics in every epoch")
+        epochs = [epoch["epoch"] for epoch in self.per_epoch]
+        compare("the order of the epochs", epochs, sorted(epochs))
+        best = max(self.per_epoch, key=lambda epoch: sign * epoch[name])  # the first of equals
+        last = self.per_epoch[-1]
+        compare("best", self.best, best[name])
+        compare("best_epoch", self.best_epoch, best["epoch"])
+        compare("last", self.last, last[name])
+        compare("all", self.all, Selections(best=best, last=last))
+        for selection, found in self.test or ():
+            value = found.get(name)
+            if value is None or not -1 <= value <= 1:
+                raise ValueError(f"test.{selection} needs {name} as a fraction, got {value}")
+        if self.test and best is last:
+            compare("test.best", self.test.best, self.test.last)
+        return self
+
+
+class Cost(Part):
+    """Seconds, steps and bytes. `saved_bytes`: what one training step keeps for its backward pass. test_s: scoring the
+    test set, for both selections.
+
+    samples_per_s, eval_samples_per_s, loader_samples_per_s: examples a second of training, of evaluation, and of the
+    data loader alone, without the model.
+    """
+
+    train_s: NonNegativeFloat
+    eval_s: NonNegativeFloat
+    steps: Count
+    samples_per_s: NonNegativeFloat
+    peak_memory_bytes: Count | None = None
+    saved_bytes: Count | None = None
+    eval_samples_per_s: NonNegativeFloat | None = None
+    loader_samples_per_s: NonNegativeFloat | None = None
+    test_s: NonNegativeFloat | None = None
+
+
+class MatrixRank(Part):
+    """The spectrum of one delta_W (out, in); see `experiments.measure.rank` for the definitions."""
+
+    name: str
+    shape: Annotated[list[Natural], Field(min_length=2, max_length=2)]
+    numerical_rank: Count
+    effective_rank: NonNegativeFloat
+    frobenius_norm: NonNegativeFloat
+    spectral_norm: NonNegativeFloat
+    singular_values: list[NonNegativeFloat]
+
+    @model_validator(mode="after")
+    def _follows_from_the_spectrum(self) -> "MatrixRank":
+        values, digits = self.singular_values, 1e-3  # they are kept to 4 significant digits
+        compare("the number of singular values", len(values), min(self.shape))
+        compare("the order of singular_values", values, sorted(values, reverse=True))
+        compare("spectral_norm", self.spectral_norm, values[0], digits)
+        compare("frobenius_norm", self.frobenius_norm, math.hypot(*values), digits)
+        total = sum(values)
+        entropy = -sum(value / total * math.log(value / total) for value in values if value)
+        compare("effective_rank", self.effective_rank, math.exp(entropy) if total else 0.0, digits)
+        floor = max(self.shape) * EPS * self.spectral_norm
+        least, most = (sum(value > floor * near for value in values) for near in (1 + digits, 1 - digits))
+        compare("numerical_rank", self.numerical_rank, min(max(self.numerical_rank, least), most))
+        return self
+
+
+class Spread(Part):
+    """Smallest, median and largest value over the matrices."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """That of one value or more."""
+        ordered = sorted(values)
+        return cls(min=ordered[0], median=statistics.median(ordered), max=ordered[-1])
+
+
+class RankSummary(Part):
+    """Both ranks over all adapted matrices."""
+
+    count: Count
+    numerical_rank: Spread
+    effective_rank: Spread
+
+    @classmethod
+    def of(cls, matrices: Sequence[MatrixRank]) -> "RankSummary":
+        """That of one matrix or more."""
+        return cls(
+            count=len(matrices),
+            numerical_rank=Spread.of(matrix.numerical_rank for matrix in matrices),
+            effective_rank=Spread.of(matrix.effective_rank for matrix in matrices),
+        )
+
+
+class Rank(Part):
+    """The rank analysis of a run: per matrix and in summary."""
+
+    tolerance: str
+    matrices: Annotated[list[MatrixRank], Field(min_length=1)]
+    summary: RankSummary
+
+    @model_validator(mode="after")
+    def _sums_up_the_matrices(self) -> "Rank":
+        compare("summary", self.summary, RankSummary.of(self.matrices))
+        return self
+
+
+Rule = Literal["agreed", "fastchat"]
+
+
+class Judge(Part):
+    """Who graded a run's answers, and at what expense. Scores by different judges do not compare.
+
+    name: the model asked for. revision: what the endpoint calls the model that answered, or what the user did. prompts:
+    the SHA-256 over the files of prompts, questions and reference answers. judgments: grades asked for; failures: those
+    in which no score was found, left out of the means. cost_usd: where prices were given. rule: which number of a
+    judgment is its score (experiments.judging.rating); older records have FastChat's.
+    """
+
+    name: str
+    revision: str | None
+    prompts: str
+    rule: Rule = "fastchat"
+    judgments: Count
+    failures: Count
+    prompt_tokens: Count
+    completion_tokens: Count
+    cost_usd: NonNegativeFloat | None = None
+    ended: Time
+
+    @property
+    def label(self) -> str:
+        """What the judge's folders and files are called."""
+        return judge_label(self.name, self.revision, self.rule)
+
+
+def judge_label(name: str, revision: str | None, rule: Rule) -> str:
+    """`Judge.label`, safe for a path: @revision where that says more, @rule where it is not FastChat's."""
+    full = "@".join(filter(None, (name, revision if revision != name else None, rule if rule != "fastchat" else None)))
+    return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
+
+
+class WandB(Part):
+    """Where the curves are."""
+
+    mode: Literal["offline", "online", "off"]
+    id: str | None = None
+    path: str | None = None
