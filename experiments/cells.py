@@ -6,6 +6,7 @@ the printed row. Another seed is another run of the same cell, and so is one tha
 
 import json
 
+from experiments import processes
 from experiments.config import Config, parse, suite
 from experiments.data.assets import Source
 from experiments.errors import UserError
@@ -13,11 +14,33 @@ from experiments.models.architectures import ARCHITECTURES
 from experiments.record import ROOT
 from experiments.report import paper
 from experiments.report.score_tables import TABLES
+from experiments.tasks.base import Data
 
 PAPER = ROOT / "results" / "paper"
 # The seed, and what changes no result beyond rounding: not the precision, nor the order of the rows.
 EXECUTION = {"seed", "model.miniature", "train.device", "train.attention", "train.accumulation", "train.checkpointing"}
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")  # in a model's config.json
+
+
+def standing(config: Config, weights: Source, data: Data) -> tuple[str, str | None]:
+    """The scale of a run's numbers, and the cell of the paper that it reproduces, if any; says why where none.
+
+    A paper-scale model on part of the paper's data is of scale `small`, and so is a folder of another model's files.
+    Raises UserError where another scale is asked for.
+    """
+    scale, (found, why) = config.model.scale, cell(config)
+    if scale == "paper" and (other := other_shape(config, weights)):
+        scale, why = "small", other
+    elif scale == "paper" and not config.task.is_whole(data.splits):
+        scale, why = "small", f"{data.source.id} is not the whole of {config.task.name}"
+    if config.scale not in ("auto", scale):
+        raise UserError(
+            f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.source.id} is of scale "
+            f"{scale}; choose another model, or supply the whole data set"
+        )
+    if why and scale != "mini" and not config.train.is_trial:
+        processes.say(f"{config.name}: no cell of the paper ({why})")
+    return scale, None if why else found
 
 
 def cell(config: Config) -> tuple[str | None, str]:

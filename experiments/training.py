@@ -2,34 +2,29 @@
 
 import functools
 import math
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
-from experiments import processes, sharding
+from experiments import history, processes, sharding
 from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
+from experiments.measure import loader
 from experiments.methods.base import Stateful, is_head, trained_state
 from experiments.models.causal import IGNORED
+from experiments.record.parts import Cost, Metrics
 from experiments.tasks.base import Loss, Predict, Prepared
-
-LOADER_PATIENCE = 2.0  # seconds of timing the loader alone
-TIMING = ("runtime", "samples_per_second", "steps_per_second", "primary")  # the Trainer's own beside the metrics
 
 
 class Diverged(UserError):
@@ -37,23 +32,15 @@ class Diverged(UserError):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What training gives: the metrics of every epoch, which was best, what it cost, and where the best weights are.
+class Trained:
+    """What training gives: metrics and cost as a record has them, and the checkpoint with the best weights.
 
-    predict: on other rows, by the model as it is then, with the metrics of `measured`.
-    loader_samples_per_s: of the training loader alone, without the model.
+    predict: on other rows, by the model as it is then, with the metrics under their own names.
     """
 
-    per_epoch: list[dict[str, float]]
-    best: dict[str, float]
-    last: dict[str, float]
+    metrics: Metrics
+    cost: Cost
     best_checkpoint: Path
-    train_s: float
-    eval_s: float
-    steps: int
-    samples_per_s: float
-    eval_samples_per_s: float
-    loader_samples_per_s: float | None
     predict: Predict
 
 
@@ -87,15 +74,9 @@ class Progress(ProgressCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and "eval_loss" in logs:
-            hidden = (
-                "eval_primary",
-                "eval_runtime",
-                "eval_samples_per_second",
-                "eval_steps_per_second",
-                "epoch",
-                "seconds",
-            )
-            values = "  ".join(f"{k.removeprefix('eval_')} {v:.4f}" for k, v in logs.items() if k not in hidden)
+            named = {key.removeprefix("eval_"): value for key, value in logs.items()}
+            hidden = {*history.TIMING, "epoch", "seconds"}
+            values = "  ".join(f"{name} {value:.4f}" for name, value in named.items() if name not in hidden)
             self.training_bar.write(f"epoch {logs['epoch']:>3.0f}  {values}  {logs['seconds']:.0f} s")
 
 
@@ -237,7 +218,7 @@ def train(
     callbacks: list[TrainerCallback],
     folder: Path,
     stamp: Stamp,
-) -> Outcome:
+) -> Trained:
     """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
 
     Leaves the model with its last weights. Raises Diverged where the loss is lost, and as `checkpoints.to_resume`.
@@ -267,7 +248,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if sharded:
         trainer.take_whole(model)
-    return _outcome(trainer, prepared, folder)
+    return _trained(trainer, prepared, folder)
 
 
 def _share_of_step(
@@ -287,69 +268,19 @@ def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:
     return {**metrics, "primary": metrics[primary]}
 
 
-def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
-    history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    names = ("loss", prepared.primary, *sorted(set(_metric_names(history)) - {"loss", prepared.primary}))
-    per_epoch = [
-        {"epoch": round(entry["epoch"]), **{name: entry[f"eval_{name}"] for name in names}, "train_loss": loss}
-        for entry, loss in zip(history, _train_losses(trainer.state.log_history), strict=True)
-    ]
-    sign = 1 if prepared.direction == "max" else -1
-    index = max(range(len(per_epoch)), key=lambda i: (sign * per_epoch[i][prepared.primary], -i))
-    eval_s = sum(entry["eval_runtime"] for entry in history)
-    train_s = history[-1]["seconds"] - eval_s
-    steps = trainer.state.global_step
-    return Outcome(
-        per_epoch=per_epoch,
-        best=per_epoch[index],
-        last=per_epoch[-1],
-        best_checkpoint=folder / f"checkpoint-{history[index]['step']}",
+def _trained(trainer: FineTuner, prepared: Prepared, folder: Path) -> Trained:
+    log, state = trainer.state.log_history, trainer.state
+    evaluations = history.evaluations(log)
+    metrics = Metrics.of(prepared.primary, prepared.direction, history.per_epoch(log, prepared.primary))
+    eval_s = sum(entry["eval_runtime"] for entry in evaluations)
+    train_s = evaluations[-1]["seconds"] - eval_s
+    cost = Cost(
         train_s=train_s,
         eval_s=eval_s,
-        steps=steps,
-        samples_per_s=len(prepared.train) * trainer.state.epoch / train_s,
-        eval_samples_per_s=len(prepared.validation) * len(history) / eval_s,
-        loader_samples_per_s=loader_rate(trainer.get_train_dataloader()),
-        predict=lambda rows: measured(trainer.predict(rows)),
+        steps=state.global_step,
+        samples_per_s=len(prepared.train) * state.epoch / train_s,
+        eval_samples_per_s=len(prepared.validation) * len(evaluations) / eval_s,
+        loader_samples_per_s=loader.rate(trainer.get_train_dataloader()),
     )
-
-
-def _train_losses(log: list[dict[str, float]]) -> list[float]:
-    """The mean training loss of each epoch's steps, from means over the steps between one entry and the next."""
-    found, losses, steps, last = [], [], [], 0
-    for entry in log:
-        if "loss" in entry:
-            losses.append(entry["loss"])
-            steps.append(entry["step"] - last)
-            last = entry["step"]
-        elif "eval_loss" in entry:
-            found.append(statistics.fmean(losses, steps))
-            losses, steps = [], []
-    return found
-
-
-def measured(predicted: PredictionOutput) -> PredictionOutput:
-    """A prediction with the metrics under their own names, without the Trainer's timing."""
-    metrics = {key.removeprefix("test_"): value for key, value in predicted.metrics.items()}
-    return predicted._replace(metrics={key: value for key, value in metrics.items() if key not in TIMING})
-
-
-def loader_rate(loader: DataLoader) -> float | None:
-    """Examples a second of a loader alone: one pass, or LOADER_PATIENCE seconds of it if that is less.
-
-    The clock starts after the batches that its processes may have ready by then; None where none is left to count.
-    """
-    batches = iter(loader)
-    for _ in islice(batches, 1 + loader.num_workers * (loader.prefetch_factor or 0)):
-        pass
-    count, started, now = 0, time.perf_counter(), 0.0
-    for batch in batches:
-        count += len(batch["labels"])
-        now = time.perf_counter()
-        if now - started > LOADER_PATIENCE:
-            break
-    return count / (now - started) if count else None
-
-
-def _metric_names(history: list[dict[str, float]]) -> list[str]:
-    return [key[5:] for key in history[0] if key.startswith("eval_") and key[5:] not in TIMING]
+    best = folder / f"checkpoint-{evaluations[metrics.best_index]['step']}"
+    return Trained(metrics, cost, best, lambda rows: history.predicted(trainer.predict(rows)))

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -67,7 +68,7 @@ class Model(Typed):
 
 @dataclass(frozen=True)
 class Source:
-    """Files that were found, by name, and where."""
+    """Files that were found, by name, and where; none of data that are generated here."""
 
     name: str
     source: Literal["local", "hub", "embedded"]
@@ -84,15 +85,20 @@ class Source:
         parts = self.parts(split)
         return str(parts[0]) if len(parts) == 1 else f"{self.id}, {split}"
 
-    def identity(self) -> dict[str, Any]:
-        """What a record says of it. The sha256 is over the files' own digests, in the order of their names, and over
-        the names of images, which tell split and class."""
+    @cached_property
+    def sha256(self) -> str:
+        """Over the files' own digests, in the order of their names, and over the names of images, which tell split and
+        class."""
         digests = "".join(
             (name if path.suffix.lower() in IMAGE_ENDINGS else "") + sha256(path)
             for name, path in sorted(self.files.items())
         )
-        digest = hashlib.sha256(digests.encode()).hexdigest()
-        return {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision, "sha256": digest}
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What a record says of it."""
+        known = {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision}
+        return known | {"sha256": self.sha256}
 
 
 def split_of(name: str) -> str:

@@ -14,7 +14,6 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     EvalPrediction,
@@ -25,7 +24,6 @@ from transformers.utils import ModelOutput
 
 from experiments.errors import UserError
 from experiments.models import pretrained
-from experiments.models.dropout import dropout_settings
 from experiments.processes import say
 
 AT_ONCE = 1000  # texts that are tokenised at a time: where each token begins takes much memory
@@ -58,8 +56,7 @@ def language_model(
     is no linear layer stays dense, in float32. Raises UserError for dropout in an unknown type of model, and where 4
     bits need bitsandbytes.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config.update(dropout_settings(config.model_type, dropout))
+    config = pretrained.read_config(folder, dropout)
     options: dict[str, Any] = {"dtype": torch.float32 if base == "fp32" else torch.bfloat16}
     if base == "4bit":
         if importlib.util.find_spec("bitsandbytes") is None:

@@ -2,11 +2,14 @@
 
 from experiments.errors import UserError
 
+ENCODER = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 SETTINGS = {
+    "bert": ENCODER,
     "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
     "llama": ("attention_dropout",),
+    "roberta": ENCODER,
     "timm_wrapper": ("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"),
-    "vit": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "vit": ENCODER,
 }
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import safetensors
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from experiments.errors import UserError
+from experiments.models.dropout import dropout_settings
 
 FILES = (
     "config.json",
@@ -82,6 +83,17 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder. Raises UserError where its files are damaged or missing."""
     with reading(f"{folder}, tokenizer"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_config(folder: Path, dropout: float | None, **changes: Any) -> PretrainedConfig:
+    """The configuration of the model in a folder, with `changes`. dropout: everywhere in it; None: the model's own.
+
+    Raises UserError for a damaged file, and for dropout in an unknown type of model.
+    """
+    with reading(f"{folder}, config.json"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **changes)
+    config.update(dropout_settings(config.model_type, dropout))
+    return config
 
 
 def read_model(kind: Any, folder: Path, new: Sequence[str], **options: Any) -> nn.Module:

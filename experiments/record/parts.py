@@ -84,6 +84,24 @@ class Metrics(Part):
     all: Selections
     test: Selections | None = None
 
+    @classmethod
+    def of(cls, primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> "Metrics":
+        """Those of these epochs, in their order; of equal ones the first is the best."""
+        chosen = _chosen(primary, direction, per_epoch)
+        best, last = chosen.best, chosen.last
+        scores = {"best": best[primary], "best_epoch": best["epoch"], "last": last[primary]}
+        return cls(primary=primary, direction=direction, **scores, per_epoch=per_epoch, all=chosen)
+
+    @property
+    def best_index(self) -> int:
+        """The place of the best epoch in `per_epoch`."""
+        return self.per_epoch.index(self.all.best)
+
+    @property
+    def best_is_last(self) -> bool:
+        """Whether the best epoch is the last one."""
+        return self.best_index == len(self.per_epoch) - 1
+
     @property
     def scored(self) -> Selections:
         """What counts: the test set's metrics, or validation's where the task has no test set."""
@@ -95,25 +113,29 @@ class Metrics(Part):
 
     @model_validator(mode="after")
     def _follows_from_the_epochs(self) -> "Metrics":
-        name, sign = self.primary, 1 if self.direction == "max" else -1
-        names = self.per_epoch[0].keys()
+        name, names = self.primary, self.per_epoch[0].keys()
         if not names >= {"epoch", name} or any(epoch.keys() != names for epoch in self.per_epoch):
             raise ValueError(f"per_epoch needs epoch and {name}, and the same metrics in every epoch")
         epochs = [epoch["epoch"] for epoch in self.per_epoch]
         compare("the order of the epochs", epochs, sorted(epochs))
-        best = max(self.per_epoch, key=lambda epoch: sign * epoch[name])  # the first of equals
-        last = self.per_epoch[-1]
-        compare("best", self.best, best[name])
-        compare("best_epoch", self.best_epoch, best["epoch"])
-        compare("last", self.last, last[name])
-        compare("all", self.all, Selections(best=best, last=last))
+        chosen = _chosen(name, self.direction, self.per_epoch)
+        compare("best", self.best, chosen.best[name])
+        compare("best_epoch", self.best_epoch, chosen.best["epoch"])
+        compare("last", self.last, chosen.last[name])
+        compare("all", self.all, chosen)
         for selection, found in self.test or ():
             value = found.get(name)
             if value is None or not -1 <= value <= 1:
                 raise ValueError(f"test.{selection} needs {name} as a fraction, got {value}")
-        if self.test and best is last:
+        if self.test and self.best_is_last:
             compare("test.best", self.test.best, self.test.last)
         return self
+
+
+def _chosen(primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> Selections:
+    """The best epoch, the first of equals, and the last."""
+    sign = 1 if direction == "max" else -1
+    return Selections(best=max(per_epoch, key=lambda epoch: sign * epoch[primary]), last=per_epoch[-1])
 
 
 class Cost(Part):
@@ -241,7 +263,7 @@ def judge_label(name: str, revision: str | None, rule: Rule) -> str:
     return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
 
 
-class WandB(Part):
+class Tracked(Part):
     """Where the curves are."""
 
     mode: Literal["offline", "online", "off"]

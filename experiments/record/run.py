@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from experiments.record.document import Count, Document, Time, compare
 from experiments.record.machine import Hardware
-from experiments.record.parts import Cost, Dataset, Judge, Metrics, Origin, Params, Rank, WandB
+from experiments.record.parts import Cost, Dataset, Judge, Metrics, Origin, Params, Rank, Tracked
 
 
 class Record(Document):
@@ -38,7 +38,7 @@ class Record(Document):
     versions: dict[str, str]
     commit: str | None = None
     dirty: bool | None = None
-    wandb: WandB | None = None
+    wandb: Tracked | None = None
     trials: Count | None = None
     started: Time
     ended: Time

@@ -10,6 +10,7 @@ from pydantic import PositiveInt
 
 from experiments.data.assets import Source
 from experiments.errors import UserError
+from experiments.tasks.base import Data, Splits
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask, Split
 
 
@@ -24,19 +25,19 @@ class Excerpt(InstructTask):
     characters: PositiveInt
     first: dict[Split, PositiveInt]
 
-    def _splits(self, data: Source) -> dict[Split, Dataset]:
-        splits = super()._splits(data)
-        if data.source == "embedded":
-            return splits
-        return splits | {split: self._chosen(data, split, splits[split]) for split in self.first}
+    def chosen(self, data: Data) -> Splits:
+        splits = super().chosen(data)
+        if data.source.files:
+            splits |= {split: self._short(data.source, split, splits[split]) for split in self.first}
+        return splits
 
-    def _chosen(self, data: Source, split: Split, rows: Dataset) -> Dataset:
+    def _short(self, source: Source, split: Split, rows: Dataset) -> Dataset:
         texts = zip(rows[INSTRUCTION], rows[INPUT], rows[OUTPUT], strict=True)
         short = [i for i, row in enumerate(texts) if len(" ".join(filter(None, row))) <= self.characters]
         wanted = self.first[split]
         if wanted > len(short):
             raise UserError(
-                f"task.first.{split}={wanted}: {data.id} has {len(short)} rows of at most "
+                f"task.first.{split}={wanted}: {source.id} has {len(short)} rows of at most "
                 f"task.characters={self.characters}; lower the one or raise the other"
             )
         return rows.select(short[:wanted])

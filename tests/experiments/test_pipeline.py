@@ -54,12 +54,11 @@ def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_recorded_as_one(make, monke
     config = make(*QUICK)
     weights, data = pipeline.find(config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        pipeline._recorded(config, "mini", None, weights, data, config.record_path) as fields,
-    ):
+    draft = pipeline.Draft(config, weights, data, "mini", None)
+    with pytest.raises(KeyboardInterrupt), pipeline._recorded(draft, config.record_path):
         raise KeyboardInterrupt
-    assert (fields["hardware"]["device"], fields["hardware"].get("gpu")) == ("cpu", None)
+    hardware = record.read(config.record_path.with_suffix(".failed.json")).hardware
+    assert (hardware.device, hardware.gpu) == ("cpu", None)
 
 
 def test_rank_of_lora_is_at_most_r_and_that_of_fourierft_is_not(make):
