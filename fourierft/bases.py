@@ -73,16 +73,3 @@ def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tenso
     with torch.device("cpu"):  # whatever the default is
         left, right = (vectors(d, generator).float() for d in shape)
     return left, right
-
-
-def misfit(basis: str, entries: str, band: tuple[float, float] | None) -> tuple[str, str] | None:
-    """The first of these settings that cannot be, or not beside the others, and what could; None if all is well."""
-    if basis not in tuple(BASES):
-        return "basis", f"one of {', '.join(BASES)}"
-    if entries not in ("random", "grid"):
-        return "entries", '"random" or "grid"'
-    if band is not None and basis != "fourier":
-        return "band", "None: frequencies are those of the Fourier basis"
-    if entries == "grid" and (band is not None or basis != "fourier"):
-        return "entries", '"random": a grid has no band, and no basis but "fourier"'
-    return None

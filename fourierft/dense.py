@@ -4,8 +4,6 @@ The forms of `spectral.py` in d1 d2 (d1 + n / d1) multiply-adds (none where the 
 comparison of bases needs, not more.
 """
 
-import math
-
 from torch import Tensor
 
 from .plan import BasisPlan
@@ -13,7 +11,7 @@ from .plan import BasisPlan
 
 def delta_weight(c: Tensor, plan: BasisPlan, scale: float, base: Tensor | None = None) -> Tensor:
     """delta_W, or base + delta_W. c: (n,) float32 or float64; base: (out, in), of any dtype. Returns (out, in) as c."""
-    c, delta = c * _factor(plan, scale), c.new_zeros(plan.shape)
+    c, delta = c * plan.unit(scale), c.new_zeros(plan.shape)
     if plan.vectors:
         left, right = plan.vectors
         delta.index_add_(0, plan.u, right.t()[plan.v].to(c.dtype) * c[:, None])
@@ -26,11 +24,7 @@ def delta_weight(c: Tensor, plan: BasisPlan, scale: float, base: Tensor | None =
 def coefficient_grad(grad: Tensor, plan: BasisPlan, scale: float) -> Tensor:
     """dL/dc from grad = dL/d(delta_W), (out, in) float32 or float64. Returns (n,) in the dtype of grad."""
     if not plan.vectors:
-        return grad[plan.u, plan.v] * _factor(plan, scale)
+        return grad[plan.u, plan.v] * plan.unit(scale)
     left, right = plan.vectors
     rows = left.t().to(grad.dtype) @ grad
-    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1) * _factor(plan, scale)
-
-
-def _factor(plan: BasisPlan, scale: float) -> float:
-    return scale / math.sqrt(2 * plan.shape[0] * plan.shape[1])
+    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1) * plan.unit(scale)

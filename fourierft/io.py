@@ -19,10 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from .config import FourierConfig, split_target
+from .config import FourierConfig
 from .errors import FourierError
 from .model import adapted_model, fourier_layers, insert
-from .targets import means, modules_by_path, parts_of, select, select_heads, without_wrappers
+from .parts import split_target
+from .targets import matches, modules_by_path, parts_of, select, select_heads, without_wrappers
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -277,18 +278,18 @@ def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor
     """The configuration for this model: of its names those that the model has, and the heads that the keys tell of."""
     paths = [path for path in modules_by_path(model) if path]
     # PEFT lists names by default that a model may lack (`score` beside `classifier`).
-    named = [name for name in config.head if any(means(name, path) for path in paths)]
+    named = [name for name in config.head if any(matches(name, path) for path in paths)]
     # Its rule for heads has no dot, so that `classifier` takes `pre_classifier` too: the keys tell.
     extra = [
         path
         for path in paths
         if path.endswith(config.head)
-        and not any(means(name, path) for name in named)
+        and not any(matches(name, path) for name in named)
         and any(key.startswith(f"{PREFIX}{path}.") for key in tensors)
     ]
     targets = config.targets
     if isinstance(targets, tuple):
-        targets = tuple(t for t in targets if any(means(split_target(t)[0], path) for path in paths)) or targets
+        targets = tuple(t for t in targets if any(matches(split_target(t)[0], path) for path in paths)) or targets
     return replace(config, targets=targets, head=tuple(named + extra))
 
 

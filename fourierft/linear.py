@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from .config import PARTS
-from .entries import Band, Shape
+from .entries import Entries, Shape
 from .errors import FourierError
 from .function import fourier_linear
 from .layer import FourierLayer
+from .parts import PARTS
 
 
-def layer_shape(base: nn.Module) -> Shape | None:
+def dense_shape(base: nn.Module) -> Shape | None:
     """(out, in) of a layer that FourierLinear can replace: `nn.Linear` or transformers' `Conv1D`; None of any other.
 
     Exact types: a subclass may hold its weight in another form (quantised) or have it read past its forward.
@@ -30,21 +30,11 @@ class FourierLinear(FourierLayer):
     Raises FourierError for an unsupported layer and for what `FourierLayer` refuses.
     """
 
-    def __init__(
-        self,
-        base: nn.Module,
-        n: int,
-        scale: float,
-        entry_seed: int = 2024,
-        band: Band | None = None,
-        parts: tuple[str, ...] = (),
-        basis: str = "fourier",
-        entries: str = "random",
-    ) -> None:
-        shape = layer_shape(base)
+    def __init__(self, base: nn.Module, entries: Entries, scale: float, parts: tuple[str, ...] = ()) -> None:
+        shape = dense_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} cannot be adapted: only nn.Linear and Conv1D can")
-        super().__init__(base, shape, n, scale, entry_seed, band, parts, basis, entries)
+        super().__init__(base, shape, entries, scale, parts)
         self.fan_in_fan_out = not isinstance(base, nn.Linear)
         # While merged: the frozen weight. A buffer, so that it moves with the model, but of no state dict.
         self.register_buffer("frozen_weight", None, persistent=False)
@@ -67,15 +57,12 @@ class FourierLinear(FourierLayer):
             return self._adapted(x, weight, self.bias, self.fourierft_spectrum)
         spectra = dict(zip(self.parts, self.fourierft_spectrum, strict=True))
         biases = [None] * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
-        outputs = []
-        for part, rows, bias in zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True):
-            adapted = part in spectra
-            outputs.append(
-                self._adapted(x, rows, bias, spectra[part]) if adapted else nn.functional.linear(x, rows, bias)
-            )
-        return torch.cat(outputs, dim=-1)
+        thirds = zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True)
+        return torch.cat([self._adapted(x, rows, bias, spectra.get(part)) for part, rows, bias in thirds], dim=-1)
 
-    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor) -> Tensor:
+    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor | None) -> Tensor:
+        if spectrum is None:
+            return nn.functional.linear(x, weight, bias)
         return fourier_linear(x, weight, bias, spectrum, self.plan, self.scale, self.algorithm)
 
     @torch.no_grad()

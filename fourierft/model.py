@@ -16,6 +16,9 @@ from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .targets import modules_by_path, parts_of, select, without_wrappers
 
+# Of the algorithms: of "tokens" forward and of "fft" for the gradient.
+FORMER_NAMES = {"branch": "tokens", "product": "fft"}
+
 
 @dataclass(frozen=True)
 class Count:
@@ -96,6 +99,9 @@ def use(model: nn.Module, **settings) -> nn.Module:
     for name in settings:
         if name not in known:
             raise FourierError(f"use: {name!r} is no setting: choose from {', '.join(known)}")
+    for name in ("forward", "gradient"):
+        if isinstance(settings.get(name), str):
+            settings[name] = FORMER_NAMES.get(settings[name], settings[name])
     algorithms = {layer: replace(layer.algorithm, **settings) for layer in adapted_layers(model).values()}
     for layer, algorithm in algorithms.items():
         layer.algorithm = algorithm
@@ -197,12 +203,11 @@ def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module]
     _keep_untied(model)
     replacement = {}
     for k, (path, layer) in enumerate(layers.items()):
-        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis", "entries")}
-        settings["entry_seed"] = config.entry_seed if config.shared_entries else config.entry_seed + k
+        entries = config.entries_of(k)
         if quantized_shape(layer):
-            replacement[layer] = QuantizedFourierLinear(layer, **settings)
+            replacement[layer] = QuantizedFourierLinear(layer, entries, config.scale)
         else:
-            replacement[layer] = FourierLinear(layer, **settings, parts=parts_of(config, path))
+            replacement[layer] = FourierLinear(layer, entries, config.scale, parts_of(config, path))
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:
@@ -244,7 +249,7 @@ def _warn_if_large(layers: dict[str, FourierLayer]) -> None:
     for path, layer in layers.items():
         if not isinstance(layer, FourierLinear) or layer.weight.is_meta:
             continue
-        delta = layer.scale * math.sqrt(layer.n / 2) / math.prod(layer.matrix_shape)
+        delta = layer.scale * math.sqrt(layer.entries.n / 2) / math.prod(layer.matrix_shape)
         weight = float(torch.std(layer.weight.detach().float()))
         if weight > 0:
             ratios[path] = delta / weight, delta, weight

@@ -19,10 +19,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .entries import Entries
 from .errors import FourierError
 from .function import autocasts, fourier_linear
-from .linear import layer_shape
-from .plan import Plan, join_plans, make_plan
+from .linear import dense_shape
+from .plan import Plan, make_plan
 from .spectral import delta_weight
 
 # PEFT's own forward while ours is in its place.
@@ -84,8 +85,8 @@ def _sum(self, adapters: list[str]) -> tuple[Tensor, Plan, float]:
     """Coefficients, at least float32, with their plan and scale: together the sum of the changes of the adapters."""
     spectra = [self.fourierft_spectrum[name] for name in adapters]
     wide = [c if c.dtype == torch.float64 else c.float() for c in spectra]
-    shape, device, seeds = (self.out_features, self.in_features), spectra[0].device, self.fourierft_random_loc_seed
-    plan = join_plans(*(make_plan(shape, self.fourierft_n_frequency[k], seeds[k], None, device) for k in adapters))
+    entries = (Entries(self.fourierft_n_frequency[name], self.fourierft_random_loc_seed[name]) for name in adapters)
+    plan = make_plan((self.out_features, self.in_features), spectra[0].device, *entries)
     scales = [self.fourierft_scaling[name] for name in adapters]
     if len(adapters) == 1:
         return wide[0], plan, scales[0]
@@ -95,7 +96,7 @@ def _sum(self, adapters: list[str]) -> tuple[Tensor, Plan, float]:
 def _is_plain(base: nn.Module, x: Tensor) -> bool:
     """Whether the product with the weight is all that the layer does: no subclass, and nothing hooked into the call."""
     return (
-        layer_shape(base) is not None
+        dense_shape(base) is not None
         and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks or base._backward_pre_hooks)
         and "forward" not in vars(base)  # replaced by offloading
         and not hasattr(base.weight, "ds_id")  # DeepSpeed: gathered only while the layer is called

@@ -3,8 +3,8 @@
 Coefficients, delta_W and G are float32, or float64 in a float64 model; no transform ever sees a narrower number. In
 bfloat16 and float16 the sum W + delta_W would lose delta_W to the rounding of W. And y += x delta_W^T would lose the
 change to that of y: what is less than half its last digit leaves it as it is, at every token alike. So one product of
-twice the inner length, [x x] [W delta_W]^T, adds the two up before it rounds, or the branch and the grid are added to a
-float32 product. (In C the branch is added to a bfloat16 one, and rounded up or down in proportion: see native.c.)
+twice the inner length, [x x] [W delta_W]^T, adds the two up before it rounds, or the change is added, by "tokens" or
+"grid", to a float32 product. (In C to a bfloat16 one, and rounded up or down in proportion: see native.c.)
 """
 
 from types import ModuleType
@@ -23,10 +23,10 @@ def form(
 ) -> Tensor | None:
     """What the merged products take besides the weight: W + delta_W, in low precision (and of no weight) delta_W alone.
 
-    weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the branch and the grid, which
+    weight: (out, in) or None. Returns (out, in) in `dtype`, that of the rows; None for the tokens and the grid, which
     form nothing.
     """
-    if algorithm.forward in ("branch", "grid"):
+    if algorithm.forward in ("tokens", "grid"):
         return None
     base = None if dtype in LOW_PRECISION else weight
     if algorithm.forward == "kernel":
@@ -52,7 +52,7 @@ def times(
     adjoint: bool = False,
 ) -> Tensor:
     """rows (W + delta_W)^T + b, or, adjoint, rows (W + delta_W), with `formed` from `form`; where that is None, without
-    delta_W, for the branch or the grid to add to. rows: (T, in or out); wide: the dtype of the coefficients.
+    delta_W, for the tokens or the grid to add to. rows: (T, in or out); wide: the dtype of the coefficients.
 
     Returns (T, out or in) in the dtype of the rows; of no weight, or to be added to, in at least float32.
     """
@@ -63,7 +63,7 @@ def times(
     if formed is None:
         if weight is None:
             return torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=wide, device=rows.device)
-        rounds_well = algorithm.forward == "branch" and algorithm.compiled and plan.native
+        rounds_well = algorithm.forward == "tokens" and algorithm.compiled and plan.native
         y = rows @ turned(weight) if rounds_well else wide_product(rows, turned(weight))
         return y if bias is None else y.add_(bias)
     if weight is None:

@@ -7,11 +7,11 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from .config import FourierConfig, split_target
-from .entries import check_n
+from .config import FourierConfig
 from .errors import FourierError
-from .layer import FourierLayer, check_parts, check_replaceable, matrix_shape
-from .linear import layer_shape
+from .layer import FourierLayer, check_replaceable
+from .linear import dense_shape
+from .parts import matrix_shape, split_target
 from .quantized import quantized_shape
 from .readers import reader
 
@@ -55,11 +55,11 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
     else:
         names = [split_target(target)[0] for target in config.targets]
         for name in names:
-            if not any(means(name, path) for path in candidates):
+            if not any(matches(name, path) for path in candidates):
                 _refuse_name("targets", name, candidates, f"; linear layers end in: {_listed(linear)}")
-        layers = {path: module for path, module in candidates.items() if any(means(name, path) for name in names)}
+        layers = {path: module for path, module in candidates.items() if any(matches(name, path) for name in names)}
     compiled = [module._modules.get("_orig_mod") for module in model.modules()]
-    for path, module in layers.items():
+    for k, (path, module) in enumerate(layers.items()):
         shape, parts = _shape(module), parts_of(config, path)
         if module in compiled:
             raise FourierError(f"{path} is compiled by itself and would run as before: adapt first, then compile")
@@ -75,8 +75,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                 raise FourierError(
                     "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
                 )
-            check_parts(shape, parts)
-            check_n(matrix_shape(shape, parts), config.n, config.band, config.entries)
+            config.entries_of(k).check(matrix_shape(shape, parts))
             check_replaceable(module)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None
@@ -100,9 +99,9 @@ def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Modul
     """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
     modules = {path: module for path, module in modules_by_path(model).items() if path}
     for name in names:
-        if not any(means(name, path) for path in modules):
+        if not any(matches(name, path) for path in modules):
             _refuse_name("head", name, modules)
-    return {path: module for path, module in modules.items() if any(means(name, path) for name in names)}
+    return {path: module for path, module in modules.items() if any(matches(name, path) for name in names)}
 
 
 def parts_of(config: FourierConfig, path: str) -> tuple[str, ...]:
@@ -112,19 +111,19 @@ def parts_of(config: FourierConfig, path: str) -> tuple[str, ...]:
     """
     if isinstance(config.targets, str):
         return ()
-    meant = {split_target(target)[1] for target in config.targets if means(split_target(target)[0], path)}
+    meant = {split_target(target)[1] for target in config.targets if matches(split_target(target)[0], path)}
     if len(meant) > 1:
         raise FourierError(f"targets={config.targets!r} means {path} twice, with other parts: name it once")
     return next(iter(meant), ())
 
 
-def means(name: str, path: str) -> bool:
+def matches(name: str, path: str) -> bool:
     """PEFT's rule for module names: `name` is the whole path or its end after a dot."""
     return path == name or path.endswith("." + name)
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:
-    return layer_shape(module) or quantized_shape(module)
+    return dense_shape(module) or quantized_shape(module)
 
 
 def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str = "") -> None:
