@@ -25,9 +25,8 @@ from .function import fourier_linear
 from .io import digest, load, save
 from .linear import FourierLinear, dense_shape
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
-from .parts import part_rows, split_target
+from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .targets import matches
 
 __version__ = "0.1.0"
 

@@ -78,7 +78,7 @@ class Algorithm:
         if isinstance(plan, BasisPlan):
             if not forced <= {None, "fft"}:
                 raise FourierError(
-                    f"{stated}: with basis={plan.entries.basis!r} there is no choice of algorithms; leave both None"
+                    f"{stated}: with basis={plan.entries[0].basis!r} there is no choice of algorithms; leave both None"
                 )
             return replace(self, forward="fft", gradient="fft")
         if "grid" in forced or (plan.grid and forced == {None}):
@@ -98,8 +98,8 @@ class Algorithm:
             )
         in_c = plan.native and dtype == torch.float32 and rows in native.DTYPES
         compiled = self.compiled and (in_c or (cuda and kernels))
-        elements, by_tokens = math.prod(plan.shape), tokens * (sum(plan.shape) + plan.n)
-        by_tokens = by_tokens + LAUNCHES if cuda else by_tokens * COMPILED if compiled else by_tokens
+        elements, numbers = math.prod(plan.shape), tokens * (sum(plan.shape) + plan.n)
+        by_tokens = numbers + LAUNCHES if cuda else numbers * COMPILED if compiled else numbers
         forming = elements * (BEYOND_CACHE if elements > CACHE and not cuda else 1)
         product = tokens * elements / _multiply_adds(cuda, rows)
         forward, gradient = self.forward, self.gradient

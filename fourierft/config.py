@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .entries import Band, Entries, is_finite
 from .errors import FourierError, require
-from .parts import split_target
+from .parts import matches, split_target
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,18 @@ class FourierConfig:
             self._validate()
         except FourierError as error:
             raise FourierError(f"FourierConfig: {error}") from None
+
+    def parts_of(self, path: str) -> tuple[str, ...] | None:
+        """The parts to adapt of the module at this path, in the order q, k, v: () for all of it, None if it is not
+        meant. Raises FourierError if two targets mean it and differ in its parts.
+        """
+        if isinstance(self.targets, str):
+            return () if re.fullmatch(self.targets, path) else None
+        named = (split_target(target) for target in self.targets)
+        meant = {parts for name, parts in named if matches(name, path)}
+        if len(meant) > 1:
+            raise FourierError(f"targets={self.targets!r} means {path} twice, with other parts: name it once")
+        return next(iter(meant), None)
 
     def entries_of(self, k: int) -> Entries:
         """The entries of the k-th adapted module in the order of the model."""

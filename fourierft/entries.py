@@ -93,8 +93,9 @@ class Entries:
         """
         n, sides = self.n, _grid_sides(shape, self.n)
         if sides is None:
-            near = next((m for k in range(1, n + 1) for m in (n - k, n + k) if _grid_sides(shape, m)), None)
-            remedy = f"n={near} does ({' x '.join(map(str, _grid_sides(shape, near)))})" if near else "no other n does"
+            near = (_grid_sides(shape, m) for k in range(1, n + 1) for m in (n - k, n + k))
+            a, b = next(filter(None, near), (0, 0))
+            remedy = f"n={a * b} does ({a} x {b})" if a else "no other n does"
             raise FourierError(f"n={n} makes no grid of rows times columns for a spectrum of shape {shape}: {remedy}")
         return sides
 

@@ -7,6 +7,7 @@ referred to only if x needs a gradient.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,18 @@ def _as_given(device: torch.device) -> AbstractContextManager:
 
 class _FourierProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, spectrum, plan, scale, algorithm, dtype, dequantise):
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        spectrum: Tensor,
+        plan: Any,
+        scale: float,
+        algorithm: Algorithm,
+        dtype: torch.dtype,
+        dequantise: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
         needs_x, needs_weight, _, needs_spectrum = ctx.needs_input_grad[:4]
         narrow, saved = _cast(x, dtype), None
         rows = narrow.reshape(-1, x.shape[-1])
@@ -78,8 +90,8 @@ class _FourierProduct(torch.autograd.Function):
                 grid.add_change_(y, projected, spectrum, plan, scale, rows=dtype)
             y = y if weight is None else y.to(dtype)
         if needs_weight or (needs_spectrum and projected is None):
-            rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
-            saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
+            narrower = algorithm.saved_dtype or dtype
+            saved = _cast(x, narrower) if narrower.itemsize < dtype.itemsize else narrow
         elif needs_spectrum:
             saved = projected  # enough for the coefficients, and far less than x
         ctx.save_for_backward(
@@ -95,7 +107,7 @@ class _FourierProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g):
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, spectrum, formed = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, needs_spectrum = ctx.needs_input_grad[:4]
         grad_x = grad_weight = grad_bias = grad_spectrum = None
@@ -118,14 +130,14 @@ class _FourierProduct(torch.autograd.Function):
             if needs_weight:
                 grad_weight = wide_product(rows.t(), inputs)
             if by_tokens:  # g is transformed once, for both gradients
-                into = (grad_x, spectrum) if needs_x and algorithm.forward == "tokens" else None
+                into = (grad_x, spectrum) if grad_x is not None and algorithm.forward == "tokens" else None
                 grad_spectrum = tokens.backward_(inputs, rows, plan, scale, ctx.wide, into, algorithm.compiled)
             elif needs_spectrum and projected is not None:
                 x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
                 grad_spectrum = grid.coefficient_grad(x_projected, projected, plan, scale)
             elif needs_spectrum:
                 grad_spectrum = coefficient_grad(inputs, rows, plan, scale)
-            if needs_x:
+            if grad_x is not None:
                 grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
             if needs_bias:
                 grad_bias = rows.sum(0)

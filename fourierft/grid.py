@@ -70,7 +70,7 @@ def _matrix(c: Tensor, plan: Plan, scale: float) -> Tensor:
     return c.view(plan.grid) * plan.unit(scale)
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision the two terms of each, (4 a, d1) and (4 b, d2).
 
     8 (a d1 + b d2) bytes in these and in float32, made once for all layers.

@@ -94,7 +94,7 @@ def _tile(shape: Shape, dtype: torch.dtype) -> int:
     return 128 if shape[0] * shape[1] >= 2048**2 and _terms(dtype) == 1 else 64
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The rows C1_k, S1_k, and, of two terms, what float16 leaves of them, (n, 2 or 4, d1 / 2) float16; and of v, d2.
 
     2 n (d1 + d2) bytes, or 4 n (d1 + d2) for results in float32, and what rounds n up to DEPTH, d1 / 2 + 1 and

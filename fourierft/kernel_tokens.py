@@ -72,7 +72,7 @@ def change(x: Tensor, f: Tensor, plan: Plan, adjoint: bool = False) -> Tensor:
     return y
 
 
-def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:
+def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, ...]:
     """Where each target frequency's entries start, and the end, (d // 2 + 2,), and the entries in that order, (n,)."""
     key = "by target", adjoint
     if key not in plan.tables:

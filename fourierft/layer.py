@@ -64,6 +64,17 @@ class FourierLayer(nn.Module):
         """What a subclass computes of x: (..., in). Returns (..., out)."""
         raise NotImplementedError
 
+    def merged_weight(self) -> tuple[Tensor, float]:
+        """Of a subclass: what `set_merged` takes, and the relative share of delta_W that it has lost to rounding."""
+        raise NotImplementedError
+
+    def set_merged(self, merged_weight: Tensor) -> None:
+        """Of a subclass: makes this a plain layer of that weight, until `unmerge`."""
+        raise NotImplementedError
+
+    def unmerge(self) -> None:
+        """Does nothing to a layer that is not merged."""
+
     @torch.no_grad()
     def reset_spectrum(self, init: str) -> None:
         """Sets the coefficients: "normal", from N(0, 1) by the global CPU generator on every device, or "zeros"."""

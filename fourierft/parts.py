@@ -13,6 +13,11 @@ def split_target(target: str) -> tuple[str, tuple[str, ...]]:
     return name, parts if ",".join(parts) == listed else ()
 
 
+def matches(name: str, path: str) -> bool:
+    """PEFT's rule for module names: `name` is the whole path or its end after a dot."""
+    return path == name or path.endswith("." + name)
+
+
 def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:
     """(out, in) of each adapted matrix of a layer of this (out, in) shape: of a part, or of the whole layer.
 

@@ -22,10 +22,30 @@ from .entries import Entries, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """The folded entries of one (out, in) matrix, n of them, on one device; 36 bytes an entry.
+class AnyPlan:
+    """The entries of one (out, in) matrix on one device, n in all.
 
     entries: what is planned; of several the coefficients are concatenated and the changes added.
+    u, v: (n,) int64, along the rows and the columns of the spectrum.
+    """
+
+    shape: Shape
+    entries: tuple[Entries, ...]
+    u: Tensor
+    v: Tensor
+
+    @property
+    def n(self) -> int:
+        return len(self.u)
+
+    def __reduce__(self) -> tuple:  # copies and pickles of a layer ask again, and share what is there
+        return make_plan, (self.shape, self.u.device, *self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(AnyPlan):
+    """Folded entries; 36 bytes each.
+
     u, v: (n,) int64, folded frequencies along the rows and the columns of delta_W. sign: (n,) float32, 1 or -1.
     u_share, v_share: (n,) float32, how much of an entry a half spectrum over u, or over v, holds: 1 at the frequency 0
     and at half an even length, which are their own mirrors; 1/2 elsewhere, where the inverse transform counts twice.
@@ -33,21 +53,13 @@ class Plan:
     column -sign u, for the sign of the forward transform.
     """
 
-    shape: Shape
-    entries: tuple[Entries, ...]
-    u: Tensor
-    v: Tensor
     sign: Tensor
     u_share: Tensor
     v_share: Tensor
     slots: Tensor
     native: bool = False  # whether rows can go through C, see `native.py`
-    grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
-    tables: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of the kernels and of `grid.py`
-
-    @property
-    def n(self) -> int:
-        return len(self.u)
+    grid: tuple[int, ...] = ()  # (rows, columns) that the entries are the product of, if they are
+    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # of the kernels and of `grid.py`
 
     @property
     def frequencies(self) -> tuple[Tensor, Tensor]:
@@ -58,34 +70,19 @@ class Plan:
         """s, the factor of a cosine."""
         return scale / math.prod(self.shape)
 
-    def __reduce__(self) -> tuple:  # copies and pickles of a layer ask again, and share what is there
-        return make_plan, (self.shape, self.u.device, *self.entries)
-
 
 @dataclass(frozen=True, eq=False)
-class BasisPlan:
-    """The entries of one (out, in) matrix in another basis than Fourier's, with its vectors, on one device.
+class BasisPlan(AnyPlan):
+    """Entries of another basis than Fourier's, with its vectors.
 
-    u, v: (n,) int64, rows and columns of the spectrum. vectors: those of `basis_matrices`, (out, out) and (in, in), or
-    (); shared by all layers of the plan.
+    vectors: those of `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan.
     """
 
-    shape: Shape
-    entries: Entries
-    u: Tensor
-    v: Tensor
     vectors: tuple[Tensor, ...]
-
-    @property
-    def n(self) -> int:
-        return len(self.u)
 
     def unit(self, scale: float) -> float:
         """The factor of a product of two vectors, see `bases.py`."""
         return scale / math.sqrt(2 * math.prod(self.shape))
-
-    def __reduce__(self) -> tuple:
-        return make_plan, (self.shape, self.u.device, self.entries)
 
 
 # Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
@@ -112,7 +109,8 @@ def waves(frequencies: Tensor, places: int, period: int) -> Tensor:
 def _in_basis(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> BasisPlan:
     (one,) = entries
     vectors = tuple(matrix.to(device) for matrix in basis_matrices(one.basis, shape, one.seed))
-    return BasisPlan(shape, one, *drawn.to(device), vectors)
+    u, v = drawn.to(device)
+    return BasisPlan(shape, entries, u, v, vectors)
 
 
 def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> Plan:
@@ -120,11 +118,18 @@ def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], draw
     fold_u, fold_v = 2 * u > d1, 2 * v > d2
     u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
     sign = torch.where(fold_u == fold_v, 1.0, -1.0)
-    slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
-    tables = (table.to(device) for table in (u, v, sign, _share(u, d1), _share(v, d2), slots))
-    compiled = device.type == "cpu" and native.available(d1, d2)
-    grid = entries[0].sides(shape) if entries[0].kind == "grid" else None
-    return Plan(shape, entries, *tables, native=compiled, grid=grid)
+    return Plan(
+        shape,
+        entries,
+        u=u.to(device),
+        v=v.to(device),
+        sign=sign.to(device),
+        u_share=_share(u, d1).to(device),
+        v_share=_share(v, d2).to(device),
+        slots=(v * d1 + torch.where(fold_u == fold_v, -u, u) % d1).to(device),
+        native=device.type == "cpu" and native.available(d1, d2),
+        grid=entries[0].sides(shape) if entries[0].kind == "grid" else (),
+    )
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

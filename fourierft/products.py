@@ -29,11 +29,11 @@ def form(
     if algorithm.forward in ("tokens", "grid"):
         return None
     base = None if dtype in LOW_PRECISION else weight
-    if algorithm.forward == "kernel":
-        from . import kernel
+    if algorithm.forward == "fft" or isinstance(plan, BasisPlan):
+        return delta_weight(c, plan, scale, base).to(dtype)
+    from . import kernel  # needs Triton
 
-        return kernel.delta_weight(c, plan, scale, base, dtype)
-    return delta_weight(c, plan, scale, base).to(dtype)
+    return kernel.delta_weight(c, plan, scale, base, dtype)
 
 
 def delta_weight(c: Tensor, plan: Plan | BasisPlan, scale: float, base: Tensor | None = None) -> Tensor:
@@ -62,8 +62,8 @@ def times(
 
     if formed is None:
         if weight is None:
-            return torch.zeros(len(rows), plan.shape[1 if adjoint else 0], dtype=wide, device=rows.device)
-        rounds_well = algorithm.forward == "tokens" and algorithm.compiled and plan.native
+            return torch.zeros(len(rows), plan.shape[adjoint], dtype=wide, device=rows.device)
+        rounds_well = algorithm.forward == "tokens" and algorithm.compiled and not rows.is_cuda  # in C
         y = rows @ turned(weight) if rounds_well else wide_product(rows, turned(weight))
         return y if bias is None else y.add_(bias)
     if weight is None:

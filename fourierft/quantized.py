@@ -16,7 +16,7 @@ from .function import fourier_linear
 from .layer import FourierLayer
 
 
-def quantized_shape(base: nn.Module) -> Shape | None:
+def quantized_shape(base: Any) -> Shape | None:
     """(out, in) of bitsandbytes' Linear4bit or Linear8bitLt; None of any other layer."""
     if type(base).__module__.startswith("bitsandbytes.") and type(base).__name__ in ("Linear4bit", "Linear8bitLt"):
         return base.out_features, base.in_features

@@ -153,7 +153,7 @@ def test_a_layer_is_the_same_with_it_and_without(forward, gradient, needs_x):
 
 
 def test_torch_compile_takes_it_in_one_graph(monkeypatch):
-    called, run = [], native._library.through_spectrum
+    called, run = [], native.library().through_spectrum
     layer = layer_of((48, 40), 50, forward="tokens", gradient="tokens")
     x, g = torch.randn(9, 40, requires_grad=True), torch.randn(9, 48)
     expected = torch.autograd.grad(layer(x), (x, layer.fourierft_spectrum), g)
@@ -166,8 +166,8 @@ def test_torch_compile_takes_it_in_one_graph(monkeypatch):
             called.append(1)
             return run(*arguments)
 
-    library = native._library
-    monkeypatch.setattr(native, "_library", Counting())
+    library = native.library()
+    monkeypatch.setattr(native, "library", Counting)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     actual = torch.autograd.grad(compiled(x), (x, layer.fourierft_spectrum), g)
     assert len(called) == 2  # forward, and one for both gradients
