@@ -12,7 +12,7 @@ The paper's definition stands in `reference.py`. The fast exact forms of it are 
 `kernel.py`, which form delta_W; and `tokens.py`, which does not (`native.py` in C, `kernel_tokens.py` by Triton,
 `spectra.py` by torch). `choice.py` says which is run when, `function.py` makes one differentiable function of them, and
 `linear.py` a layer. `fourierft.peft` puts that function under the layers of PEFT. Beyond the paper are positions on a
-grid (`grid.py`) and other bases (`bases.py`, `dense.py`).
+grid (`grid.py`) and other bases (`bases.py`).
 """
 
 from . import reference

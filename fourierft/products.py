@@ -12,7 +12,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import dense, spectral
+from . import bases, spectral
 from .choice import Algorithm
 from .plan import BasisPlan, Plan
 from .wide import LOW_PRECISION, wide_product
@@ -82,4 +82,4 @@ def coefficient_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan, scale: float)
 
 def _forms(plan: Plan | BasisPlan) -> ModuleType:
     """Where delta_W is formed, and G differentiated, in the plan's basis."""
-    return spectral if isinstance(plan, Plan) else dense
+    return spectral if isinstance(plan, Plan) else bases
