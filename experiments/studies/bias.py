@@ -11,7 +11,7 @@ from experiments.report.render import signed
 from experiments.report.verdicts import Claim
 from experiments.studies import drawing, measures
 from experiments.studies.sweep import Finding, Sweep, grouped
-from fourierft.entries import band_log_probability
+from fourierft import band_log_probability
 
 CENTRES, WIDTH, SIDE = (0, 100, 200, 350, 480), 200, 768  # of the paper's Figure 3, in bins
 TASKS = 4  # of its Figure 5
