@@ -21,8 +21,9 @@ from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
 from experiments.record import left_out, replace_file
 from experiments.stopping import stoppable
-from experiments.studies import STUDIES, pages
+from experiments.studies import STUDIES
 from experiments.studies.sweep import Sweep
+from scripts.making import save_drawings
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -47,12 +48,13 @@ def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], override
 
 def show(name: str, folder: Path, tables: Path, figures: Path) -> list[Path]:
     """Write the study's pages and figures; returns their paths. Raises UserError."""
-    study, written = STUDIES[name], []
-    reports = study.reports(folder)
-    for file, text in pages.texts(study, reports).items():
-        replace_file(tables / file, text.encode())
-        written.append(tables / file)
-    return written + pages.draw(study, reports, figures)
+    written = []
+    for page in STUDIES[name].pages(folder):
+        for file, text in page.texts.items():
+            replace_file(tables / file, text.encode())
+            written.append(tables / file)
+        written += save_drawings(page, figures)
+    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from experiments.report.paper import read_list
+from experiments.paper.printed import read_list
 from experiments.report.render import Table
 from experiments.typed import Typed
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from experiments import record
 from experiments.errors import UserError
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table, number
-from experiments.report.verdicts import NOT_MEASURED, Claim, verdict
-from experiments.studies.base import Report, Study
+from experiments.report.verdicts import Claim, Outcome
+from experiments.studies.base import Study
 from experiments.studies.expressive import picture
-from experiments.studies.expressive.outcome import BASE, SETTINGS, VARIANTS, Method, Outcome, Variant
+from experiments.studies.expressive.outcome import BASE, SETTINGS, VARIANTS, Contest, Method, Variant
 
 SEEDS = 20
 FEW, MOST = 0.25, 0.75  # of the seeds: at most so many is never, at least so many is reached
@@ -65,13 +66,13 @@ class Expressive(Study):
             for method in variant.methods:
                 path = folder / f"{variant.name}_{method}.json"
                 if path.exists():
-                    record.read(path, Outcome)
+                    record.read(path, Contest)
                     continue
                 outcome = measure(variant, method, self.effort)
                 record.write(outcome, path)
                 print(f"{variant.title}, {TITLES[method]}: {_told(outcome)}", flush=True)
 
-    def reports(self, folder: Path) -> list[Report]:
+    def pages(self, folder: Path) -> list[Page]:
         groups = _by_variant(folder)
         if not groups:
             return []
@@ -79,25 +80,30 @@ class Expressive(Study):
         figures = {"accuracy": picture.courses(list(groups.values()), TITLES)}
         if BASE.name in groups:
             figures["regions"] = picture.regions(groups[BASE.name], TITLES)
-        return [Report(self.scale, [Table("Eight classes in the plane", HEADER, rows)], NOTES, figures)]
+        table = Table("Eight classes in the plane", HEADER, rows)
+        return [Page(self.key, self.title, [table], NOTES, self.scale, figures=figures)]
 
     def claims(self, folder: Path) -> list[Claim]:
         """The verdict is of the first setting; what the others would say is told."""
         groups = _by_variant(folder)
-        measured = [_line(outcomes) for outcomes in groups.values()]
+        judged = groups.get(BASE.name, {})
+        holds = _holds(judged)
+        evidence = all(len(one.seeds) >= SEEDS and one.dirty is False for one in judged.values())
+        found = Outcome("paper", BASE.title, holds, SEEDS, evidence=evidence)
         return [
             Claim(
                 self.title.partition(" (")[0],
                 "With 128 parameters in one 64 × 64 layer LoRA r=1 never tells all of eight classes apart within 2000 "
                 "epochs of training, FourierFT does in about 500 (Figure 7). Judged where ΔW alone trains; whether the "
                 "layers around it do is not said.",
-                tuple(measured),
-                _verdict(groups.get(BASE.name, {})),
+                tuple(map(_line, groups.values())),
+                () if holds is None else (found,),
+                (self.key,),
             )
         ]
 
 
-def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
+def measure(variant: Variant, method: Method, effort: Effort) -> Contest:
     """Search, then train with the best setting found, all seeds at once. A minute or two on one core."""
     import torch  # here, so that tables are made without it
 
@@ -113,7 +119,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
     course = training.train(network, x, best.rate, effort.counted)
     with torch.no_grad():
         shown = network(data.grid(effort.steps).expand(len(x), -1, -1))[0].argmax(dim=-1).view(effort.steps, -1)
-    return Outcome(
+    return Contest(
         scale="paper",
         variant=variant,
         method=method,
@@ -142,9 +148,9 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Outcome:
     )
 
 
-def _by_variant(folder: Path) -> dict[str, dict[Method, Outcome]]:
+def _by_variant(folder: Path) -> dict[str, dict[Method, Contest]]:
     """What was measured, in the order of VARIANTS and of their methods."""
-    found = {(one.variant.name, one.method): one for one in record.find(folder, Outcome)}
+    found = {(one.variant.name, one.method): one for one in record.find(folder, Contest)}
     groups = {
         variant.name: {name: found[variant.name, name] for name in variant.methods if (variant.name, name) in found}
         for variant in VARIANTS
@@ -152,7 +158,7 @@ def _by_variant(folder: Path) -> dict[str, dict[Method, Outcome]]:
     return {name: outcomes for name, outcomes in groups.items() if outcomes}
 
 
-def _row(outcome: Outcome) -> list[str]:
+def _row(outcome: Contest) -> list[str]:
     last = outcome.accuracy[-1]
     return [
         outcome.variant.title,
@@ -169,13 +175,13 @@ def _row(outcome: Outcome) -> list[str]:
     ]
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: Contest) -> str:
     """In words, how many seeds came to 100 %."""
     line = f"100 % in {len(outcome.solved)} of {len(outcome.seeds)} seeds"
     return line + (f" (median epoch {statistics.median(outcome.solved):.0f})" if outcome.solved else "")
 
 
-def _line(outcomes: dict[Method, Outcome]) -> str:
+def _line(outcomes: dict[Method, Contest]) -> str:
     """One variant, and whether the claim holds there."""
     told = "; ".join(f"{TITLES[method]} {_told(outcome)}" for method, outcome in outcomes.items())
     holds = _holds(outcomes)
@@ -183,16 +189,9 @@ def _line(outcomes: dict[Method, Outcome]) -> str:
     return f"{next(iter(outcomes.values())).variant.title}: {told}{word}"
 
 
-def _holds(outcomes: dict[Method, Outcome]) -> bool | None:
+def _holds(outcomes: dict[Method, Contest]) -> bool | None:
     """Whether LoRA fails and FourierFT succeeds, in most seeds; None where one of them was not measured."""
     if not {"lora", "fourierft"} <= outcomes.keys():
         return None
     shares = {method: len(one.solved) / len(one.seeds) for method, one in outcomes.items()}
     return shares["lora"] <= FEW and shares["fourierft"] >= MOST
-
-
-def _verdict(outcomes: dict[Method, Outcome]) -> str:
-    """Of the first setting, over all seeds and at a clean commit."""
-    holds = _holds(outcomes)
-    judged = all(len(one.seeds) >= SEEDS and one.dirty is False for one in outcomes.values())
-    return NOT_MEASURED if holds is None or not judged else verdict([holds])

@@ -1,9 +1,9 @@
 """The official logs beside the paper's numbers and ours."""
 
+from experiments.paper.printed import read_logs
+from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import rows
 from experiments.report.official_logs import as_rows, table
-from experiments.report.paper import read_logs
-from experiments.report.score_tables import TABLE2
 from tests.handmade import PAPER, PRINTED, five
 
 LOGS, GLUE = read_logs(PAPER), PRINTED[TABLE2.key]

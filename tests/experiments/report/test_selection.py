@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from experiments.paper.printed import read_logs
 from experiments.report import selection
 from experiments.report.aggregate import rows
-from experiments.report.paper import read_logs
 from tests.handmade import PAPER, SEEDS, run
 
 LOGS = read_logs(PAPER)

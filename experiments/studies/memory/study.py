@@ -1,9 +1,4 @@
-"""GPU memory and time: what a training step of RoBERTa-large needs on six GLUE tasks, method by method, beside what the
-project's page prints for LoRA and FourierFT.
-
-Exact bytes need neither a GPU nor the memory: a minute for everything. Where there is a GPU the peak and the
-time of every step are measured too.
-"""
+"""The study: measure what is not there yet, then the tables, the figure and the claim."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,13 +17,14 @@ from experiments.measure.timing import quartiles
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.models import architectures
-from experiments.report.paper import Peak, read_peaks
+from experiments.paper.printed import Peak, read_peaks
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 from experiments.report.speed import MIB
-from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
-from experiments.studies.base import Report, Study
-from experiments.studies.footprint import TASKS, Case, Footprint, Step
-from experiments.studies.memory_figure import draw
+from experiments.report.verdicts import Claim, Outcome
+from experiments.studies.base import Study
+from experiments.studies.memory.figure import draw
+from experiments.studies.memory.footprint import TASKS, Case, Footprint, Step
 
 MODEL = "roberta_large"
 OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
@@ -89,7 +85,7 @@ class Memory(Study):
             said = ", ".join(f"{TASKS[task].heading} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
             print(f"{method}: saved MiB: {said}", flush=True)
 
-    def reports(self, folder: Path) -> list[Report]:
+    def pages(self, folder: Path) -> list[Page]:
         found, printed = read(folder), read_peaks(self.paper)
         if not found:
             return []
@@ -97,24 +93,28 @@ class Memory(Study):
         notes = [*NOTES, *(f"Measured on {machine}." for machine in machines)]
         tables = [_beside_the_page(found, printed), _all_methods(found)]
         figure = draw(found, {task: about.heading for task, about in TASKS.items()}, printed)
-        return [Report("paper", tables, notes, {"": figure})]
+        return [Page(self.key, self.title, tables, notes, "paper", figures={"": figure})]
 
     def claims(self, folder: Path) -> list[Claim]:
         """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
-        found, pairs, printed = read(folder), {}, read_peaks(self.paper)
+        found, printed = read(folder), read_peaks(self.paper)
         both = [found[method] for method in (OURS, LORA) if method in found]
-        if len(both) == 2:
-            pairs = {task: tuple(one.steps[task] for one in both) for task in TASKS}
+        pairs = {task: [one.steps[task] for one in both] for task in TASKS} if len(both) == 2 else {}
         clean = all(one.dirty is False for one in both)
-        holds = [below for pair in pairs.values() if clean and (below := _is_below(*pair)) is not None]
-        whole = all(ours.gpu and lora.gpu for ours, lora in pairs.values())
+        compared = {task: _is_below(*pair) for task, pair in pairs.items()}
         return [
             Claim(
                 "Memory on six tasks",
                 "FourierFT's peak is below LoRA's on every GLUE task that fits (the project's page, RoBERTa-large, RTX "
                 "4090; there by 3 % on MRPC to 33 % on CoLA).",
                 tuple(_compared(task, *pair, printed) for task, pair in pairs.items()),
-                NOT_REPRODUCED if not all(holds) else REPRODUCED if holds and whole else NOT_MEASURED,
+                tuple(
+                    Outcome("paper", task, below, evidence=clean)
+                    for task, below in compared.items()
+                    if below is not None
+                ),
+                (self.key,),
+                whole=all(step.gpu for pair in pairs.values() for step in pair),
             )
         ]
 

@@ -1,6 +1,5 @@
-"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how what is ours stands beside them."""
+"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how exact numbers agree with the printed ones."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 
 from experiments.errors import UserError
-from experiments.report.aggregate import Row
 from experiments.typed import Typed
 from experiments.yaml_files import read_yaml
 
@@ -169,14 +167,3 @@ def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
         return TypeAdapter(list[kind]).validate_python(read_yaml(path)[key])
     except (ValidationError, KeyError) as error:
         raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
-
-
-def is_of(printed: PaperRow, row: Row) -> bool:
-    """Whether ours is the paper's row: its model, method and settings, and runs that are of a cell of the paper."""
-    same = row.in_paper and all(row.settings.get(key) == value for key, value in printed.settings.items())
-    return same and (printed.model, printed.method) == (row.model, row.method)
-
-
-def beside(row: Row, paper: Sequence[PaperRow]) -> PaperRow | None:
-    """The paper's row that ours is, if it ran."""
-    return next((printed for printed in paper if is_of(printed, row)), None) if row.runs else None
