@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import LORA_NAMES, PaperRow, Share
-from experiments.paper.score_tables import TABLE2, TABLE3, TABLE4, TABLE5
+from experiments.paper.score_tables import TABLES
 from experiments.report.aggregate import Row
-from experiments.report.quality import marks, pairs, quality, quality_of_answers, quality_of_texts, quality_on_images
+from experiments.report.quality import marks, pairs, quality
 from experiments.report.render import DASH, Table
 from experiments.report.sizes import products, shares_of_lora
 from experiments.report.speed import GIB, LORA, MIB, OURS, PEFT, Bench
@@ -29,10 +29,11 @@ def claims(
     that tell of ranks, `rows` unless given."""
     return [
         parameters(rows, full, shares),
-        quality(rows, paper[TABLE2.key]),
-        quality_of_texts(rows, paper[TABLE3.key]),
-        quality_of_answers(rows, judged, paper[TABLE4.key]),
-        quality_on_images(rows, paper[TABLE5.key]),
+        *(
+            quality(table, [*rows, *judged] if table.judged else rows, paper[table.key])
+            for table in TABLES
+            if table.claim
+        ),
         rank(ranked or rows),
         memory(benches),
         speed(benches),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.paper.printed import LORA_NAMES, PaperRow
-from experiments.paper.score_tables import HELD_OUT, TABLE2, TABLE3, TABLE4, TABLE5, Column, ScoreTable
+from experiments.paper.score_tables import HELD_OUT, Column, ScoreTable
 from experiments.record import Selection
 from experiments.report.aggregate import Cell, Row
 from experiments.report.render import DASH, Table, signed
@@ -14,50 +14,24 @@ from experiments.report.verdicts import Claim, Outcome, by_scale
 ROUNDING = 1e-9  # of a difference of two floats
 
 
-def quality(rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 2: FourierFT against LoRA and head-only."""
-    return compared(TABLE2, rows, paper).claim(
-        "Quality",
-        "On GLUE FourierFT matches LoRA with 6 % of its parameters: 85.0 against 85.2 on RoBERTa-base, 88.0 against "
-        "87.8 on RoBERTa-large (Table 2).",
-    )
+def quality(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
+    """What the paper claims of one of its tables: FourierFT against LoRA and head-only. `rows`: of judged runs where
+    judges score."""
+    return (_of_judges(table, rows, paper) if table.judged else compared(table, rows, paper)).claim(table)
 
 
-def quality_of_texts(rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 3: FourierFT against LoRA, metric by metric."""
-    return compared(TABLE3, rows, paper).claim(
-        "Quality of generated text",
-        "On E2E NLG FourierFT is level with LoRA or above it in all five metrics with 13.7 % and 9.4 % of its "
-        "parameters: BLEU 69.1 against 68.9 on GPT-2 Medium, 70.2 against 70.1 on GPT-2 Large (Table 3).",
-    )
-
-
-def quality_of_answers(rows: Sequence[Row], graded: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 4: FourierFT against LoRA by the judges of the paper's kind; one that refutes is enough. What other judges
-    say is told alone, and so are held-out losses: they are all that scale small has.
-    """
-    losses = compared(HELD_OUT, rows, ())
+def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> "Comparison":
+    """Judges of the paper's kind decide; one that refutes is enough. What other judges say is told alone, and so are
+    held-out losses: they are all that scale small has."""
+    losses = compared(HELD_OUT, [row for row in rows if not row.judge], ())
     tables, outcomes, whole = [*losses.tables], [replace(one, where="held-out loss") for one in losses.outcomes], False
-    for judge in sorted({row.judge for row in graded}):
-        found = compared(TABLE4, [row for row in graded if row.judge == judge], paper)
-        tables += [replace(table, title=f"{table.title}; judge: {judge}") for table in found.tables]
+    for judge in sorted({row.judge for row in rows if row.judge}):
+        found = compared(table, [row for row in rows if row.judge == judge], paper)
+        tables += [replace(one, title=f"{one.title}; judge: {judge}") for one in found.tables]
         if judge.startswith("gpt-4"):
             outcomes += [one for one in found.outcomes if one.scale == "paper"]
             whole |= found.whole
-    return Comparison((TABLE4.key, HELD_OUT.key), tables, outcomes, whole).claim(
-        "Quality of answers",
-        "After instruction tuning FourierFT reaches LoRA's scores by GPT-4 with 0.064M parameters against 33.5M: on "
-        "LLaMA2-7B MT-Bench 5.18 against 5.20, Vicuna 7.49 against 7.35 (Table 4).",
-    )
-
-
-def quality_on_images(rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """Table 5: FourierFT in two sizes against LoRA and head-only; the larger must be above LoRA."""
-    return compared(TABLE5, rows, paper, above=({"n": 10_000},)).claim(
-        "Quality on images",
-        "On eight image sets FourierFT matches LoRA with n=3000, 77.75 against 77.58 on ViT-base and 83.71 against "
-        "84.94, called a match, on ViT-large; with n=10000 it is above LoRA, 80.29 and 86.68 (Table 5).",
-    )
+    return Comparison((table.key, HELD_OUT.key), tables, outcomes, whole)
 
 
 @dataclass(frozen=True)
@@ -69,9 +43,10 @@ class Comparison:
     outcomes: Sequence[Outcome]
     whole: bool
 
-    def claim(self, name: str, statement: str) -> Claim:
-        """The claim that they are the evidence of."""
-        return Claim(name, statement, tuple(self.tables), tuple(self.outcomes), self.pages, self.whole)
+    def claim(self, table: ScoreTable) -> Claim:
+        """What the paper claims of the table, with this as its evidence."""
+        said = table.claim
+        return Claim(said.name, said.statement, tuple(self.tables), tuple(self.outcomes), self.pages, self.whole)
 
 
 @dataclass(frozen=True)
@@ -114,15 +89,13 @@ def marks(cells: Iterable[Cell]) -> str:
     return "".join(dict.fromkeys("".join(cell.marks for cell in cells)))
 
 
-def compared(
-    table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow], above: Sequence[dict[str, int]] = ()
-) -> Comparison:
+def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Comparison:
     """FourierFT against LoRA and head-only, column by column, and what that says of LoRA.
 
     The verdict needs every FourierFT row of the paper's table beside its LoRA, in all columns, with its seeds at a
     clean commit. The average, or each column of a table that has none, may then fall below LoRA's by the mean of the
-    paper's standard deviations, no more; that of the settings in `above` must be higher than LoRA's. At scale small
-    every metric may fall below by the mean of the two spreads that were measured there.
+    paper's standard deviations, no more; that of the settings in the claim's `above` must be higher than LoRA's.
+    At scale small every metric may fall below by the mean of the two spreads that were measured there.
     """
     lines, outcomes, judged = [], [], set()
     groups = [table.columns] if table.averaged else [(column,) for column in table.columns]
@@ -140,7 +113,7 @@ def compared(
             if other.method in LORA_NAMES and None not in printed and not any(both[column].marks for column in columns):
                 deviations = (one.std.get(column.key) for one in printed for column in columns)
                 margin = statistics.mean(one for one in deviations if one is not None)
-                higher = printed[0].settings in above
+                higher = printed[0].settings in table.claim.above
                 judged.add((row.model, printed[0].title, columns))
                 outcomes.append(Outcome("paper", row.model, gap > 0 if higher else gap >= -margin - ROUNDING))
                 said[name] += " (must be above)" if higher else f" (margin {margin:.{digits + 1}f})"

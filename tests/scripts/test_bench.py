@@ -368,7 +368,7 @@ FILES = [
     ),
 ]
 GOLDEN = """\
-# Speed and memory
+# Speed and memory of a training step
 
 ## Training steps on A CPU, threads: 2, torch 2.15.0
 

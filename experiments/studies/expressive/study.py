@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record
-from experiments.errors import UserError
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table, number
 from experiments.report.verdicts import Claim, Outcome
@@ -53,24 +52,24 @@ class Expressive(Study):
     """LoRA and FourierFT with 128 parameters each, on a toy that shows what these can express."""
 
     name = "expressive"
-    title = "Expressive power (Figure 7)"
     scale = "paper"  # the toy is the paper's own experiment
+    title = "Expressive power (Figure 7)"
 
     def __init__(self, effort: Effort | None = None) -> None:
         self.effort = effort or Effort()
 
-    def run(self, scale: str, folder: Path) -> None:
-        if scale != self.scale:
-            raise UserError(f"study {self.name} has no scale {scale}: it is the paper's own toy, use scale paper")
-        for variant in self.effort.variants:
-            for method in variant.methods:
-                path = folder / f"{variant.name}_{method}.json"
-                if path.exists():
-                    record.read(path, Contest)
-                    continue
-                outcome = measure(variant, method, self.effort)
-                record.write(outcome, path)
-                print(f"{variant.title}, {TITLES[method]}: {_told(outcome)}", flush=True)
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        self.one_measurement(scale, overrides, share)
+        for variant, method in ((one, method) for one in self.effort.variants for method in one.methods):
+            path = folder / f"{variant.name}_{method}.json"
+            if path.exists():
+                record.read(path, Contest)
+                continue
+            record.write(found := measure(variant, method, self.effort), path)
+            print(f"{variant.title}, {TITLES[method]}: {_told(found)}", flush=True)
+        return []
 
     def pages(self, folder: Path) -> list[Page]:
         groups = _by_variant(folder)

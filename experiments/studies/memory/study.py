@@ -1,14 +1,12 @@
 """The study: measure what is not there yet, then the tables, the figure and the claim."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import peft
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 
 from experiments import record
 from experiments.config import Config, parse
@@ -65,25 +63,26 @@ class Memory(Study):
     """The exact bytes of a step, and its peak and time on a GPU."""
 
     name = "memory"
-    title = "GPU memory and time of a training step of RoBERTa-large"
     scale = "paper"
+    title = "GPU memory and time of a training step of RoBERTa-large"
 
     def __init__(self, paper: Path = record.ROOT / "results" / "paper"):
         self.paper = paper
 
-    def run(self, scale: str, folder: Path) -> None:
-        if scale != "paper":
-            raise UserError(f"scale={scale}: the study of memory has no such scale; use scale=paper, it needs no GPU")
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        self.one_measurement(scale, overrides, share)
         gpu = torch.cuda.is_available()
         for method in METHODS:
             path = folder / f"{method}.json"
             if path.exists() and (record.read(path, Footprint).machine or not gpu):
                 print(f"done before: {path}")
                 continue
-            found = footprint(method, gpu)
-            record.write(found, path)
+            record.write(found := footprint(method, gpu), path)
             said = ", ".join(f"{TASKS[task].heading} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
             print(f"{method}: saved MiB: {said}", flush=True)
+        return []
 
     def pages(self, folder: Path) -> list[Page]:
         found, printed = read(folder), read_peaks(self.paper)
@@ -128,14 +127,12 @@ def read(folder: Path) -> dict[str, Footprint]:
 
 
 def footprint(method: str, gpu: bool) -> Footprint:
-    """One method on every task; on the GPU too where there is one."""
-    started = record.now()
-    steps = {}
-    with _configs():
-        for task in TASKS:
-            one = case(method, task)
-            exact = one.exact()
-            steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
+    """One method on every task; on the GPU too where there is one. Hydra must be initialised on configs/."""
+    started, steps = record.now(), {}
+    for task in TASKS:
+        one = case(method, task)
+        exact = one.exact()
+        steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
     return Footprint(
         method=method,
         model=MODEL,
@@ -170,16 +167,6 @@ def case(method: str, task: str) -> Case:
 
 def _config(method: str, task: str, *more: str) -> Config:
     return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
-
-
-@contextmanager
-def _configs() -> Iterator[None]:
-    """Hydra on configs/, unless it is there already."""
-    if GlobalHydra.instance().is_initialized():
-        yield
-        return
-    with initialize_config_dir(str(record.ROOT / "configs"), version_base="1.3"):
-        yield
 
 
 def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:

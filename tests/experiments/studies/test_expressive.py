@@ -117,7 +117,7 @@ def test_what_is_there_is_not_measured_again(tmp_path, quick, monkeypatch):
 
 
 def test_there_is_no_other_scale(tmp_path):
-    with pytest.raises(UserError, match=r"mini.*use scale paper"):
+    with pytest.raises(UserError, match=r"mini.*use scale=paper"):
         Expressive().run("mini", tmp_path)
 
 
