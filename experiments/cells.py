@@ -30,7 +30,7 @@ def cell(config: Config) -> tuple[str | None, str]:
     table = next((table for table in tables if any(column.exp == task for column in table.columns)), None)
     if table is None:
         return None, f"the paper has no {task}"
-    rows = printed.read_rows(PAPER / f"{table.key}.yaml")
+    rows = printed.read_list(PAPER / f"{table.key}.yaml", "rows", printed.PaperRow)
     chosen = [f"task={task}", f"model={model}", f"method={method}"]
     found = [
         config.differences(parse(suite(*chosen, *(f"method.{key}={value}" for key, value in row.settings.items()))))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from experiments.errors import UserError
 from experiments.measure.sizes import Sizes
-from experiments.paper.printed import read_logs, read_paper, read_shares
+from experiments.paper.printed import Logs, Share, read_facts, read_paper
 from experiments.paper.score_tables import TABLE2, TABLES
 from experiments.record import find, replace_file
 from experiments.report import micro as microbench
@@ -62,7 +62,7 @@ def build(
     configs: Path,
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
-    printed, logs = read_paper(paper), read_logs(paper)
+    printed, logs = read_paper(paper), read_facts(Logs, paper)
     runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, speed.Bench)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
@@ -74,7 +74,7 @@ def build(
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
         *microbench.pages(find(micro, microbench.Micro)),
     ]
-    found = claims(everything, printed, benches, full, read_shares(paper), answers, ranked)
+    found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
     files = {out / name: text for page in pages for name, text in page.texts.items()}
     files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)

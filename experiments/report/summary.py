@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from experiments.paper.printed import PaperRow, read_logs
-from experiments.report import official_logs, questions, selection
+from experiments.paper.printed import Asked, Logs, PaperRow, read_facts
+from experiments.report import official_logs, selection
 from experiments.report.aggregate import Row
 from experiments.report.page import Page
 from experiments.report.render import Table, markdown
@@ -33,7 +33,7 @@ def summary(
 ) -> str:
     """The whole page. `glue`: the printed rows of Table 2; `paper`: the folder of the logs and the questions; `pages`:
     those of the index, which stand in `folder`. Raises UserError."""
-    logs, asked = read_logs(paper), questions.read_questions(paper)
+    logs, asked = (read_facts(kind, paper) for kind in (Logs, Asked))
     parts = [
         "# Results\n",
         INTRODUCTION,
@@ -52,7 +52,7 @@ def summary(
         _block(selection.by_experiment(rows)),
         "".join(f"- {note}\n" for note in selection.NOTES),
         "## What users asked\n",
-        markdown(questions.table(asked)),
+        markdown(asked_table(asked)),
         "## Tables and figures\n",
         "".join(f"- {page.entry(folder)}\n" for page in pages),
     ]
@@ -94,3 +94,12 @@ def _measured(claim: Claim, pages: Iterable[Page], folder: str) -> str:
 def _block(table: Table) -> str:
     """A table below its caption."""
     return f"{table.title}:\n\n{markdown(table)}"
+
+
+def asked_table(asked: Iterable[Asked]) -> Table:
+    """A row a question of a user, with links as seen from results/."""
+    lines = []
+    for one in asked:
+        links = ", ".join(f"[{PurePosixPath(link).name}](../{link})" for link in one.links)
+        lines.append([f"[{one.place}]({one.source})", one.question, one.state, f"{one.answer} {links}"])
+    return Table("", ["Asked", "Question", "State", "Answer"], lines)

@@ -104,7 +104,7 @@ CURVES = Sweep(
     title="Training curves (Figure 6)",
     setting=lambda run: (run.method,),
     labels=("Method",),
-    metrics=lambda groups: measures.of_every_epoch([run for runs in groups.values() for run in runs]),
+    metrics=lambda groups: measures.of_every_epoch(groups.runs),
     view=views.by_epoch,
     notes=(measures.NOTE, "The rates are the recipes', found at other sizes, r=8 and n=1000."),
     questions=(

@@ -1,7 +1,7 @@
 """What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.record import Record, Selection
@@ -10,7 +10,22 @@ from experiments.report.render import DASH, number, signed
 from experiments.report.verdicts import FEWEST
 
 Setting = tuple[Any, ...]
-Groups = Mapping[Setting, list[Record]]  # the runs of one model and task by their setting, in the order of a table
+
+
+class Groups(dict[Setting, list[Record]]):
+    """The runs of one model and task by their setting, in the order of a table."""
+
+    @property
+    def runs(self) -> list[Record]:
+        """All of them."""
+        return [run for runs in self.values() for run in runs]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The model and the task."""
+        first = self.runs[0]
+        return first.model.name, first.task
+
 
 LEVEL = 0.05  # of a test
 HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
@@ -96,10 +111,9 @@ def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:
     return f"{signed(100 * (centre(records) / centre(reference) - 1))} %" if reference else DASH
 
 
-def title(records: Sequence[Record]) -> str:
-    """The heading of a table of runs on one task."""
-    first = records[0]
-    return f"{first.model.name} on {first.task}, {first.metrics.primary}"
+def name(groups: Groups) -> str:
+    """The model and the task, as tables have them."""
+    return " on ".join(groups.place)
 
 
 def of_every_epoch(records: Sequence[Record]) -> list[str]:

@@ -156,10 +156,9 @@ def is_better_throughout(groups: Groups) -> Finding | None:
     """In at least nine of ten epochs, in score and, where it was measured, in the training loss."""
     if not {("fourierft",), ("lora",)} <= groups.keys():
         return None
-    runs = [run for own in groups.values() for run in own]
     said, shares = [], []
-    for name, sign in ((runs[0].metrics.primary, 1), ("train_loss", -1)):
-        if name in measures.of_every_epoch(runs):
+    for name, sign in ((groups.runs[0].metrics.primary, 1), ("train_loss", -1)):
+        if name in measures.of_every_epoch(groups.runs):
             ours, theirs = (measures.by_epoch(groups[method,], name) for method in ("fourierft", "lora"))
             gaps = [statistics.median(ours[epoch]) - statistics.median(theirs[epoch]) for epoch in ours.keys() & theirs]
             better = sum(sign * gap > 0 for gap in gaps)

@@ -30,7 +30,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def _scored(groups: Groups) -> list[str]:
-    return [next(iter(groups.values()))[0].metrics.primary]
+    return [groups.runs[0].metrics.primary]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Sweep(Study):
         pool runs that differ in more than the seed and `pooled`."""
         scales = grouped(self.records(folder), lambda record: record.scale)
         found = {
-            scale: [self.groups(own) for own in grouped(scales[scale], _place).values()]
+            scale: [self.groups(own) for own in grouped(scales[scale], lambda run: (run.model.name, run.task)).values()]
             for scale in SCALES
             if scale in scales
         }
@@ -105,7 +105,7 @@ class Sweep(Study):
 
     def groups(self, records: Iterable[Record]) -> Groups:
         """The runs of one model and task by their setting."""
-        return grouped(records, self.setting, self.order)
+        return Groups(grouped(records, self.setting, self.order))
 
     def all_notes(self, folder: Path, scale: str) -> list[str]:
         """`notes`, and the runs of the scale that failed."""
@@ -125,12 +125,12 @@ class Sweep(Study):
         measured, outcomes, judged = [], [], set()
         for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
             if finding := question.ask(groups):
-                runs = [run for own in groups.values() for run in own]
-                place = _place(runs[0])
-                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {_counts(groups)}")
-                evidence = all(run.dirty is False for run in runs) and (scale != "paper" or self.is_whole(groups))
-                seeds = min(map(len, groups.values()))
-                outcomes.append(Outcome(scale, place[1], finding.holds, seeds, evidence=evidence))
+                place, counts = groups.place, list(map(len, groups.values()))
+                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}")
+                evidence = all(run.dirty is False for run in groups.runs) and (
+                    scale != "paper" or self.is_whole(groups)
+                )
+                outcomes.append(Outcome(scale, place[1], finding.holds, min(counts), evidence=evidence))
                 judged |= {place} if scale == "paper" and evidence else set()
         needed = {place for place in self.planned if place[1] in question.tasks or not question.tasks}
         return Claim(
@@ -151,14 +151,14 @@ class Sweep(Study):
 
     def is_whole(self, groups: Groups) -> bool:
         """Whether every planned run of their model and task is there."""
-        planned = self.planned.get(_place(next(iter(groups.values()))[0]), {})
+        planned = self.planned.get(groups.place, {})
         return bool(planned) and all(len(groups.get(setting, ())) >= count for setting, count in planned.items())
 
     def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
         """Of one scale: one table a model and task."""
         return [
             Table(
-                measures.title(next(iter(groups.values()))),
+                f"{measures.name(groups)}, {groups.runs[0].metrics.primary}",
                 [*self.labels, *self.header],
                 [[*map(str, self.label(one)), *self.cells(runs, groups)] for one, runs in groups.items()],
             )
@@ -168,22 +168,13 @@ class Sweep(Study):
     def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
         """Of one scale: one panel a model, task and metric."""
         shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
-        titles = [", ".join(_place(next(iter(groups.values()))[0])[::-1]) for groups, _ in shown]
+        titles = [", ".join(groups.place[::-1]) for groups, _ in shown]
         figure, panels = style.panels(titles, across=self.across)
         for axes, (groups, metric) in zip(panels, shown, strict=True):
             axes.set_ylabel(f"{metric} × 100, best epoch", fontsize=8)
             self.view(axes, groups, metric)
         views.caption(figure, panels[0])
         return {"": figure, **self.maps()}
-
-
-def _place(record: Record) -> tuple[str, str]:
-    return record.model.name, record.task
-
-
-def _counts(groups: Groups) -> str:
-    """How many runs stand behind each setting, the fewest and the most."""
-    return span(map(len, groups.values()))
 
 
 def _configuration(record: Record, pooled: Sequence[str]) -> str:

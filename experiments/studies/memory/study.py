@@ -15,7 +15,7 @@ from experiments.measure.timing import quartiles
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.models import architectures
-from experiments.paper.printed import Peak, read_peaks
+from experiments.paper.printed import Peak, read_facts
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 from experiments.report.speed import MIB
@@ -85,7 +85,7 @@ class Memory(Study):
         return []
 
     def pages(self, folder: Path) -> list[Page]:
-        found, printed = read(folder), read_peaks(self.paper)
+        found, printed = read(folder), read_facts(Peak, self.paper)
         if not found:
             return []
         machines = sorted({one.machine for one in found.values() if one.machine})
@@ -96,7 +96,7 @@ class Memory(Study):
 
     def claims(self, folder: Path) -> list[Claim]:
         """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
-        found, printed = read(folder), read_peaks(self.paper)
+        found, printed = read(folder), read_facts(Peak, self.paper)
         both = [found[method] for method in (OURS, LORA) if method in found]
         pairs = {task: [one.steps[task] for one in both] for task in TASKS} if len(both) == 2 else {}
         clean = all(one.dirty is False for one in both)
@@ -146,14 +146,12 @@ def footprint(method: str, gpu: bool) -> Footprint:
 
 def case(method: str, task: str) -> Case:
     """The step: batch and length of FourierFT's recipe for every method. Hydra must be initialised on configs/."""
-    fourier = _config(OURS, task)
+    fourier = _config(task, OURS)
     if method == PEFT:
         settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
         chosen: Method = PeftFourierFT(name=PEFT, **settings)
-    elif method == GRID:
-        chosen = _config(OURS, task, "method.entries=grid").method
     else:
-        chosen = _config(method, task).method
+        chosen = _config(task, *([OURS, "method.entries=grid"] if method == GRID else [method])).method
     longest, most = TASKS[task].longest, fourier.recipe.max_length
     return Case(
         method=chosen,
@@ -165,7 +163,7 @@ def case(method: str, task: str) -> Case:
     )
 
 
-def _config(method: str, task: str, *more: str) -> Config:
+def _config(task: str, method: str, *more: str) -> Config:
     return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
 
 

@@ -17,7 +17,7 @@ from experiments.paper.printed import LORA_NAMES
 from experiments.record import MatrixRank, Rank, Record
 from experiments.report.render import Table, number, span
 from experiments.report.verdicts import Claim
-from experiments.studies import views
+from experiments.studies import measures, views
 from experiments.studies.measures import Groups
 from experiments.studies.questions import Finding, Question
 from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
@@ -98,11 +98,11 @@ class RankOfDelta(Sweep):
         for groups in found:
             kinds = [(method, kind, runs) for (method,), runs in groups.items() for kind in by_kind(runs[0].rank)]
             lines = [[method, kind, *_cells(_matrices(runs, kind))] for method, kind, runs in kinds]
-            tables.append(Table(_name(groups), header, lines))
+            tables.append(Table(measures.name(groups), header, lines))
             runs = groups.get((OURS,), [])
             if start := built.before(runs):
-                pairs.append([_name(groups), "before training", *_cells(start)])
-                pairs.append([_name(groups), "trained", *_cells(_matrices(runs))])
+                pairs.append([measures.name(groups), "before training", *_cells(start)])
+                pairs.append([measures.name(groups), "trained", *_cells(_matrices(runs))])
         by_n = [[f"{n:,}", *_cells(ranks.matrices)] for n, ranks in built.curve().items()]
         tables.append(Table("What training adds", ["Model and task", "FourierFT", *HEADER], pairs))
         tables.append(Table(f"By n, {WIDTH} × {WIDTH}, before training", ["n", *HEADER], by_n))
@@ -112,7 +112,7 @@ class RankOfDelta(Sweep):
         """A row a model and task: the spectra, FourierFT's before training among them, and both ranks by layer. Then
         the construction by n."""
         built = self.constructions(folder)
-        figure, panels = style.panels([_name(groups) for groups in found for _ in range(1 + len(RANKS))])
+        figure, panels = style.panels([measures.name(groups) for groups in found for _ in range(1 + len(RANKS))])
         left = iter(panels)
         for groups in found:
             _draw_spectra(axes := next(left), groups)
@@ -120,18 +120,12 @@ class RankOfDelta(Sweep):
                 axes.plot(*_spectrum(start)[:2], color="black", linestyle="dashed", label="fourierft, before training")
             for name in RANKS:
                 _draw_layers(next(left), groups, name)
-        runs = [run for groups in found for own in groups.values() for run in own]
-        kinds = zip(dict.fromkeys(kind for run in runs for kind in by_kind(run.rank)), STYLES, strict=False)
-        named = ", ".join(f"{kind} {line}" for kind, line in kinds)
+        kinds = dict.fromkeys(kind for groups in found for run in groups.runs for kind in by_kind(run.rank))
+        named = ", ".join(f"{kind} {line}" for kind, line in zip(kinds, STYLES, strict=False))
         text = f"spectra: median and range over matrices and seeds; ranks: median over seeds, {named}"
         views.caption(figure, panels[0], text)
         curve = built.curve()
         return {"": figure} | ({"by_n": _by_n(curve)} if curve else {})
-
-
-def _name(groups: Groups) -> str:
-    first = next(iter(groups.values()))[0]
-    return f"{first.model.name} on {first.task}"
 
 
 def _matrices(records: Iterable[Record], kind: str | None = None) -> list[MatrixRank]:
@@ -177,7 +171,7 @@ def _draw_spectra(axes: Axes, groups: Groups) -> None:
     """Each over its largest value."""
     for index, ((method,), runs) in enumerate(groups.items()):
         style.course(axes, *_spectrum(_matrices(runs)), index, label=method, markevery=0.2)
-    floor = EPS * max(max(matrix.shape) for runs in groups.values() for matrix in _matrices(runs))
+    floor = EPS * max(max(matrix.shape) for matrix in _matrices(groups.runs))
     axes.axhline(floor, color="0.4", linestyle=":", linewidth=1)
     axes.set(xscale="log", yscale="log", ylim=(floor / 10, 2))
     axes.set_xlabel("index of the singular value", fontsize=8)

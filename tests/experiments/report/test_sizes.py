@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from experiments.measure.sizes import Sizes, counted_as, wanted
-from experiments.paper.printed import TABLES, UNEXPLAINED, agreement, read_paper, read_shares, title
+from experiments.paper.printed import TABLES, UNEXPLAINED, Share, agreement, read_facts, read_paper, title
 from experiments.report.claims import parameters
 from experiments.report.sizes import pages, products, shares_of_lora
 from experiments.report.verdicts import NOT_REPRODUCED, REPRODUCED
 from scripts import parameters as script
 
 PAPER = read_paper(Path(__file__).parents[3] / "results" / "paper")
-SHARES = read_shares(Path(__file__).parents[3] / "results" / "paper")
+SHARES = read_facts(Share, Path(__file__).parents[3] / "results" / "paper")
 ROWS = [pytest.param(row, id=f"{name}-{row.model}-{row.title}") for name, rows in PAPER.items() for row in rows]
 
 

@@ -15,7 +15,7 @@ from experiments.data.assets import read_rows
 from experiments.errors import UserError
 from experiments.measure import memory
 from experiments.models import architectures
-from experiments.paper.printed import read_peaks
+from experiments.paper.printed import Peak, read_facts
 from experiments.record import LeftOut, RecordError
 from experiments.report.speed import Entry
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
@@ -305,7 +305,7 @@ def test_the_claim_says_what_is_saved_and_what_the_page_prints(tmp_path):
 
 
 def test_the_printed_peaks_are_as_the_claim_says():
-    printed = {(one.task, one.method): one.mb for one in read_peaks(PAPER)}
+    printed = {(one.task, one.method): one.mb for one in read_facts(Peak, PAPER)}
     fits = [task for task in study.TASKS if printed[task, "lora"] != "OOM"]
     lower = {task: 1 - printed[task, "fourierft"] / printed[task, "lora"] for task in fits}
     assert len(printed) == 12 and len(fits) == 5
