@@ -64,6 +64,39 @@ class Plan(Typed):
         return found
 
 
+class Question(Typed):
+    """What is asked of the runs of one model and task after the other.
+
+    ask: by which function, of questions.py or of the study. tasks: those that a verdict needs, all of the paper's plan
+    by default. is_open: no claim of the paper but a question that it leaves open.
+    """
+
+    name: str
+    statement: str
+    ask: str
+    tasks: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+class StudyFile(Typed):
+    """A study in its own words, and its runs by scale. labels: the columns that name a setting."""
+
+    title: str
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    questions: tuple[Question, ...]
+    paper: Plan | None = None
+    small: Plan | None = None
+    mini: Plan | None = None
+
+    def plan(self, name: str, scale: str) -> Plan:
+        """Of one scale. Raises UserError where there is none."""
+        if getattr(self, scale) is None:
+            there = [scale for scale in ("paper", "small", "mini") if getattr(self, scale)]
+            raise UserError(f"study {name} has no runs of scale {scale}: {name}.yaml lists {', '.join(there)}")
+        return getattr(self, scale)
+
+
 class Planned(NamedTuple):
     """One run of a plan: the fields of a record that tell the settings of a study apart."""
 
@@ -72,18 +105,14 @@ class Planned(NamedTuple):
     config: dict[str, Any]
 
 
-def read_plan(name: str, scale: str) -> Plan:
-    """The plan of a study. Raises UserError where there is none of that scale, or a wrong key or value in it."""
+def read_study(name: str) -> StudyFile:
+    """The file of a study. Raises UserError for a wrong key or value in it."""
     file = PLANS / f"{name}.yaml"
-    scales = read_yaml(file)
-    if scale not in scales:
-        raise UserError(f"study {name} has no runs of scale {scale}: {file.name} lists {', '.join(map(str, scales))}")
     try:
-        return Plan.model_validate(scales[scale])
+        return StudyFile.model_validate(read_yaml(file))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, (scale, *first["loc"])))
-        raise UserError(f"{file}: {key}={first['input']!r}: {first['msg']}") from error
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}") from error
 
 
 def _expand(line: str) -> Iterator[Overrides]:

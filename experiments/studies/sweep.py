@@ -20,11 +20,11 @@ from experiments.record import Record, config_hash, find
 from experiments.report.page import Page
 from experiments.report.render import Table, span
 from experiments.report.verdicts import SCALES, Claim, Outcome
-from experiments.studies import measures, views
+from experiments.studies import measures, questions, views
 from experiments.studies.base import Study
 from experiments.studies.measures import Groups, Setting
-from experiments.studies.plan import Planned, read_plan
-from experiments.studies.questions import Question
+from experiments.studies.plan import Planned, Question, StudyFile, read_study
+from experiments.studies.questions import Ask
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -38,17 +38,14 @@ class Sweep(Study):
     """One sweep and what is asked of it.
 
     setting: what tells a run's setting from the others, of a record as of a planned run. order: of the settings.
-    labels: the columns that name a setting, and `label` its cells there. header, cells: the others. view: draws the
+    label: its cells, below the labels of the file. header, cells: the others. view: draws the
     panel of one model, task and metric. metrics: those that have a panel. maps: figures that need no record. pooled:
     settings of the method in which the runs of one row may differ. across: panels in a row.
     """
 
     name: str
-    title: str
     setting: Callable[[Record | Planned], Setting]
-    labels: Sequence[str]
     view: Callable[[Axes, Groups, str], None]
-    questions: Sequence[Question]
     order: Callable[[Setting], Any] = tuple
     label: Callable[[Setting], Iterable[Any]] = tuple
     header: Sequence[str] = measures.HEADER
@@ -65,7 +62,7 @@ class Sweep(Study):
         """As `Study.run`; `overrides` and `share` as in `runs.carry_out`, whose failed runs it returns."""
         from experiments.studies.runs import carry_out  # seconds to import, and not needed to read records
 
-        return carry_out(read_plan(self.name, scale), folder, tuple(overrides), share, scale)
+        return carry_out(self.file.plan(self.name, scale), folder, tuple(overrides), share, scale)
 
     def records(self, folder: Path) -> list[Record]:
         """Every run of the study that ended well. Raises UserError."""
@@ -108,15 +105,21 @@ class Sweep(Study):
         return Groups(grouped(records, self.setting, self.order))
 
     def all_notes(self, folder: Path, scale: str) -> list[str]:
-        """`notes`, and the runs of the scale that failed."""
+        """`notes`, those of the file, and the runs of the scale that failed."""
         failed = [record for record in find(folder / "records") if record.status != "ok" and record.scale == scale]
-        return [*self.notes, *map(_failure, failed)]
+        return [*self.notes, *self.file.notes, *map(_failure, failed)]
 
     def claims(self, folder: Path) -> list[Claim]:
         found = self.by_scale(folder)
-        return [self.claim(question, found) for question in self.questions]
+        return [self.claim(question, self.ask(question.ask, folder), found) for question in self.file.questions]
 
-    def claim(self, question: Question, found: Mapping[str, Sequence[Groups]]) -> Claim:
+    def ask(self, name: str, folder: Path) -> Ask:
+        """The function of a question. Raises UserError where there is none."""
+        if not hasattr(questions, name):
+            raise UserError(f"configs/study/{self.name}.yaml: ask={name}: questions.py has no such function")
+        return getattr(questions, name)
+
+    def claim(self, question: Question, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
         """What the question says of one model and task after the other.
 
         At the paper's scale nothing follows from a task whose planned runs are not all there, or whose code was not
@@ -124,7 +127,7 @@ class Sweep(Study):
         """
         measured, outcomes, judged = [], [], set()
         for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
-            if finding := question.ask(groups):
+            if finding := ask(groups):
                 place, counts = groups.place, list(map(len, groups.values()))
                 measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}")
                 evidence = all(run.dirty is False for run in groups.runs) and (
@@ -144,9 +147,18 @@ class Sweep(Study):
         )
 
     @cached_property
+    def file(self) -> StudyFile:
+        """Its words, its questions and its runs."""
+        return read_study(self.name)
+
+    @property
+    def title(self) -> str:
+        return self.file.title
+
+    @cached_property
     def planned(self) -> dict[tuple[str, str], Counter[Setting]]:
         """How many runs of each setting the paper's scale needs, by model and task."""
-        places = read_plan(self.name, "paper").places
+        places = self.file.plan(self.name, "paper").places
         return {place: Counter(map(self.setting, runs)) for place, runs in places.items()}
 
     def is_whole(self, groups: Groups) -> bool:
@@ -159,7 +171,7 @@ class Sweep(Study):
         return [
             Table(
                 f"{measures.name(groups)}, {groups.runs[0].metrics.primary}",
-                [*self.labels, *self.header],
+                [*self.file.labels, *self.header],
                 [[*map(str, self.label(one)), *self.cells(runs, groups)] for one, runs in groups.items()],
             )
             for groups in found

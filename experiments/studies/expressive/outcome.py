@@ -20,6 +20,7 @@ EXTENT = 7.0  # of the plane that is shown, as the paper's axes
 SETTINGS = {"per_class": PER_CLASS, "radius": RADIUS, "noise": NOISE, "spacing": SPACING}
 
 Method = Literal["lora", "fourierft", "full", "none"]
+TITLES: dict[Method, str] = {"lora": "LoRA r=1", "fourierft": "FourierFT n=128", "full": "all of ΔW", "none": "no ΔW"}
 
 
 class Variant(Part):

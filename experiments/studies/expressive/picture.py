@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.measure.timing import quartiles
-from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, Contest, Method
+from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, TITLES, Contest, Method
 from experiments.style import COLOURS, course, legend, panels
 
 PANELS = 3  # variants that are drawn: the first ones
@@ -17,7 +17,7 @@ MARKERS = "os^Dv<>P"
 PALETTE = [*COLOURS, "#F0E442"]
 
 
-def courses(variants: Sequence[Mapping[Method, Contest]], titles: Mapping[Method, str]) -> Figure:
+def courses(variants: Sequence[Mapping[Method, Contest]]) -> Figure:
     """A panel a variant: the median accuracy over the seeds by epoch, one line a method, and the quartiles."""
     variants = variants[:PANELS]
     figure, drawn = panels([next(iter(group.values())).variant.title for group in variants])
@@ -26,7 +26,7 @@ def courses(variants: Sequence[Mapping[Method, Contest]], titles: Mapping[Method
         for method, outcome in outcomes.items():
             low, middle, high = zip(*map(quartiles, outcome.accuracy), strict=True)
             line = {"markevery": 0.12, "markersize": 3.5}
-            handles[titles[method]] = course(axes, outcome.epochs, middle, (low, high), ORDER.index(method), **line)
+            handles[TITLES[method]] = course(axes, outcome.epochs, middle, (low, high), ORDER.index(method), **line)
         axes.axhline(100, color="0.4", linestyle=":", linewidth=1)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, outcome.epochs[-1])
@@ -39,7 +39,7 @@ def courses(variants: Sequence[Mapping[Method, Contest]], titles: Mapping[Method
     return figure
 
 
-def regions(outcomes: Mapping[Method, Contest], titles: Mapping[Method, str]) -> Figure:
+def regions(outcomes: Mapping[Method, Contest]) -> Figure:
     """A panel a method: the points of one seed, and the class that the trained network gives every place."""
     figure, drawn = panels([""] * len(outcomes), height=2.1)
     for axes, (method, outcome) in zip(drawn, outcomes.items(), strict=True):
@@ -59,7 +59,7 @@ def regions(outcomes: Mapping[Method, Contest], titles: Mapping[Method, str]) ->
             style = {"color": PALETTE[label], "marker": MARKERS[label], "markeredgecolor": "0.15"}
             axes.plot(x, y, linestyle="none", markersize=3.4, markeredgewidth=0.3, **style)
         share = 100 * outcome.correct[0][-1] / outcome.samples
-        axes.set_title(f"{titles[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
+        axes.set_title(f"{TITLES[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
         axes.grid(visible=False)
         axes.set(aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
     seed = next(iter(outcomes.values())).sample.seed

@@ -11,11 +11,10 @@ from experiments.report.render import DASH, Table, number
 from experiments.report.verdicts import Claim, Outcome
 from experiments.studies.base import Study
 from experiments.studies.expressive import picture
-from experiments.studies.expressive.outcome import BASE, SETTINGS, VARIANTS, Contest, Method, Variant
+from experiments.studies.expressive.outcome import BASE, SETTINGS, TITLES, VARIANTS, Contest, Method, Variant
 
 SEEDS = 20
 FEW, MOST = 0.25, 0.75  # of the seeds: at most so many is never, at least so many is reached
-TITLES: dict[Method, str] = {"lora": "LoRA r=1", "fourierft": "FourierFT n=128", "full": "all of ΔW", "none": "no ΔW"}
 HEADER = ["Setting", "Trains in the layer", "Parameters", "Around it", "Seeds at 100 %", "Median epoch of it"]
 HEADER += ["Last accuracy, median", "lowest", "Rate", "Alpha", "Trials"]
 NOTES = (
@@ -76,9 +75,9 @@ class Expressive(Study):
         if not groups:
             return []
         rows = [_row(outcome) for outcomes in groups.values() for outcome in outcomes.values()]
-        figures = {"accuracy": picture.courses(list(groups.values()), TITLES)}
+        figures = {"accuracy": picture.courses(list(groups.values()))}
         if BASE.name in groups:
-            figures["regions"] = picture.regions(groups[BASE.name], TITLES)
+            figures["regions"] = picture.regions(groups[BASE.name])
         table = Table("Eight classes in the plane", HEADER, rows)
         return [Page(self.key, self.title, [table], NOTES, self.scale, figures=figures)]
 
@@ -131,9 +130,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Contest:
         seeds=list(effort.seeds),
         samples=x.shape[1],
         epochs=effort.counted,
-        correct=course.correct,
-        first=course.first,
-        loss=course.loss,
+        **course._asdict(),
         sample={
             "seed": effort.seeds[0],
             "points": [[round(value, 3) for value in point] for point in x[0].tolist()],
@@ -158,20 +155,16 @@ def _by_variant(folder: Path) -> dict[str, dict[Method, Contest]]:
 
 
 def _row(outcome: Contest) -> list[str]:
-    last = outcome.accuracy[-1]
-    return [
-        outcome.variant.title,
-        TITLES[outcome.method] + outcome.mark,
-        f"{outcome.parameters['change']:,}",
-        f"{outcome.parameters['around']:,}",
+    last, first = outcome.accuracy[-1], f"{statistics.median(outcome.solved):.0f}" if outcome.solved else DASH
+    counts = [f"{outcome.parameters[part]:,}" for part in ("change", "around")]
+    scores = [
         f"{len(outcome.solved)} of {len(outcome.seeds)}",
-        f"{statistics.median(outcome.solved):.0f}" if outcome.solved else DASH,
+        first,
         number(statistics.median(last)),
         number(min(last)),
-        f"{outcome.rate:g}",
-        f"{outcome.alpha:g}",
-        str(len(outcome.trials)),
     ]
+    search = [f"{outcome.rate:g}", f"{outcome.alpha:g}", str(len(outcome.trials))]
+    return [outcome.variant.title, TITLES[outcome.method] + outcome.mark, *counts, *scores, *search]
 
 
 def _told(outcome: Contest) -> str:

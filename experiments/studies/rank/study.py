@@ -19,7 +19,7 @@ from experiments.report.render import Table, number, span
 from experiments.report.verdicts import Claim
 from experiments.studies import measures, views
 from experiments.studies.measures import Groups
-from experiments.studies.questions import Finding, Question
+from experiments.studies.questions import Ask, Finding
 from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
 from experiments.studies.sweep import Sweep
 
@@ -52,13 +52,10 @@ class RankOfDelta(Sweep):
     def __init__(self) -> None:
         super().__init__(
             name="rank",
-            title="Rank of ΔW",
             setting=lambda run: (run.method,),
             order=lambda setting: ORDER.index(setting[0]) if setting[0] in ORDER else len(ORDER),
-            labels=("Method", "Matrices"),
             header=HEADER,
             view=views.by_epoch,
-            questions=(),
             notes=NOTES,
         )
 
@@ -77,23 +74,21 @@ class RankOfDelta(Sweep):
         """delta_W before training, of all that the study has."""
         return Constructions(folder / "constructions")
 
-    def claims(self, folder: Path) -> list[Claim]:
+    def ask(self, name: str, folder: Path) -> Ask:
         built = self.constructions(folder)
-        question = Question(
-            "Rank, learnt or given",
-            "Does training raise the rank of FourierFT's ΔW above what the construction gives?",
-            lambda groups: _is_raised(groups, built),
-            is_open=True,
-        )
-        claim = self.claim(question, self.by_scale(folder))
-        ranks = [f"{one.summary.numerical_rank.median:g} for n={n:,}" for n, one in built.curve().items()]
-        told = f"the construction gives it: before any training, at {WIDTH} × {WIDTH}, {', '.join(ranks)}"
+        return lambda groups: _is_raised(groups, built)
+
+    def claims(self, folder: Path) -> list[Claim]:
+        [claim] = super().claims(folder)
+        ranks = self.constructions(folder).curve().items()
+        medians = ", ".join(f"{one.summary.numerical_rank.median:g} for n={n:,}" for n, one in ranks)
+        told = f"the construction gives it: before any training, at {WIDTH} × {WIDTH}, {medians}"
         return [replace(claim, measured=(*claim.measured, *([told] if ranks else [])))]
 
     def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
         """One a model and task, a row a method and kind of matrix; FourierFT before and after training, where the start
         was measured; and the construction by n."""
-        built, header = self.constructions(folder), [*self.labels, *HEADER]
+        built, header = self.constructions(folder), [*self.file.labels, *HEADER]
         tables, pairs = [], []
         for groups in found:
             kinds = [(method, kind, runs) for (method,), runs in groups.items() for kind in by_kind(runs[0].rank)]

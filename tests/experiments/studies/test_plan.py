@@ -12,7 +12,7 @@ from experiments.config import parse
 from experiments.errors import UserError
 from experiments.studies import STUDIES
 from experiments.studies import plan as plans
-from experiments.studies.plan import Plan, SearchPlan, read_plan
+from experiments.studies.plan import Plan, SearchPlan, read_study
 from experiments.studies.runs import carry_out
 from experiments.studies.sweep import Sweep
 from experiments.training import Diverged
@@ -39,7 +39,7 @@ def ran(monkeypatch):
 @pytest.mark.parametrize("name", SWEEPS)
 @pytest.mark.parametrize("scale", ["paper", "small", "mini"])
 def test_the_runs_of_every_plan_compose_with_their_search(name, scale):
-    plan = read_plan(name, scale)
+    plan = read_study(name).plan(name, scale)
     every = list(plan.settings.items())
     for setting, seeds in every[:: len(every) - 1]:  # the first and the last
         method = compose("config", list(setting)).method.name
@@ -58,7 +58,7 @@ ENOUGH |= {"initialisation": (2, 5), "luck": (2, 20), "grid": (6, 5)}
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_papers_plan_is_enough_for_a_verdict(name):
     """Every group that a study makes of the runs on the first task has the seeds that it asks for."""
-    study, planned = STUDIES[name], read_plan(name, "paper").settings
+    study, planned = STUDIES[name], read_study(name).plan(name, "paper").settings
     first = next(iter(planned))[:2]
     records = []
     for setting, seeds in planned.items():
@@ -171,6 +171,6 @@ def configs(monkeypatch, tmp_path):
     ],
 )
 def test_a_wrong_plan_is_refused_by_its_key(configs, text, words):
-    configs.write_text(text)
+    configs.write_text(f"title: Own\nlabels: [n]\nquestions: []\n{text}")
     with pytest.raises(UserError, match=words):
-        read_plan("own", "mini")
+        read_study("own").plan("own", "mini")
