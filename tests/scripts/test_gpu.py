@@ -12,8 +12,8 @@ from experiments import record
 from experiments.measure import workloads
 from experiments.report.micro import Micro
 from experiments.report.speed import Bench
-from experiments.studies.footprint import Footprint
-from experiments.studies.memory import METHODS
+from experiments.studies.memory.footprint import Footprint
+from experiments.studies.memory.study import METHODS
 from scripts import bench, gpu
 from scripts.gpu import Ended, Stage
 from tests import forked
