@@ -3,12 +3,10 @@
 import difflib
 import functools
 import re
-import types
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from hydra import compose
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -20,7 +18,7 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt, ValidationError
 
 from experiments.data.assets import Assets, Model
 from experiments.errors import UserError
@@ -134,7 +132,7 @@ def parse(composed: DictConfig) -> Config:
         config = Config.model_validate(values)
         return config.model_copy(update={"model": _known(config.model)})
     except ValidationError as error:
-        raise UserError("\n".join(_describe(item) for item in error.errors())) from error
+        raise UserError("\n".join(_describe(item, values) for item in error.errors())) from error
 
 
 def suite(*overrides: str) -> DictConfig:
@@ -165,12 +163,17 @@ def _configured(name: str) -> Model | None:
     return Model.model_validate(OmegaConf.to_container(suite("task=glue_rte", f"model={name}").model, resolve=True))
 
 
-def _describe(item: dict[str, Any]) -> str:
-    """One line for one of pydantic's errors, in the words of a config key."""
+def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors in `values`, in the words of a config key."""
     path = [str(part) for part in item["loc"]]
+    if len(path) > 2 and path[1] not in values[path[0]]:
+        del path[1]  # the tag that pydantic puts behind a union: method.fourierft.n is the key method.n
+    key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
-        return _unknown_key(_without_tags(path))
-    key, value = ".".join(_without_tags(path)), item["input"]
+        group = values
+        for name in path[:-1]:
+            group = group[name]
+        return _unknown_key(key, group)
     if item["type"] == "union_tag_invalid":
         tag = item["ctx"]["discriminator"].strip("'")
         return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
@@ -178,12 +181,6 @@ def _describe(item: dict[str, Any]) -> str:
         return f"{key} has no value: give it, {key}=..., or add it to the recipe for this task"
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}={value}: {message[0].lower()}{message[1:]}"
-
-
-def _without_tags(path: list[str]) -> list[str]:
-    """Drop the tag that pydantic puts behind a union: method.fourierft.n is the key method.n."""
-    tagged = len(path) > 2 and path[1] not in _keys(Config, path[:1])
-    return [path[0], *path[2:]] if tagged else path
 
 
 @contextmanager
@@ -204,7 +201,7 @@ def explain(error: Exception) -> str:
     """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return _unknown_key(cause.full_key.split("."))
+        return _unknown_key(cause.full_key, cause.parent_node or ())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.partition("/")
         if not error.options:
@@ -217,24 +214,10 @@ def explain(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _unknown_key(path: list[str]) -> str:
-    """The message for a key that the schema does not have, with the nearest that it has."""
-    allowed = sorted(_keys(Config, path[:-1]))
-    near = difflib.get_close_matches(path[-1], allowed, n=1)
-    where = ".".join(path[:-1]) or "the configuration"
-    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}? " if near else ""
-    return f"{'.'.join(path)}: no such key; {hint}{where} has {', '.join(allowed)}"
-
-
-def _keys(kind: Any, path: list[str]) -> set[str]:
-    """The keys below `path`, over every member of a union."""
-    while typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return set().union(*(_keys(member, path) for member in typing.get_args(kind)))
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return set()
-    if not path:
-        return set(kind.model_fields)
-    field = kind.model_fields.get(path[0])
-    return _keys(field.annotation, path[1:]) if field else set()
+def _unknown_key(key: str, group: Iterable[str]) -> str:
+    """The message for a key that the schema does not have, with the nearest of its group, which has all others."""
+    above, _, name = key.rpartition(".")
+    allowed = sorted({str(other) for other in group} - {name, "cells"})
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"did you mean {above}{above and '.'}{near[0]}? " if near else ""
+    return f"{key}: no such key; {hint}{above or 'the configuration'} has {', '.join(allowed)}"

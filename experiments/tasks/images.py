@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from pydantic import Field, NonNegativeInt, PositiveInt
+from sklearn.metrics import accuracy_score
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
 from transformers.trainer_utils import PredictionOutput
@@ -18,7 +19,6 @@ from experiments.data.assets import Assets, Model, Source, find_images
 from experiments.data.images import Images, View
 from experiments.errors import UserError
 from experiments.measure import mistakes
-from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.models.dropout import dropout_settings
 from experiments.models.pretrained import read_model
@@ -105,7 +105,7 @@ class ImageTask(Task):
             test=images.get("test"),
             skipped={split: len(found[split]) - len(rows) for split, rows in splits.items()},
             collate=view.collate,
-            metrics=functools.partial(_score, Accuracy()),
+            metrics=_score,
             primary="accuracy",
             direction="max",
             loss=class_loss,
@@ -148,9 +148,9 @@ def _check_size(model: nn.Module, size: tuple[int, int], folder: Path) -> None:
         raise UserError(f"{folder}: {told}; {remedy}") from error
 
 
-def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
-    scores = metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
-    return {**evaluated(class_loss, outputs), **scores}
+def _score(outputs: EvalPrediction) -> dict[str, float]:
+    right = accuracy_score(outputs.label_ids, np.argmax(outputs.predictions, axis=-1))
+    return {**evaluated(class_loss, outputs), "accuracy": float(right)}
 
 
 def _test(
