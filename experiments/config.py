@@ -32,7 +32,7 @@ from fourierft import FourierError
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
-    """`${cell:lr}`: what the recipe's table `cells` says of `lr` in the row of the task; None where it says nothing."""
+    """`${cell:lr}`: the value of `lr` in the task's row of the recipe's table `cells`; None where there is none."""
     return OmegaConf.select(_root_, f"cells.{_root_.task.name}.{key}")
 
 
@@ -45,19 +45,19 @@ def after_slash(repository: str) -> str:
 
 
 def as_name(folder: str) -> str:
-    """What a model in that folder is called in records."""
+    """The name in records of a model in that folder."""
     return re.sub(r"\W", "_", folder).lower()
 
 
-for resolver in (after_slash, as_name):  # of what has no value there is none
+for resolver in (after_slash, as_name):  # None stays None
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 
 CONFIGS = ROOT / "configs"
-# The errors that a command says in one message, with `explain`, and ends with exit code 2.
+# Errors that a command prints as one message, by `explain`, and that end it with exit code 2.
 TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 
-# What may differ between runs that are the same: no result depends on it.
+# Keys on which no result depends: runs that differ in them alone are the same run.
 INCIDENTAL = ("force", "tracking", "assets", "record", "runs", "scale", "recipe.source", "recipe.trials")
 INCIDENTAL += tuple(f"train.{key}" for key in ("resume", "keep_checkpoints", "log_every", "workers", "eval_batch_size"))
 
@@ -88,8 +88,8 @@ class Config(Typed):
         return settings
 
     def differences(self, other: "Config") -> dict[str, tuple[Any, Any]]:
-        """The keys of `result_key()` in which two runs differ, dotted and sorted, with both values; None where one has
-        no such key."""
+        """The dotted keys of `result_key()` in which two runs differ, sorted, with both values; None for a missing
+        key."""
         ours, theirs = (dict(_flat(each.result_key())) for each in (self, other))
         pairs = {key: (ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys())}
         return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
@@ -101,17 +101,17 @@ class Config(Typed):
 
     @property
     def record_path(self) -> Path:
-        """Where the run's record goes; that of a trial stays with its files."""
+        """The path of the run's record; a trial's stays with its files."""
         return (self.runs if self.train.is_trial else self.record.dir) / f"{self.name}.json"
 
     @property
     def name(self) -> Path:
-        """Where the run stands below a folder of runs or records: <exp>/<model>/<method>/seed<seed>-<hash>."""
+        """Its path below a folder of runs or records: <exp>/<model>/<method>/seed<seed>-<hash>."""
         return Path(self.exp or self.task.name) / self.model.name / self.method.name / f"seed{self.seed}-{self.hash}"
 
 
 def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries, under dotted keys."""
+    """The leaves of nested dictionaries, with dotted keys."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{key}.")
@@ -123,7 +123,7 @@ def parse(composed: DictConfig) -> Config:
     """Check a composed configuration. Raises UserError: every wrong key with its value and what is allowed."""
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        del values["cells"]  # a table, of which the task's row is now in place
+        del values["cells"]  # its row for the task has been interpolated
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         direct = isinstance(error, MissingMandatoryValue)  # else full_key is where the value is used
         key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
@@ -142,8 +142,8 @@ def suite(*overrides: str) -> DictConfig:
 
 
 def _known(model: Model) -> Model:
-    """The model by its own name: another repository or folder than that of configs/model/<name>.yaml is another model,
-    with its own folder and name, and none of the paper's."""
+    """The model under its own name. With another repository or folder than in configs/model/<name>.yaml it is another
+    model, with its own folder and name, and not of the paper's scale."""
     own, name, hub, local = _configured(model.name), model.name, model.hub, model.local
     same = own is not None and local == own.local and hub in (None, own.hub)
     if own and not same:
@@ -185,8 +185,8 @@ def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
 
 @contextmanager
 def legible() -> Iterator[None]:
-    """While a configuration is composed: an error that says nothing, or is neither ours nor Hydra's, comes of a file
-    below configs/ that is no YAML, if there is one. Raises UserError, which names it."""
+    """A context for composing a configuration. An error without a message, or of a class that neither the suite nor
+    Hydra raises, is explained by a file below configs/ that is not valid YAML, if there is one: raises UserError."""
     try:
         yield
     except Exception as error:
@@ -198,7 +198,7 @@ def legible() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
+    """One message with what is wrong and what is allowed, for an error of the suite, of Hydra or of OmegaConf."""
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return _unknown_key(cause.full_key, cause.parent_node or ())
@@ -215,7 +215,7 @@ def explain(error: Exception) -> str:
 
 
 def _unknown_key(key: str, group: Iterable[str]) -> str:
-    """The message for a key that the schema does not have, with the nearest of its group, which has all others."""
+    """The message for an unknown key: the nearest and all keys of its group."""
     above, _, name = key.rpartition(".")
     allowed = sorted({str(other) for other in group} - {name, "cells"})
     near = difflib.get_close_matches(name, allowed, n=1)

@@ -1,6 +1,6 @@
 """The five metrics of E2E NLG as one `evaluate.Metric`: BLEU, NIST, ROUGE-L, CIDEr and METEOR, without Java or Perl.
 
-METEOR 1.5 alone needs Java; where it is missing, that is said once and NLTK's METEOR stands under a name of its own.
+Only METEOR 1.5 needs Java. Where it is missing, that is printed once, and NLTK's METEOR has a name of its own.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ from experiments.metrics import coco, meteor, mteval
 class E2E(evaluate.Metric):
     """`E2E().compute(predictions=["A pub."], references=[["A pub.", "It is a pub."]])` -> {"bleu": 1.0, ...}.
 
-    One output and one or more references an item. The values: "bleu", "rouge_l", "meteor_nltk" and, where Java and
+    One output and one or more references per item. The values: "bleu", "rouge_l", "meteor_nltk" and, where Java and
     pycocoevalcap are there, "meteor" as fractions; "nist" and "cider" as the official scripts print them.
     Raises UserError when it is made, if a library is missing.
     Source: Table 3 of the paper; the definitions are those of the E2E NLG challenge's scripts (Dušek et al. 2020).

@@ -8,13 +8,13 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 
 def _correlation(function, predictions: np.ndarray, references: np.ndarray) -> float:
-    """Pearson or Spearman; 0 where either side is constant, since a constant tells nothing of the other."""
+    """Pearson or Spearman; 0 where either side is constant, where they are not defined."""
     if np.ptp(predictions) == 0 or np.ptp(references) == 0:
         return 0.0
     return float(function(predictions, references).statistic)
 
 
-# What the paper's Table 2 reports for each set is the metric's name in configs/task/; the others are recorded too.
+# The metric that the paper's Table 2 reports for a set is named in configs/task/; the others are recorded too.
 _METRICS = {
     "accuracy": lambda predictions, references: float(accuracy_score(references, predictions)),
     "f1": lambda predictions, references: float(f1_score(references, predictions)),
@@ -33,8 +33,8 @@ _SETS = {
 class Glue(evaluate.Metric):
     """`Glue(config_name="mrpc").compute(predictions=..., references=...)` -> {"accuracy": 0.9, "f1": 0.93}.
 
-    Predictions are class indices (floats for STS-B), one a reference. All values are fractions. Sets other than CoLA,
-    MRPC, QQP and STS-B have accuracy alone. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
+    Predictions are class indices (floats for STS-B), one per reference. All values are fractions. Sets other than CoLA,
+    MRPC, QQP and STS-B have only accuracy. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
     """
 
     def _info(self) -> evaluate.MetricInfo:
