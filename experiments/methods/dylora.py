@@ -40,8 +40,8 @@ class DyLora(Method):
 
 
 class DrawRank(TrainerCallback):
-    """Draws one rank for all layers before each optimiser step: a function of seed and step, the same in a resumed run and
-    on every process."""
+    """Draws one rank for all layers before each optimiser step: a function of seed and step, so the same in a resumed
+    run and on every process."""
 
     def on_step_begin(self, args, state, control, model: nn.Module, **kwargs):
         draw = random.Random(f"{args.seed} {state.global_step}")
