@@ -55,6 +55,7 @@ class Draft:
     tracked: Tracked | None = None
 
     def __post_init__(self) -> None:
+        self.model, self.dataset = self.weights.identity(), self.data.identity()  # before anything can change them
         self.hardware = records.hardware(self.config.train.torch_device())
         self.code = records.provenance()
         self.started = records.now()
@@ -66,8 +67,8 @@ class Draft:
             exp=config.exp or config.task.name,
             task=config.task.name,
             method=config.method.name,
-            model=self.weights.identity(),
-            dataset={**self.data.identity(), "rows": self.rows, "skipped": self.skipped},
+            model=self.model,
+            dataset={**self.dataset, "rows": self.rows, "skipped": self.skipped},
             seed=config.seed,
             entry_seed=config.method.seed_of_entries,
             scale=self.scale,
@@ -92,8 +93,8 @@ class Draft:
         """What the numbers of the run depend on: only a run with the same stamp may resume its checkpoints."""
         commit, changes = self.code["commit"], " with changes" if self.code["dirty"] else ""
         code = commit and f"{commit}{changes}"
-        known = {"configuration": self.config.hash, "model": self.weights.sha256, "data": self.data.sha256}
-        return known | {"code": code}
+        digests = {"model": self.model["sha256"], "data": self.dataset["sha256"]}
+        return {"configuration": self.config.hash, **digests, "code": code}
 
 
 def run(config: Config) -> Record:
