@@ -11,9 +11,9 @@ from experiments.config import Config, parse, suite
 from experiments.data.assets import Source
 from experiments.errors import UserError
 from experiments.models.architectures import ARCHITECTURES
+from experiments.paper import printed
+from experiments.paper.score_tables import TABLES
 from experiments.record import ROOT
-from experiments.report import paper
-from experiments.report.score_tables import TABLES
 from experiments.tasks.base import Data
 
 PAPER = ROOT / "results" / "paper"
@@ -49,11 +49,11 @@ def cell(config: Config) -> tuple[str | None, str]:
     Hydra has to be set up with the suite's configs. Raises UserError where the paper's numbers cannot be read.
     """
     task, model, method = config.task.name, config.model.name, config.method.name
-    tables = [table for table in TABLES if table.key in paper.TABLES]
+    tables = [table for table in TABLES if table.key in printed.TABLES]
     table = next((table for table in tables if any(column.exp == task for column in table.columns)), None)
     if table is None:
         return None, f"the paper has no {task}"
-    rows = paper.read_rows(PAPER / f"{table.key}.yaml")
+    rows = printed.read_list(PAPER / f"{table.key}.yaml", "rows", printed.PaperRow)
     chosen = [f"task={task}", f"model={model}", f"method={method}"]
     found = [
         config.differences(parse(suite(*chosen, *(f"method.{key}={value}" for key, value in row.settings.items()))))
@@ -61,7 +61,7 @@ def cell(config: Config) -> tuple[str | None, str]:
         if (row.model, row.method) == (model, method)
     ]
     if not found:
-        return None, f"{paper.TABLES[table.key]} has no {method} on {model}"
+        return None, f"{printed.TABLES[table.key]} has no {method} on {model}"
     nearest = min(({key: one[key] for key in one if key not in EXECUTION} for one in found), key=len)
     if nearest:
         return None, ", ".join(f"{key}={ours}, not {theirs}" for key, (ours, theirs) in nearest.items())

@@ -1,16 +1,54 @@
-"""A figure as a file: whole or not at all, and the same figure as the same bytes."""
+"""How every figure looks, and how it becomes a file: whole or not at all, and the same figure as the same bytes."""
 
 import io
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from experiments.record import replace_file
 
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+MARKERS = "os^Dv<>"
+WIDTH = 7.0  # inches: the text of a page
+KINDS = ("pdf", "png")
 # What would differ from one writing to the next.
 NOTHING = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and marker; no pair of both twice among the first 49."""
+    shift = index // len(COLOURS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
+
+
+def blank(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure of so many inches."""
+    figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panels(titles: Sequence[str], height: float = 2.6, across: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as a page with a panel a title, at most `across` in a row, each `height` inches high."""
+    columns = min(across, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    figure = blank(height * rows + 0.5, WIDTH if columns > 1 else 0.62 * WIDTH)
+    drawn = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for axes, title in zip(drawn, titles, strict=False):
+        tidy(axes)
+        axes.set_title(title, fontsize=8)
+    for axes in drawn[len(titles) :]:
+        axes.remove()
+    return figure, drawn[: len(titles)]
 
 
 def tidy(axes: Axes) -> None:
@@ -21,6 +59,44 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=7)
 
 
+def course(
+    axes: Axes,
+    places: Sequence[float],
+    middles: Sequence[float],
+    ends: tuple[Sequence[float], Sequence[float]] | None,
+    index: int,
+    **line: Any,
+) -> Line2D:
+    """A line through the middles and a band between the ends, lower and upper, if there are any."""
+    style = look(index)
+    (drawn,) = axes.plot(places, middles, **{"linewidth": 1.4, **style, **line})
+    if ends:
+        axes.fill_between(places, *ends, color=style["color"], alpha=0.18, linewidth=0)
+    return drawn
+
+
+def legend(figure: Figure, handles: Iterable[Artist], labels: Iterable[str], columns: int, title: str = "") -> None:
+    """Below the panels, one for all of them; the title says what the marks mean."""
+    figure.legend(
+        list(handles),
+        list(labels),
+        title=title or None,
+        title_fontsize=6.5,
+        fontsize=7,
+        loc="outside lower center",
+        ncols=max(1, columns),
+        frameon=False,
+    )
+
+
+def short(value: float) -> str:
+    """1000 as 1k, 1000000 as 1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write it in the format that the path ends with, png or pdf; returns the path. Raises RecordError."""
     kind, file = path.suffix.removeprefix("."), io.BytesIO()
@@ -28,3 +104,8 @@ def save(figure: Figure, path: Path) -> Path:
         figure.savefig(file, format=kind, metadata=NOTHING[kind])
     replace_file(path, file.getvalue())
     return path
+
+
+def save_all(figure: Figure, out: Path, stem: str) -> list[Path]:
+    """Write it in every format, as OUT/STEM.pdf and .png; returns the paths. Raises RecordError."""
+    return [save(figure, out / f"{stem}.{kind}") for kind in KINDS]

@@ -7,6 +7,7 @@ referred to only if x needs a gradient.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,15 +29,15 @@ def fourier_linear(
     plan: Plan | BasisPlan,
     scale: float,
     algorithm: Algorithm = Algorithm(),  # noqa: B008 (immutable)
-    read: Callable[[Tensor], Tensor] | None = None,
+    dequantise: Callable[[Tensor], Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Equation 4: y = x (W + delta_W)^T + b, or, of no weight, the change x delta_W^T alone.
 
     x: (..., in), weight: (out, in), bias: (out,) or None, all of one dtype unless autocast is active; spectrum: (n,)
-    coefficients, made float32 unless they are float64; plan: their entries, on the device of x. `read` turns a weight
-    stored in another form (quantised) into an (out, in) one, in both passes, so that no dense copy is kept. `dtype`:
-    what to compute in, instead of the dtype of x or of autocast.
+    coefficients, made float32 unless they are float64; plan: their entries, on the device of x. `dequantise` turns a
+    weight stored in another form into an (out, in) one, in both passes, so that no dense copy is kept. `dtype`: what to
+    compute in, instead of the dtype of x or of autocast.
     Returns (..., out) in that dtype; the change alone in that of the coefficients. Differentiable once in x, weight,
     bias and spectrum. Raises FourierError if x and weight differ in dtype.
     """
@@ -44,13 +45,10 @@ def fourier_linear(
         spectrum = spectrum.float()  # FSDP's mixed precision hands over rounded coefficients; nothing rounds them again
     if dtype is None and autocasts(x.device) and x.dtype != torch.float64:  # it leaves float64 alone
         dtype = torch.get_autocast_dtype(x.device.type)
-    elif weight is not None and read is None and x.dtype != weight.dtype:
+    elif weight is not None and dequantise is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
-    if isinstance(plan, Plan):
-        algorithm = algorithm.resolve(plan, x.numel() // max(1, x.shape[-1]), spectrum.dtype, dtype or x.dtype)
-    else:
-        algorithm = algorithm.of_basis(plan.basis)
-    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, read)
+    algorithm = algorithm.resolve(plan, x.numel() // max(1, x.shape[-1]), spectrum.dtype, dtype or x.dtype)
+    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, dequantise)
 
 
 def autocasts(device: torch.device) -> bool:
@@ -66,23 +64,34 @@ def _as_given(device: torch.device) -> AbstractContextManager:
 
 class _FourierProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, spectrum, plan, scale, algorithm, dtype, read):
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        spectrum: Tensor,
+        plan: Any,
+        scale: float,
+        algorithm: Algorithm,
+        dtype: torch.dtype,
+        dequantise: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
         needs_x, needs_weight, _, needs_spectrum = ctx.needs_input_grad[:4]
         narrow, saved = _cast(x, dtype), None
         rows = narrow.reshape(-1, x.shape[-1])
         with _as_given(x.device):
-            dense = _dense(weight, dtype, read)
+            dense = _dense(weight, dtype, dequantise)
             formed = form(spectrum, plan, scale, dense, algorithm, dtype)
             y = times(rows, dense, formed, plan, spectrum.dtype, algorithm, bias)
             projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
-            if algorithm.forward == "branch":
+            if algorithm.forward == "tokens":
                 tokens.add_change_(y, rows, spectrum, plan, scale, compiled=algorithm.compiled)
             elif projected is not None:
                 grid.add_change_(y, projected, spectrum, plan, scale, rows=dtype)
             y = y if weight is None else y.to(dtype)
         if needs_weight or (needs_spectrum and projected is None):
-            rounded = algorithm.saved_dtype is not None and algorithm.saved_dtype.itemsize < dtype.itemsize
-            saved = _cast(x, algorithm.saved_dtype) if rounded else narrow
+            narrower = algorithm.saved_dtype or dtype
+            saved = _cast(x, narrower) if narrower.itemsize < dtype.itemsize else narrow
         elif needs_spectrum:
             saved = projected  # enough for the coefficients, and far less than x
         ctx.save_for_backward(
@@ -91,14 +100,14 @@ class _FourierProduct(torch.autograd.Function):
             spectrum if needs_x else None,
             formed if needs_x and algorithm.memory == "keep" else None,
         )
-        ctx.plan, ctx.scale, ctx.algorithm, ctx.dtype, ctx.read = plan, scale, algorithm, dtype, read
+        ctx.plan, ctx.scale, ctx.algorithm, ctx.dtype, ctx.dequantise = plan, scale, algorithm, dtype, dequantise
         ctx.x_dtype, ctx.wide = x.dtype, spectrum.dtype
         # As nn.Linear's, no view: autograd would refuse to have a view changed in place, by ReLU(inplace=True) or +=.
         return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], plan.shape[0]))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g):
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, spectrum, formed = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, needs_spectrum = ctx.needs_input_grad[:4]
         grad_x = grad_weight = grad_bias = grad_spectrum = None
@@ -108,37 +117,37 @@ class _FourierProduct(torch.autograd.Function):
         with _as_given(g.device):
             projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
             if needs_x:
-                dense = _dense(weight, ctx.dtype, ctx.read)
+                dense = _dense(weight, ctx.dtype, ctx.dequantise)
                 if formed is None:
                     formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
                 grad_x = times(rows, dense, formed, plan, ctx.wide, algorithm, adjoint=True)
                 if projected is not None:
                     grid.add_change_(grad_x, projected, spectrum, plan, scale, adjoint=True, rows=ctx.dtype)
-                elif algorithm.forward == "branch" and not by_tokens:
+                elif algorithm.forward == "tokens" and not by_tokens:
                     tokens.add_change_(grad_x, rows, spectrum, plan, scale, adjoint=True, compiled=algorithm.compiled)
             if needs_weight or (needs_spectrum and projected is None):
                 inputs = x.reshape(-1, x.shape[-1])
             if needs_weight:
                 grad_weight = wide_product(rows.t(), inputs)
             if by_tokens:  # g is transformed once, for both gradients
-                into = (grad_x, spectrum) if needs_x and algorithm.forward == "branch" else None
+                into = (grad_x, spectrum) if grad_x is not None and algorithm.forward == "tokens" else None
                 grad_spectrum = tokens.backward_(inputs, rows, plan, scale, ctx.wide, into, algorithm.compiled)
             elif needs_spectrum and projected is not None:
                 x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
                 grad_spectrum = grid.coefficient_grad(x_projected, projected, plan, scale)
             elif needs_spectrum:
                 grad_spectrum = coefficient_grad(inputs, rows, plan, scale)
-            if needs_x:
+            if grad_x is not None:
                 grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
             if needs_bias:
                 grad_bias = rows.sum(0)
         return grad_x, grad_weight, grad_bias, grad_spectrum, None, None, None, None, None
 
 
-def _dense(weight: Tensor | None, dtype: torch.dtype, read: Callable[[Tensor], Tensor] | None) -> Tensor | None:
+def _dense(weight: Tensor | None, dtype: torch.dtype, dequantise: Callable[[Tensor], Tensor] | None) -> Tensor | None:
     if weight is None:
         return None
-    return (weight if read is None else read(weight)).to(dtype)
+    return (weight if dequantise is None else dequantise(weight)).to(dtype)
 
 
 # The last tensor that was cast, its version then, and the result; all weakly, so that nothing is kept alive.

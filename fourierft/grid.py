@@ -22,7 +22,7 @@ Of the float32 result that leaves about 5e-6.
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .plan import Plan, waves
 from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
@@ -67,24 +67,20 @@ def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float) -> Tensor:
 
 
 def _matrix(c: Tensor, plan: Plan, scale: float) -> Tensor:
-    return c.view(plan.grid) * (scale / (plan.shape[0] * plan.shape[1]))
+    return c.view(plan.grid) * plan.unit(scale)
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision the two terms of each, (4 a, d1) and (4 b, d2).
 
     8 (a d1 + b d2) bytes in these and in float32, made once for all layers.
     """
-    if dtype not in plan.grid_tables:
-        rows, columns = (plan.sign.long() * plan.u).view(plan.grid)[:, 0], plan.v.view(plan.grid)[0]
-        exact = (_table(*side) for side in zip((rows, columns), plan.shape, strict=True))
-        plan.grid_tables[dtype] = tuple(
+    key = "grid", dtype
+    if key not in plan.tables:
+        (u, v), b = plan.frequencies, plan.grid[1]
+        sides = zip((u[::b], v[:b]), plan.shape, strict=True)
+        exact = (waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides)
+        plan.tables[key] = tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )
-    return plan.grid_tables[dtype]
-
-
-def _table(frequencies: Tensor, length: int) -> Tensor:
-    places = torch.arange(length, device=frequencies.device)
-    angle = (frequencies[:, None] * places % length).double() * (2 * torch.pi / length)
-    return torch.cat([angle.cos(), angle.sin()])
+    return plan.tables[key]

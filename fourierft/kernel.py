@@ -23,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .entries import Shape
-from .plan import Plan
+from .plan import Plan, waves
 
 DEPTH = 32  # entries at a time: three stages of them fit the 99 KB of shared memory that a block has on most GPUs
 # What the kernel and the FFT move for each number of delta_W; counts, to be measured on a GPU. The FFT of 4096 x 4096
@@ -63,7 +63,7 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
             table_v.shape[2],
             c.contiguous(),
             torch.linalg.vector_norm(c, torch.inf),
-            scale / (d1 * d2),
+            plan.unit(scale),
             d1,
             d2,
             plan.n,
@@ -94,7 +94,7 @@ def _tile(shape: Shape, dtype: torch.dtype) -> int:
     return 128 if shape[0] * shape[1] >= 2048**2 and _terms(dtype) == 1 else 64
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The rows C1_k, S1_k, and, of two terms, what float16 leaves of them, (n, 2 or 4, d1 / 2) float16; and of v, d2.
 
     2 n (d1 + d2) bytes, or 4 n (d1 + d2) for results in float32, and what rounds n up to DEPTH, d1 / 2 + 1 and
@@ -102,18 +102,16 @@ def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """
     # Kept on the plan, not in a cached function, which torch.compile would look through and trace.
     terms, tile = _terms(dtype), _tile(plan.shape, dtype)
-    if terms not in plan.tables:
-        frequencies = plan.sign.long() * plan.u, plan.v
-        tables = (_table(*side, terms, tile) for side in zip(frequencies, plan.shape, strict=True))
-        plan.tables[terms] = tuple(tables)  # at once: another thread may be asking too
-    return plan.tables[terms]
+    key = "kernel", terms
+    if key not in plan.tables:
+        tables = (_table(*side, terms, tile) for side in zip(plan.frequencies, plan.shape, strict=True))
+        plan.tables[key] = tuple(tables)  # at once: another thread may be asking too
+    return plan.tables[key]
 
 
 def _table(frequencies: Tensor, length: int, terms: int, tile: int) -> Tensor:
     frequencies = torch.nn.functional.pad(frequencies, (0, -len(frequencies) % DEPTH))
-    places = torch.arange(triton.cdiv(length // 2 + 1, tile) * tile, device=frequencies.device)
-    angle = (frequencies[:, None] * places % length).double() * (2 * torch.pi / length)
-    exact = torch.stack([angle.cos(), angle.sin()], dim=1)
+    exact = waves(frequencies, triton.cdiv(length // 2 + 1, tile) * tile, length)
     high = exact.half()
     return high if terms == 1 else torch.cat([high, (exact - high).half()], dim=1)
 

@@ -1,4 +1,4 @@
-"""The products of spectra of `spectra.py`, by Triton kernels on a GPU: they read and write rows as an FFT does.
+"""The products of spectra of `tokens.py`, by Triton kernels on a GPU: they read and write rows as an FFT does.
 
 A program of the first adds up a block of tokens, and the blocks are added after; one of the second owns its bins, whose
 entries lie side by side. No number is added to by two programs, so results are the same from run to run.
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .kernel import launching_on
 from .plan import Plan
-from .spectra import factor
 
 TOKENS, ENTRIES = 16, 1024  # of a program of the first: the one that next reads a token's rows finds them in a cache
 SOME_TOKENS, BINS = 8, 64  # of one of the second
@@ -45,14 +44,14 @@ def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
     return total[:, 0] - plan.sign * total[:, 1]
 
 
-def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False) -> Tensor:
+def change(x: Tensor, f: Tensor, plan: Plan, adjoint: bool = False) -> Tensor:
     """Y, (T, out // 2 + 1) complex64, of which irfft(Y, out, norm="forward") is x delta_W^T; or, adjoint, of x delta_W.
 
-    x: (T, in // 2 + 1), or adjoint (T, out // 2 + 1), complex64 with contiguous rows; c: (n,) float32.
+    x: (T, in // 2 + 1), or adjoint (T, out // 2 + 1), complex64 with contiguous rows; f: (n,) float32, from
+    `factor`.
     """
     starts, order = _sorted(plan, adjoint)
     source, share = (plan.u, plan.v_share) if adjoint else (plan.v, plan.u_share)
-    f = factor(c, plan, scale, adjoint)
     # Frequencies that are their own mirrors must enter an irfft real.
     factors = torch.stack([f, -f * plan.sign * (share < 1)], dim=1)
     y = torch.empty(len(x), len(starts) - 1, dtype=x.dtype, device=x.device)
@@ -73,14 +72,15 @@ def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False
     return y
 
 
-def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:
+def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, ...]:
     """Where each target frequency's entries start, and the end, (d // 2 + 2,), and the entries in that order, (n,)."""
-    if adjoint not in plan.by_target:
+    key = "by target", adjoint
+    if key not in plan.tables:
         target, length = (plan.v, plan.shape[1]) if adjoint else (plan.u, plan.shape[0])
         order = target.argsort(stable=True)
         bins = torch.arange(length // 2 + 2, device=target.device)
-        plan.by_target[adjoint] = torch.searchsorted(target[order], bins), order
-    return plan.by_target[adjoint]
+        plan.tables[key] = torch.searchsorted(target[order], bins), order
+    return plan.tables[key]
 
 
 @triton.jit

@@ -1,13 +1,15 @@
 """What every adapted layer has, whatever its frozen weight is stored as: coefficients, entries, an algorithm."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .bases import misfit
 from .choice import Algorithm
-from .config import PARTS
-from .entries import Band, Shape, check_n
+from .entries import Entries, Shape
 from .errors import FourierError
+from .parts import PARTS, matrix_shape
 from .plan import BasisPlan, Plan, make_plan
 from .products import LOW_PRECISION, delta_weight
 
@@ -19,41 +21,25 @@ class FourierLayer(nn.Module):
     `reset_spectrum` draws them. With `parts`, some of q, k and v, the layer is a fused projection and each part that is
     named a matrix of its own: the entries are those of an (out / 3, in) matrix, the coefficients (len(parts), n).
     They stay float32 through `.half()` and the like. `algorithm` says how the layer computes.
-    Raises FourierError for n out of range, parts of what is no fused projection, and a basis, entries and a band that
-    do not go together.
+    Raises FourierError for entries that do not fit, and parts of what is no fused projection.
     """
 
+    fourierft_spectrum: nn.Parameter
+
     def __init__(
-        self,
-        base: nn.Module,
-        shape: Shape,
-        n: int,
-        scale: float,
-        entry_seed: int,
-        band: Band | None,
-        parts: tuple[str, ...],
-        basis: str = "fourier",
-        entries: str = "random",
+        self, base: nn.Module, shape: Shape, entries: Entries, scale: float, parts: tuple[str, ...] = ()
     ) -> None:
         super().__init__()
         check_replaceable(base)
         self.out_features, self.in_features = shape
-        self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
-        self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
-        if problem := misfit(basis, entries, band):
-            field, remedy = problem
-            raise FourierError(f"{field}={getattr(self, field)!r} is not possible: give {remedy}")
-        check_parts(shape, parts)
-        check_n(self.matrix_shape, n, band, entries)
-        wide = torch.float64 if base.weight.dtype == torch.float64 else torch.float32
-        size = (len(parts), n) if parts else (n,)
-        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=base.weight.device))
+        self.entries, self.scale, self.parts, self.algorithm = entries, scale, parts, Algorithm()
+        self.matrix_shape = matrix_shape(shape, parts)  # of the layer, or of a part of it
+        entries.check(self.matrix_shape)
+        weight: Any = base.weight
+        size = (len(parts), entries.n) if parts else (entries.n,)
+        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=weight.device))
         self._plan = self._make_plan()
-
-    @property
-    def matrix_shape(self) -> Shape:
-        """(out, in) of each adapted matrix: of the layer, or of a part of it."""
-        return matrix_shape((self.out_features, self.in_features), self.parts)
 
     @property
     def plan(self) -> Plan | BasisPlan:
@@ -77,6 +63,17 @@ class FourierLayer(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """What a subclass computes of x: (..., in). Returns (..., out)."""
         raise NotImplementedError
+
+    def merged_weight(self) -> tuple[Tensor, float]:
+        """Of a subclass: what `set_merged` takes, and the relative share of delta_W that it has lost to rounding."""
+        raise NotImplementedError
+
+    def set_merged(self, merged_weight: Tensor) -> None:
+        """Of a subclass: makes this a plain layer of that weight, until `unmerge`."""
+        raise NotImplementedError
+
+    def unmerge(self) -> None:
+        """Does nothing to a layer that is not merged."""
 
     @torch.no_grad()
     def reset_spectrum(self, init: str) -> None:
@@ -102,10 +99,9 @@ class FourierLayer(nn.Module):
         return torch.cat([deltas.get(part, zeros) for part in PARTS])
 
     def _make_plan(self) -> Plan | BasisPlan:
-        positions = self.matrix_shape, self.n, self.entry_seed, self.band
-        return make_plan(*positions, self.fourierft_spectrum.device, self.basis, self.entries == "grid")
+        return make_plan(self.matrix_shape, self.fourierft_spectrum.device, self.entries)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FourierLayer":
         spectrum = self.fourierft_spectrum
 
         def keep_wide(tensor: Tensor) -> Tensor:
@@ -142,11 +138,7 @@ class FourierLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n={self.n}, scale={self.scale}, entry_seed={self.entry_seed}"
-            + (f", band={self.band}" if self.band else "")
-            + (f", entries={self.entries}" if self.entries != "random" else "")
-            + (f", basis={self.basis}" if self.basis != "fourier" else "")
+            f"in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}, {self.entries}"
             + (f", parts={','.join(self.parts)}" if self.parts else "")
             + (", merged" if self.merged else "")
         )
@@ -175,17 +167,3 @@ def check_replaceable(base: nn.Module) -> None:
     else:
         return
     raise FourierError(f"this {type(base).__name__} cannot be adapted: {problem}")
-
-
-def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:
-    """(out, in) of each adapted matrix of a layer of that (out, in)."""
-    return (shape[0] // len(PARTS), shape[1]) if parts else shape
-
-
-def check_parts(shape: Shape, parts: tuple[str, ...]) -> None:
-    """Raises FourierError unless a layer of this (out, in) shape has the parts."""
-    if parts and shape[0] != len(PARTS) * shape[1]:
-        raise FourierError(
-            f"{','.join(parts)} of a layer with {shape[1]} inputs and {shape[0]} outputs cannot be adapted: only a "
-            f"fused projection with q, k and v of {shape[1]} outputs each can be cut"
-        )

@@ -1,16 +1,18 @@
 """The FourierFT layer over a dense weight: `nn.Linear`, transformers' `Conv1D`, and parts of a fused projection."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .config import PARTS
-from .entries import Band, Shape
+from .entries import Entries, Shape
 from .errors import FourierError
 from .function import fourier_linear
 from .layer import FourierLayer
+from .parts import PARTS
 
 
-def layer_shape(base: nn.Module) -> Shape | None:
+def dense_shape(base: Any) -> Shape | None:
     """(out, in) of a layer that FourierLinear can replace: `nn.Linear` or transformers' `Conv1D`; None of any other.
 
     Exact types: a subclass may hold its weight in another form (quantised) or have it read past its forward.
@@ -30,21 +32,15 @@ class FourierLinear(FourierLayer):
     Raises FourierError for an unsupported layer and for what `FourierLayer` refuses.
     """
 
-    def __init__(
-        self,
-        base: nn.Module,
-        n: int,
-        scale: float,
-        entry_seed: int = 2024,
-        band: Band | None = None,
-        parts: tuple[str, ...] = (),
-        basis: str = "fourier",
-        entries: str = "random",
-    ) -> None:
-        shape = layer_shape(base)
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    frozen_weight: Tensor | None
+
+    def __init__(self, base: Any, entries: Entries, scale: float, parts: tuple[str, ...] = ()) -> None:
+        shape = dense_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} cannot be adapted: only nn.Linear and Conv1D can")
-        super().__init__(base, shape, n, scale, entry_seed, band, parts, basis, entries)
+        super().__init__(base, shape, entries, scale, parts)
         self.fan_in_fan_out = not isinstance(base, nn.Linear)
         # While merged: the frozen weight. A buffer, so that it moves with the model, but of no state dict.
         self.register_buffer("frozen_weight", None, persistent=False)
@@ -66,16 +62,13 @@ class FourierLinear(FourierLayer):
         if not self.parts:
             return self._adapted(x, weight, self.bias, self.fourierft_spectrum)
         spectra = dict(zip(self.parts, self.fourierft_spectrum, strict=True))
-        biases = [None] * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
-        outputs = []
-        for part, rows, bias in zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True):
-            adapted = part in spectra
-            outputs.append(
-                self._adapted(x, rows, bias, spectra[part]) if adapted else nn.functional.linear(x, rows, bias)
-            )
-        return torch.cat(outputs, dim=-1)
+        biases = (None,) * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
+        thirds = zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True)
+        return torch.cat([self._adapted(x, rows, bias, spectra.get(part)) for part, rows, bias in thirds], dim=-1)
 
-    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor) -> Tensor:
+    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor | None) -> Tensor:
+        if spectrum is None:
+            return nn.functional.linear(x, weight, bias)
         return fourier_linear(x, weight, bias, spectrum, self.plan, self.scale, self.algorithm)
 
     @torch.no_grad()
@@ -113,10 +106,12 @@ class FourierLinear(FourierLayer):
 
     def unmerge(self) -> None:
         """Puts the frozen weight back, bit for bit. Does nothing to a layer that is not merged."""
-        if self.merged:
-            frozen, self.frozen_weight = self.frozen_weight, None
-            own = isinstance(frozen, nn.Parameter)  # not once moved
-            self.weight = frozen if own else nn.Parameter(frozen, requires_grad=self.weight.requires_grad)
+        frozen = self.frozen_weight
+        if frozen is not None:
+            self.frozen_weight = None
+            trains = self.weight.requires_grad
+            # Itself, unless it was moved since.
+            self.weight = frozen if isinstance(frozen, nn.Parameter) else nn.Parameter(frozen, requires_grad=trains)
             self._end_fast_path()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
@@ -128,12 +123,12 @@ class FourierLinear(FourierLayer):
         if merged:
             self.merge()
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.merged:  # a dimension more says that the weight has delta_W already, whatever file it goes through
             destination[prefix + "fourierft_spectrum"] = destination[prefix + "fourierft_spectrum"][None]
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """As nn.Module's, into the frozen weight, to which a merged layer then adds delta_W again.
 
         The state of a merged layer gives its coefficients alone. Raises FourierError unless its weight is this layer's
@@ -147,7 +142,7 @@ class FourierLinear(FourierLayer):
                 self.merge()
         spectrum, weight = (state_dict.get(prefix + name) for name in ("fourierft_spectrum", "weight"))
         holds_delta = spectrum is not None and spectrum.dim() > self.fourierft_spectrum.dim()
-        if holds_delta:
+        if spectrum is not None and holds_delta:
             state_dict = state_dict | {prefix + "fourierft_spectrum": spectrum[0], prefix + "weight": self.weight}
         super()._load_from_state_dict(state_dict, prefix, *args)
         if holds_delta and weight is not None and not self._is_merged_weight(weight):

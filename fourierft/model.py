@@ -2,7 +2,9 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,10 @@ from .layer import FourierLayer
 from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .targets import modules_by_path, parts_of, select, without_wrappers
+from .targets import modules_by_path, select, without_wrappers
+
+# Of the algorithms: of "tokens" forward and of "fft" for the gradient.
+FORMER_NAMES = {"branch": "tokens", "product": "fft"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
 
 def fourier_layers(model: nn.Module) -> dict[str, FourierLayer]:
     """The adapted layers by their path in the adapted model, in its order, whatever wraps or holds that."""
-    adapted = _configured(model)
-    modules = modules_by_path(adapted[0] if len(adapted) == 1 else model)
+    configured = _configured(model)
+    modules = modules_by_path(configured[0] if len(configured) == 1 else model)
     return {path: module for path, module in modules.items() if isinstance(module, FourierLayer)}
 
 
@@ -71,31 +76,38 @@ def adapted_model(model: nn.Module) -> nn.Module:
     of weights) or holds. Raises FourierError of a plain model, a part of an adapted one, and one that holds several.
     """
     adapted_layers(model)
-    adapted = _configured(model)
-    if len(adapted) != 1:
+    configured = _configured(model)
+    if len(configured) != 1:
         raise FourierError(
-            f"this {type(model).__name__} has FourierFT layers, but {len(adapted)} models in it are configured: give "
-            "the one that fourierft.adapt or .load was given"
+            f"this {type(model).__name__} has FourierFT layers, but {len(configured)} models in it are configured: "
+            "give the one that fourierft.adapt or .load was given"
         )
-    return adapted[0]
+    return configured[0]
+
+
+def config_of(model: nn.Module) -> FourierConfig:
+    """The configuration that an adapted model keeps."""
+    return vars(model)["fourierft_config"]
 
 
 def _configured(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if "fourierft_config" in vars(module)]
 
 
-def use(model: nn.Module, **settings) -> nn.Module:
+def use(model: nn.Module, **settings: Any) -> nn.Module:
     """Sets how the adapted layers compute: fields of `Algorithm`, those not given stay as they are.
 
         fourierft.use(model, memory="keep")
-        fourierft.use(model, forward="branch", gradient="tokens")
+        fourierft.use(model, forward="tokens", gradient="tokens")
 
     Returns the model. Raises FourierError for an unknown field or value.
     """
     known = [field.name for field in fields(Algorithm)]
-    for name in settings:
+    for name, value in settings.items():
         if name not in known:
             raise FourierError(f"use: {name!r} is no setting: choose from {', '.join(known)}")
+        if name in ("forward", "gradient") and isinstance(value, str):
+            settings[name] = FORMER_NAMES.get(value, value)
     algorithms = {layer: replace(layer.algorithm, **settings) for layer in adapted_layers(model).values()}
     for layer, algorithm in algorithms.items():
         layer.algorithm = algorithm
@@ -110,23 +122,24 @@ def merge(model: nn.Module) -> nn.Module:
     Raises FourierError, with nothing merged, if a sum is not finite.
     Warns, once, if weights of low precision lose part of delta_W.
     """
-    merged = {}
-    for path, layer in adapted_layers(model).items():
-        if layer.merged:
-            continue
+    layers = {path: layer for path, layer in adapted_layers(model).items() if not layer.merged}
+    merged: dict[str, Tensor] = {}
+    lost: dict[str, float] = {}
+    for path, layer in layers.items():
         try:
-            merged[path] = layer, *layer.merged_weight()
+            merged[path], share = layer.merged_weight()
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from error
-    for layer, weight, _ in merged.values():
-        layer.set_merged(weight)
+        if merged[path].dtype in LOW_PRECISION:
+            lost[path] = share
+    for path, layer in layers.items():
+        layer.set_merged(merged[path])
 
-    lossy = {path: lost for path, (_, weight, lost) in merged.items() if weight.dtype in LOW_PRECISION}
-    if lossy:
-        worst = max(lossy, key=lossy.get)
+    if lost:
+        worst = max(lost, key=lambda path: lost[path])
         warnings.warn(
-            f"merging into {merged[worst][1].dtype} rounds away part of delta_W: {100 * lossy[worst]:.1f} % of it "
-            f"(relative norm) in {worst}, the worst of {len(lossy)} layers; merge into a float32 model to keep it",
+            f"merging into {merged[worst].dtype} rounds away part of delta_W: {100 * lost[worst]:.1f} % of it "
+            f"(relative norm) in {worst}, the worst of {len(lost)} layers; merge into a float32 model to keep it",
             stacklevel=2,
         )
     return model
@@ -188,26 +201,27 @@ def _numel(parameter: nn.Parameter) -> int:
     return parameter.numel() if quantized is None else quantized.shape.numel()
 
 
-def insert(model: nn.Module, config: FourierConfig, layers: dict[str, nn.Module], heads: dict[str, nn.Module]) -> None:
+def insert(
+    model: nn.Module, config: FourierConfig, layers: Mapping[str, nn.Module], heads: Mapping[str, nn.Module]
+) -> None:
     """Replaces the layers, wherever they stand, by adapted ones with zero coefficients; freezes all but the heads."""
     model.requires_grad_(False)
     for head in heads.values():
         _untie(model, head)
         head.requires_grad_(True)
     _keep_untied(model)
-    replacement = {}
+    replacement: dict[nn.Module, FourierLayer] = {}
     for k, (path, layer) in enumerate(layers.items()):
-        settings = {name: getattr(config, name) for name in ("n", "scale", "band", "basis", "entries")}
-        settings["entry_seed"] = config.entry_seed if config.shared_entries else config.entry_seed + k
+        entries = config.entries_of(k)
         if quantized_shape(layer):
-            replacement[layer] = QuantizedFourierLinear(layer, **settings)
+            replacement[layer] = QuantizedFourierLinear(layer, entries, config.scale)
         else:
-            replacement[layer] = FourierLinear(layer, **settings, parts=parts_of(config, path))
+            replacement[layer] = FourierLinear(layer, entries, config.scale, config.parts_of(path) or ())
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:
                 setattr(parent, name, replacement[child])
-    model.fourierft_config = config
+    vars(model)["fourierft_config"] = config
 
 
 def _untie(model: nn.Module, head: nn.Module) -> None:
@@ -216,7 +230,7 @@ def _untie(model: nn.Module, head: nn.Module) -> None:
     """
     inside = set(head.modules())
     outside = {p for module in model.modules() if module not in inside for p in module._parameters.values()}
-    copies = {}
+    copies: dict[nn.Parameter, nn.Parameter] = {}
     for module in inside:
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter in outside:
@@ -228,6 +242,7 @@ def _keep_untied(model: nn.Module) -> None:
     """Has transformers' `tie_weights` leave apart what is no longer one tensor. Its own switch, `tie_word_embeddings`
     of the configuration, changes the forward pass of some models: Switch Transformers and UDOP scale by it.
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "get_expanded_tied_weights_keys"):
             tensors = {without_wrappers(k): p for k, p in module.named_parameters(remove_duplicate=False)}
@@ -238,24 +253,19 @@ def _keep_untied(model: nn.Module) -> None:
                 setattr(module, name, {a: b for a, b in pairs.items() if tensors.get(a) is tensors.get(b)})
 
 
-def _warn_if_large(layers: dict[str, FourierLayer]) -> None:
+def _warn_if_large(layers: Mapping[str, FourierLayer]) -> None:
     """delta_W starts with standard deviation scale sqrt(n / 2) / (out in); as large as W, it drowns what W knows."""
-    ratios = {}
+    worst, ratio, delta, weight = "", 0.0, 0.0, 0.0
     for path, layer in layers.items():
-        if not isinstance(layer, FourierLinear) or layer.weight.is_meta:
-            continue
-        delta = layer.scale * math.sqrt(layer.n / 2) / math.prod(layer.matrix_shape)
-        weight = float(torch.std(layer.weight.detach().float()))
-        if weight > 0:
-            ratios[path] = delta / weight, delta, weight
-    if not ratios:
-        return
-    path = max(ratios, key=lambda path: ratios[path][0])
-    ratio, delta, weight = ratios[path]
+        if isinstance(layer, FourierLinear) and not layer.weight.is_meta:
+            start = layer.scale * math.sqrt(layer.entries.n / 2) / math.prod(layer.matrix_shape)
+            size = float(torch.std(layer.weight.detach().float()))
+            if size > 0 and start / size > ratio:
+                worst, ratio, delta, weight = path, start / size, start, size
     if ratio >= 0.5:
         warnings.warn(
-            f"delta_W starts out {ratio:.2g} times as large as the weight of {path}, the worst layer: standard "
-            f"deviation {delta:.2g} against {weight:.2g}; scale={layers[path].scale * 0.1 / ratio:.2g} would make it "
+            f"delta_W starts out {ratio:.2g} times as large as the weight of {worst}, the worst layer: standard "
+            f"deviation {delta:.2g} against {weight:.2g}; scale={layers[worst].scale * 0.1 / ratio:.2g} would make it "
             "a tenth",
             stacklevel=3,
         )

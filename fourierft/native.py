@@ -14,9 +14,10 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,11 +29,6 @@ COMPILE, LINK = ("-O3", "-fPIC", "-Wno-psabi", "-c"), ("-shared",)
 FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()
 DTYPES = (torch.float32, torch.bfloat16)  # of rows
 
-_library: ctypes.CDLL | None = None
-_asked = False
-_transforms: dict[int, int] = {}  # their addresses by length; 0 of a length that has none
-_lock = threading.RLock()
-
 
 def available(*lengths: int) -> bool:
     """Whether rows of these lengths can go this way here. The first call on a machine compiles.
@@ -42,18 +38,15 @@ def available(*lengths: int) -> bool:
     return library() is not None and all(_transform(length) for length in lengths)
 
 
-def library() -> ctypes.CDLL | None:
+@cache
+def library() -> Any:
     """The compiled file, loaded; None without a compiler, or, with a warning that says why, where it fails."""
-    global _library, _asked
-    with _lock:
-        if not _asked:
-            _asked = True
-            try:
-                _library = _load()
-            except (OSError, subprocess.SubprocessError) as error:
-                said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-                warnings.warn(f"{SOURCE.name} is not used, torch alone is: {said[-1] if said else error}", stacklevel=2)
-    return _library
+    try:
+        return _load()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        warnings.warn(f"{SOURCE.name} is not used, torch alone is: {said[-1] if said else error}", stacklevel=2)
+        return None
 
 
 def through_spectrum(
@@ -75,35 +68,24 @@ def through_spectrum(
 
     Returns (n,) float64, zeros without w. For lengths that are `available`.
     """
-    return (_operator if torch.compiler.is_compiling() else _run)(x, source, target, sign, factor, y, w)
-
-
-def _run(
-    x: Tensor,
-    source: Tensor,
-    target: Tensor,
-    sign: Tensor,
-    factor: Tensor | None,
-    y: Tensor | None,
-    w: Tensor | None,
-) -> Tensor:
-    x, w, into = (rows if rows is None else _plain(rows) for rows in (x, w, y))
-    ends = _transform(x.shape[1]), _transform((y if w is None else w).shape[1])
+    if torch.compiler.is_compiling():
+        return _operator(x, source, target, sign, factor, y, w)
+    plain: list[Any] = [rows if rows is None else _plain(rows) for rows in (x, w, y)]
+    x, w, into = plain
+    ends = _transform(x.shape[1]), _transform((into if w is None else w).shape[1])
     threads, n = torch.get_num_threads(), len(source)
-    room = _library.room(*ends, n)
-    memory = torch.empty(threads * room, dtype=torch.uint8)
+    memory = torch.empty(threads * library().room(*ends, n), dtype=torch.uint8)
     sums = torch.zeros(threads, n, dtype=torch.float64)
-    _library.through_spectrum(
-        len(x), threads, memory.data_ptr(), *ends, n, *map(_address, (source, target, sign, factor)),
-        *_rows(x), *_rows(w), *_rows(into), sums.data_ptr()
-    )  # fmt: skip
-    if into is not y:
+    tables = (_address(table) for table in (source, target, sign, factor))
+    rows = (part for one in plain for part in (_address(one), one is not None and one.dtype == torch.bfloat16))
+    library().through_spectrum(len(x), threads, _address(memory), *ends, n, *tables, *rows, _address(sums))
+    if y is not None and into is not y:
         y.copy_(into)
     return sums.sum(0)
 
 
 # What torch.compile cannot look into, as one node of its graph.
-_operator = torch.library.custom_op("fourierft::through_spectrum", _run, mutates_args=("y",))
+_operator = torch.library.custom_op("fourierft::through_spectrum", through_spectrum, mutates_args=("y",))
 _operator.register_fake(lambda x, source, *others: x.new_empty(len(source), dtype=torch.float64))
 
 
@@ -111,19 +93,14 @@ def _plain(rows: Tensor) -> Tensor:
     return (rows if rows.dtype in DTYPES else rows.float()).contiguous()
 
 
-def _rows(x: Tensor | None) -> tuple[int | None, bool]:
-    return _address(x), x is not None and x.dtype == torch.bfloat16
-
-
 def _address(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
+@cache
 def _transform(length: int) -> int:
-    with _lock:
-        if length not in _transforms:
-            _transforms[length] = _library.make_transform(length) or 0
-        return _transforms[length]
+    """The address of the transform of this length; 0 of a length that has none."""
+    return library().make_transform(length) or 0
 
 
 def _load() -> ctypes.CDLL | None:
@@ -168,12 +145,14 @@ def _compile(compiler: list[str], work: Path) -> Path:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.make_transform.restype, library.make_transform.argtypes = pointer, [ctypes.c_int]
-    library.room.restype, library.room.argtypes = number, [pointer, pointer, number]
-    rows = [pointer, ctypes.c_int]
+    library.make_transform.restype, library.make_transform.argtypes = pointer, (ctypes.c_int,)
+    library.room.restype, library.room.argtypes = number, (pointer, pointer, number)
+    rows = (pointer, ctypes.c_int)
     library.through_spectrum.restype = None
-    forms = [number, ctypes.c_int, *[pointer] * 3, number, *[pointer] * 4, *rows * 3, pointer]
-    library.through_spectrum.argtypes = forms
+    library.through_spectrum.argtypes = (
+        *(number, ctypes.c_int, pointer, pointer, pointer, number),
+        *(pointer, pointer, pointer, pointer, *rows, *rows, *rows, pointer),
+    )
     return library
 
 

@@ -6,22 +6,21 @@ added to it in float32. (float16 is the grid of its results, whatever the model'
 """
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from .entries import Band, Shape
+from .entries import Entries, Shape
 from .errors import FourierError
 from .function import fourier_linear
 from .layer import FourierLayer
 
 
-def quantized_shape(base: nn.Module) -> Shape | None:
+def quantized_shape(base: Any) -> Shape | None:
     """(out, in) of bitsandbytes' Linear4bit or Linear8bitLt; None of any other layer."""
-    ours = type(base).__module__.split(".")[0] == "bitsandbytes" and type(base).__name__ in (
-        "Linear4bit",
-        "Linear8bitLt",
-    )
-    return (base.out_features, base.in_features) if ours else None
+    if type(base).__module__.startswith("bitsandbytes.") and type(base).__name__ in ("Linear4bit", "Linear8bitLt"):
+        return base.out_features, base.in_features
+    return None
 
 
 class QuantizedFourierLinear(FourierLayer):
@@ -31,21 +30,12 @@ class QuantizedFourierLinear(FourierLayer):
     bits. Raises FourierError for another layer, and for what `FourierLayer` refuses.
     """
 
-    def __init__(
-        self,
-        base: nn.Module,
-        n: int,
-        scale: float,
-        entry_seed: int = 2024,
-        band: Band | None = None,
-        basis: str = "fourier",
-        entries: str = "random",
-    ) -> None:
+    def __init__(self, base: nn.Module, entries: Entries, scale: float) -> None:
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        super().__init__(base, shape, n, scale, entry_seed, band, (), basis, entries)
-        self.base_layer = base
+        super().__init__(base, shape, entries, scale)
+        self.base_layer: Any = base
         self._take_over(base)
 
     def product(self, x: Tensor) -> Tensor:
@@ -59,10 +49,10 @@ class QuantizedFourierLinear(FourierLayer):
             base.state_dict()  # undoes what its own forward does on a CPU in eval mode: another order of the bits
         if self._quant_state() is None:
             raise FourierError("the Linear4bit is not quantised yet: move the model to its device first")
-        read = partial(dequantize_4bit, quant_state=self._quant_state())
-        return fourier_linear(x, base.weight, base.bias, *adapter, read, base.compute_dtype).to(x.dtype)
+        dequantize = partial(dequantize_4bit, quant_state=self._quant_state())
+        return fourier_linear(x, base.weight, base.bias, *adapter, dequantize, base.compute_dtype).to(x.dtype)
 
-    def _quant_state(self):
+    def _quant_state(self) -> Any:
         """Of the weight, or, where FSDP has made that a plain parameter, as the layer keeps it aside."""
         return getattr(self.base_layer.weight, "quant_state", None) or self.base_layer.quant_state
 

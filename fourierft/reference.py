@@ -12,7 +12,7 @@ Equations 2-4 and Algorithm 1. Two points in which the text needs reading:
 from torch import Tensor, fft, nn, zeros
 
 
-def delta_weight(c: Tensor, entries: Tensor, shape: tuple[int, int], scale: float) -> Tensor:
+def delta_weight(c: Tensor, entries: Tensor, shape: tuple[int, ...], scale: float) -> Tensor:
     """The weight change of Equations 2 and 3.
 
     c: (n,) real, float32 or float64. entries: (2, n) int64, distinct (row, column) positions. shape: (out, in).

@@ -22,7 +22,7 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None = None
     d1, d2 = plan.shape
     h1, h2 = d1 // 2 + 1, d2 // 2 + 1
     # Two entries that mirror each other share a slot: add, never assign.
-    half = c.new_zeros(h2 * d1).index_add_(0, plan.slots, c * plan.v_share.to(c.dtype) * (scale / (d1 * d2)))
+    half = c.new_zeros(h2 * d1).index_add_(0, plan.slots, c * plan.v_share.to(c.dtype) * plan.unit(scale))
     upper = _half_transform(half.view(h2, d1), d2)  # the rows p in [0, d1/2]
     partners = upper[1 : d1 - h1 + 1]
     first, others = partners[:, :1].flip(0), partners[:, 1:].flip(0, 1)  # the rows below are mirrors of these
@@ -37,20 +37,13 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None = None
 
 def coefficient_grad(grad: Tensor, plan: Plan, scale: float) -> Tensor:
     """dL/dc from grad = dL/d(delta_W), (out, in) float32 or float64. Returns (n,) in the dtype of grad."""
-    d1, _ = plan.shape
-    h1 = d1 // 2 + 1
-    folded = grad[:h1].clone(memory_format=torch.contiguous_format)
-    partners = folded[1 : d1 - h1 + 1]
+    h1 = plan.shape[0] // 2 + 1
+    folded = grad[:h1].clone(memory_format=torch.contiguous_format)  # rows p in [0, d1/2] of the point-symmetric part
+    partners = folded[1 : plan.shape[0] - h1 + 1]
     partners[:, 0] += grad[h1:, 0].flip(0)
     partners[:, 1:] += grad[h1:, 1:].flip(0, 1)
     partners *= 0.5  # the inverse transform counts these rows twice
-    return folded_grad(folded, plan, scale)
-
-
-def folded_grad(folded: Tensor, plan: Plan, scale: float) -> Tensor:
-    """dL/dc from the rows p in [0, d1/2] of the point-symmetric part of G, (h1, in). Returns (n,)."""
-    d1, d2 = plan.shape
-    return _half_transform(folded, d1).flatten()[plan.slots] * (scale / (d1 * d2))
+    return _half_transform(folded, plan.shape[0]).flatten()[plan.slots] * plan.unit(scale)
 
 
 def own_mirrors(length: int) -> slice:

@@ -11,21 +11,19 @@ records give the same bytes; a figure whose records are gone goes too, unless a 
 be read or does not agree with itself is named and left out; the exit code is then 2, as where the filters leave none.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from experiments.errors import UserError
 from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
-from experiments.studies import STUDIES, pages
-from experiments.style import save
-from scripts.making import make
+from experiments.studies import STUDIES
+from experiments.style import save_all
+from scripts.making import make, options, save_drawings
 
 
 def build(
@@ -40,15 +38,19 @@ def build(
     everything = rows(find(records))
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
-    filtered = (exp, model, scale) != (None, None, None)
-    if filtered and not chosen:
+    filters = {name: value for name, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
+    if filters and not chosen:
         there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
-        asked = ", ".join(f"--{k} {v}" for k, v in (("exp", exp), ("model", model), ("scale", scale)) if v)
+        asked = ", ".join(f"--{name} {value}" for name, value in filters.items())
         raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
-    written = [*ranks(chosen, out), *panels(pareto, chosen, out), *panels(curves, chosen, out)]
-    if not filtered:
+    written = ranks(chosen, out)
+    for name, view in (("pareto", pareto), ("curves", curves)):
+        for key, own in view.groups(chosen).items():
+            written += save_all(view.draw(own, key[0]), out, "_".join((name, *key)))
+    if not filters:
         for name, study in STUDIES.items():
-            written += pages.draw(study, study.reports(studies / name), out)
+            for page in study.pages(studies / name):
+                written += save_drawings(page, out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
@@ -75,21 +77,10 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-def panels(view: ModuleType, chosen: Sequence[Row], out: Path) -> list[Path]:
-    """What a score costs, or its curve: one figure for each experiment, model and scale, named after the view."""
-    name, written = view.__name__.rpartition(".")[2], []
-    for (exp, model, scale), own in view.groups(chosen).items():
-        figure = view.draw(own, exp)
-        written += [save(figure, out / f"{name}_{exp}_{model}_{scale}.{kind}") for kind in ("pdf", "png")]
-    return written
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=Path, default=Path("results/records"))
-    parser.add_argument("--studies", type=Path, default=Path("results/studies"))
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    folders = {"records": "results/records", "studies": "results/studies", "out": "results/figures"}
+    parser = options(__doc__, {name: (folder, "default: %(default)s") for name, folder in folders.items()})
     parser.add_argument("--exp", help="of this experiment alone")
     parser.add_argument("--model", help="of this model alone")
     parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")

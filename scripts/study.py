@@ -21,8 +21,9 @@ from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
 from experiments.record import left_out, replace_file
 from experiments.stopping import stoppable
-from experiments.studies import STUDIES, pages
-from experiments.studies.sweep import Sweep
+from experiments.studies import STUDIES
+from experiments.studies.base import Study
+from scripts.making import save_drawings
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -33,26 +34,15 @@ def parse_share(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def carry_out(name: str, scale: str, out: Path, share: tuple[int, int], overrides: Sequence[str]) -> list[str]:
-    """Run what is missing; returns what failed. Raises UserError."""
-    study, folder = STUDIES[name], out / name
-    if isinstance(study, Sweep):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
-            return study.run(scale, folder, overrides, share)
-    if overrides or share != (1, 1):
-        raise UserError(f"study {name} is one measurement: it takes neither overrides nor --share")
-    study.run(scale, folder)
-    return []
-
-
-def show(name: str, folder: Path, tables: Path, figures: Path) -> list[Path]:
+def show(study: Study, folder: Path, tables: Path, figures: Path) -> list[Path]:
     """Write the study's pages and figures; returns their paths. Raises UserError."""
-    study, written = STUDIES[name], []
-    reports = study.reports(folder)
-    for file, text in pages.texts(study, reports).items():
-        replace_file(tables / file, text.encode())
-        written.append(tables / file)
-    return written + pages.draw(study, reports, figures)
+    written = []
+    for page in study.pages(folder):
+        for file, text in page.texts.items():
+            replace_file(tables / file, text.encode())
+            written.append(tables / file)
+        written += save_drawings(page, figures)
+    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,9 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             share = parse_share(options.share)
             scale = options.scale or STUDIES[options.study].scale
-            failed = carry_out(options.study, scale, options.out, share, options.overrides)
-            folders = options.out / options.study, options.tables, options.figures
-            print(*show(options.study, *folders), sep="\n")
+            study, folder = STUDIES[options.study], options.out / options.study
+            with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
+                failed = study.run(scale, folder, options.overrides, share)
+            print(*show(study, folder, options.tables, options.figures), sep="\n")
         except TOLD as error:
             problems.append(explain(error))
     sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])

@@ -15,9 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from experiments.errors import UserError
 from experiments.sharding import whole
 from experiments.typed import Typed
-from fourierft.config import PARTS, split_target
-from fourierft.io import digest
-from fourierft.targets import means
+from fourierft import digest, matches, part_rows, split_target
 
 
 def is_head(name: str, head: tuple[str, ...]) -> bool:
@@ -158,7 +156,7 @@ def stored_sha256(folder: Path) -> str:
 def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     """The modules, by path, that match a target such as "query" or "c_attn:q,v", and the parts that it names."""
     name, parts = split_target(target)
-    return {path: module for path, module in model.named_modules() if path and means(name, path)}, parts
+    return {path: module for path, module in model.named_modules() if path and matches(name, path)}, parts
 
 
 def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
@@ -169,9 +167,6 @@ def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
         for path, module in modules.items():
             weight = module.weight.detach()
             weight = weight.T if isinstance(module, Conv1D) else weight
-            if parts:
-                third = dict(zip(PARTS, weight.chunk(len(PARTS)), strict=True))
-                found |= {f"{path}:{part}": third[part] for part in parts}
-            else:
-                found[path] = weight
+            for part, rows in part_rows(weight.shape, parts).items():
+                found[f"{path}:{part}" if part else path] = weight[rows]
     return found

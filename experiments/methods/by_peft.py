@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
 from experiments.methods.base import Method
-from fourierft.quantized import quantized_shape
+from fourierft import quantized_shape
 
 OURS = {"target_modules", "modules_to_save"}  # the fields of a configuration that the suite sets
 

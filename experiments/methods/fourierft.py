@@ -11,8 +11,6 @@ from transformers import TrainerCallback
 
 import fourierft
 from experiments.methods.base import Method
-from fourierft.bases import BASES
-from fourierft.quantized import QuantizedFourierLinear
 
 
 class FourierFT(Method):
@@ -26,7 +24,7 @@ class FourierFT(Method):
     shared_entries: bool
     # Left out of the dump at their defaults, so that older runs keep their hash.
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
-    basis: Literal[tuple(BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
+    basis: Literal[tuple(fourierft.BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
     entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
 
     @property
@@ -47,7 +45,9 @@ class FourierFT(Method):
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:
-        if any(isinstance(layer, QuantizedFourierLinear) for layer in fourierft.fourier_layers(model).values()):
+        if any(
+            isinstance(layer, fourierft.QuantizedFourierLinear) for layer in fourierft.fourier_layers(model).values()
+        ):
             yield  # a merged weight would be rounded to the base's bits
             return
         fourierft.merge(model)

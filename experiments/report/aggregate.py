@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.errors import UserError
+from experiments.paper.printed import PaperRow
+from experiments.paper.score_tables import PRIMARY, Column, Protocol, table_of
 from experiments.record import Record, Selection, config_hash
-from experiments.report.score_tables import PRIMARY, Column, Protocol, table_of
 
 # Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
 SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
@@ -105,6 +106,15 @@ class Row:
         """The method, with the settings that name the row."""
         return f"{self.method} ({self.label})" if self.label else self.method
 
+    def is_of(self, printed: PaperRow) -> bool:
+        """Whether this is the paper's row: its model, method and settings, and runs that are of a cell of the paper."""
+        same = self.in_paper and all(self.settings.get(key) == value for key, value in printed.settings.items())
+        return same and (printed.model, printed.method) == (self.model, self.method)
+
+    def printed(self, paper: Sequence[PaperRow]) -> PaperRow | None:
+        """The paper's row that this is, if it ran."""
+        return next((line for line in paper if self.is_of(line)), None) if self.runs else None
+
     def cell(self, column: Column) -> Cell | None:
         """What a column shows: the cell of its experiment, of an optional metric with the runs alone that have it."""
         cell = self.cells.get(column.exp)
@@ -138,6 +148,16 @@ def within(rows: Iterable[Row], experiments: Collection[str]) -> list[Row]:
     """The rows with their cells of these experiments alone; those that have none go."""
     kept = [replace(row, cells={exp: row.cells[exp] for exp in row.cells if exp in experiments}) for row in rows]
     return [row for row in kept if row.cells]
+
+
+def by_experiment(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """(exp, model, scale) -> its rows with a run that ended well."""
+    found: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        for exp, cell in row.cells.items():
+            if cell.runs:
+                found[exp, row.model, row.scale].append(row)
+    return dict(sorted(found.items()))
 
 
 def is_trial(record: Record) -> bool:

@@ -7,25 +7,20 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.paper.score_tables import foremost
 from experiments.record import Record
-from experiments.report.aggregate import Cell, Row
-from experiments.report.pareto import LOSS, WIDTH, look
-from experiments.report.score_tables import foremost
-from experiments.style import tidy
+from experiments.report.aggregate import Cell, Row, by_experiment
+from experiments.report.pareto import LOSS
+from experiments.style import blank, course, legend, tidy
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
     """(exp, model, scale) -> its rows with a run that ended well, where the score is a loss and one has a curve."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        for exp, cell in row.cells.items():
-            if cell.runs and foremost(exp).loss:
-                found.setdefault((exp, row.model, row.scale), []).append(row)
-    return {key: own for key, own in sorted(found.items()) if any(curve(row.cells[key[0]]) for row in own)}
+    found = by_experiment(rows)
+    return {k: own for k, own in found.items() if foremost(k[0]).loss and any(curve(row.cells[k[0]]) for row in own)}
 
 
 def curve(cell: Cell) -> dict[float, list[float]]:
@@ -49,35 +44,26 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
     A method has the colour and the marker that it has in the Pareto view of the same rows.
     """
-    figure = Figure(figsize=(WIDTH, 3.6), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(3.6)
     axes = figure.subplots()
     signs: dict[str, str] = {}
     for index, row in enumerate(sorted(rows, key=_place(exp))):
         cell = row.cells[exp]
         if not (found := curve(cell)):
             continue
-        style = look(index)
-        label = f"{row.title} ×{len(cell.runs)}{cell.marks}"
         signs |= {sign: meaning for sign, meaning in cell.protocol.signs.items() if sign in cell.marks}
-        axes.plot(list(found), [statistics.mean(losses) for losses in found.values()], label=label, **style)
-        if len(cell.runs) > 1:
-            ends = [min(losses) for losses in found.values()], [max(losses) for losses in found.values()]
-            axes.fill_between(list(found), *ends, color=style["color"], alpha=0.2, linewidth=0)
+        losses = list(found.values())
+        ends = (list(map(min, losses)), list(map(max, losses))) if len(cell.runs) > 1 else None
+        label = f"{row.title} ×{len(cell.runs)}{cell.marks}"
+        course(axes, list(found), list(map(statistics.mean, losses)), ends, index, label=label)
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel(f"{LOSS}, validation set", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(axes)
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale", fontsize=9)
-    caption = "×k: mean over k seeds, band from the lowest to the highest"
-    figure.legend(
-        title="; ".join([caption, *(f"{sign} {meaning}" for sign, meaning in signs.items())]),
-        title_fontsize=6.5,
-        fontsize=7,
-        loc="outside lower center",
-        ncols=max(1, math.ceil(len(rows) / 2)),
-        frameon=False,
-    )
+    caption = ["×k: mean over k seeds, band from the lowest to the highest"]
+    caption += [f"{sign} {meaning}" for sign, meaning in signs.items()]
+    legend(figure, *axes.get_legend_handles_labels(), math.ceil(len(rows) / 2), "; ".join(caption))
     return figure
 
 

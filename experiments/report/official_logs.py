@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Sequence
 
+from experiments.paper.printed import Logs, PaperRow
+from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import Row
-from experiments.report.paper import Logs, PaperRow, is_of
-from experiments.report.render import DASH, Table, number
-from experiments.report.score_tables import TABLE2
+from experiments.report.render import DASH, Table, number, span
 from experiments.report.scores import score
 
 NOTE = (
@@ -40,7 +40,7 @@ def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) 
     columns, lines = {column.key: column for column in TABLE2.columns}, []
     for logged in as_rows(logs):
         printed = next(line for line in paper if (line.model, line.title) == (logged.model, logged.title))
-        run = next((row for row in ours if is_of(printed, row)), None)
+        run = next((row for row in ours if row.is_of(printed)), None)
         for one in (one for one in logs if one.model == logged.model):
             column = columns[one.task]
             cells = [
@@ -48,7 +48,6 @@ def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) 
                 f"{number(one.best, 2)} ± {number(one.std, 2)}",
                 score(run.cell(column), column) if run else DASH,
             ]
-            epochs = "–".join(str(count) for count in dict.fromkeys(one.epochs))
-            lines.append([one.model, column.heading, *cells, number(one.scale, 0), epochs, one.note])
+            lines.append([one.model, column.heading, *cells, number(one.scale, 0), span(one.epochs), one.note])
     header = ["Model", "Task", "Paper", "Logs", "Ours", "ΔW's scale", "Epochs logged", "Remark"]
     return Table("The official logs beside the paper and ours", header, lines, sentences=True)

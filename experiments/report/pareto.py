@@ -10,24 +10,21 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from adjustText import adjust_text
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from experiments.measure.rank import COLOURS, MARKERS
+from experiments.paper.score_tables import foremost, table_of
 from experiments.record import Record
-from experiments.report.aggregate import Cell, Row
-from experiments.report.score_tables import foremost, table_of
-from experiments.style import tidy
+from experiments.report.aggregate import Cell, Row, by_experiment
+from experiments.report.render import span
+from experiments.style import WIDTH, blank, legend, look, short, tidy
 
 LEAST = 3  # methods that make a figure
-WIDTH = 7.0  # inches: the text of a page
 COSTS = {
     "trained": "trained parameters, head apart",
     "saved": "saved for the backward of a step",
@@ -53,12 +50,8 @@ class Point:
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
     """(exp, model, scale) -> its rows with a run that ended well, where at least three methods have one."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        for exp, cell in row.cells.items():
-            if cell.runs:
-                found.setdefault((exp, row.model, row.scale), []).append(row)
-    return {key: own for key, own in sorted(found.items()) if len({row.method for row in own}) >= LEAST}
+    found = by_experiment(rows)
+    return {key: own for key, own in found.items() if len({row.method for row in own}) >= LEAST}
 
 
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
@@ -108,8 +101,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     runs = [run for row in rows for run in row.cells[exp].runs]
     costs = [name for name in COSTS if any(getattr(point, name) is not None for point in found)]
     columns = max(1, min(len(found), int(WIDTH * 72 / (30 + 4.1 * max(len(point.label) for point in found)))))
-    figure = Figure(figsize=(WIDTH, 3.0 + 0.14 * math.ceil(len(found) / columns)), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(3.0 + 0.14 * math.ceil(len(found) / columns))
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
     column, selection = foremost(exp), table_of(exp).selection
@@ -117,19 +109,12 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
     epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
     panels[0].set_ylabel(f"{score}{test}{epoch}", fontsize=8)
-    counts = sorted({len(point.scores) for point in found})
-    seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
+    counts = [len(point.scores) for point in found]
+    seeds = f"{span(counts, to=' to ')} {'seed' if max(counts) == 1 else 'seeds'}"
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
-    figure.legend(
-        [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))],
-        [point.label for point in found],
-        title=_caption([row.cells[exp] for row in rows], found),
-        title_fontsize=6.5,
-        fontsize=7,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-    )
+    handles = [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))]
+    caption = _caption([row.cells[exp] for row in rows], found)
+    legend(figure, handles, [point.label for point in found], columns, caption)
     figure.draw_without_rendering()  # the layout, before names are fitted into it
     for axes, (spots, best) in zip(panels, drawn, strict=True):
         _name_front(axes, found, spots, best)
@@ -165,12 +150,6 @@ def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
         else:
             lines.append(part)
     return "\n".join(lines)
-
-
-def look(index: int) -> dict[str, Any]:
-    """Colour and marker; no pair of both twice among the first 49."""
-    shift = index // len(COLOURS)
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
 
 
 def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
@@ -248,11 +227,3 @@ def _byte_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float
     largest = max(values) / unit or 1
     axes.set(xlim=(-0.03 * largest, 1.08 * largest), xlabel=f"{axes.get_xlabel()} ({name})")
     return lambda value: value / unit
-
-
-def short(value: float) -> str:
-    """1000 as 1k, 1000000 as 1M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"

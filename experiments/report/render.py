@@ -36,12 +36,6 @@ def markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def page(title: str, tables: Iterable[Table], notes: Iterable[str]) -> str:
-    """A Markdown page: each table below its title, and the notes."""
-    text = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in tables)
-    return f"# {title}\n\n{text}" + "".join(f"- {note}\n" for note in notes)
-
-
 def latex(table: Table, notes: Iterable[str]) -> str:
     """A booktabs table, with a rule between groups and the notes below."""
     columns = "l" * len(table.header)
@@ -73,6 +67,12 @@ def latex(table: Table, notes: Iterable[str]) -> str:
 def escape(text: str) -> str:
     """Plain text as LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)
+
+
+def span(values: Iterable[float], form: str = "", to: str = "–") -> str:
+    """The one value that all share, or the smallest and the largest, or a dash."""
+    ends = sorted(set(values))
+    return to.join(f"{end:{form}}" for end in ends[:: max(len(ends) - 1, 1)]) or DASH
 
 
 def number(value: float | None, digits: int = 1) -> str:

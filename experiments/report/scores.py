@@ -1,41 +1,69 @@
-"""One of the tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
+"""The tables of scores at one scale each: their scores, what they cost, the commands."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.paper.printed import PaperRow, listed
+from experiments.paper.score_tables import TABLES, Column, ScoreTable
 from experiments.record import Selection
-from experiments.report.aggregate import SIZES, Cell, Row
-from experiments.report.paper import PaperRow, beside, is_of, listed
-from experiments.report.render import DASH, Table, latex, number, page, signed
-from experiments.report.score_tables import Column, ScoreTable
+from experiments.report.aggregate import SIZES, Cell, Row, within
+from experiments.report.page import Page
+from experiments.report.render import DASH, Table, number, signed, span
 from experiments.yaml_files import read_yaml
 
 
-def texts(
+def pages(
+    measured: Sequence[Row],
+    judged: Sequence[Row],
+    paper: Mapping[str, Sequence[PaperRow]],
+    configs: Path,
+    logged: Mapping[str, Sequence[PaperRow]],
+) -> list[Page]:
+    """Every table at every scale that has a record of it, and those that are printed at the paper's. `paper`, `logged`:
+    what the paper and the official logs have, by the tables' keys."""
+    found = []
+    for table in TABLES:
+        for scale in ("mini", "paper", "small"):
+            experiments = {column.exp for column in table.columns_at(scale)}
+            ours = within([row for row in (judged if table.judged else measured) if row.scale == scale], experiments)
+            printed = paper.get(table.key, [])
+            if ours or (scale == "paper" and printed):
+                found.append(page(table, scale, ours, printed, configs, logged.get(table.key, [])))
+    return found
+
+
+def page(
     table: ScoreTable,
     scale: str,
     ours: Sequence[Row],
     paper: Sequence[PaperRow],
     configs: Path,
     logged: Sequence[PaperRow] = (),
-) -> dict[str, str]:
-    """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed; `logged`:
-    what the official logs have in their place."""
-    heading = f"{table.title}, {scale} scale"
+) -> Page:
+    """One table at one scale. `ours`: its rows, in any order; `paper`: those printed; `logged`: what the official logs
+    have in their place."""
     printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
     blocks, rows = [], []
     for judge in sorted({row.judge for row in ours}) or [""]:
-        judged = arranged(scale, [row for row in ours if row.judge == judge], paper)
-        blocks += [block for block in _blocks(table, judged, columns, printed, logged) if block.rows]
-        rows += judged
-    notes = _notes(table, compared=bool(printed) and not table.judged)
-    once = {(row.model, row.title): row for row in rows}.values()  # whatever the judges
-    body = page(heading, blocks, notes) + "\n" + commands(table, scale, once, configs)
-    captioned = [replace(block, title=f"{heading}: {block.title}") for block in blocks]
-    return {".md": body.rstrip() + "\n", ".tex": "\n".join(latex(block, notes) for block in captioned)}
+        own = arranged(scale, [row for row in ours if row.judge == judge], paper)
+        blocks += [block for block in _blocks(table, own, columns, printed, logged) if block.rows]
+        rows += own
+    ended = Counter({"ok": sum(len(row.runs) for row in ours)})
+    ended.update(failure.status for row in ours for cell in row.cells.values() for failure in cell.failures)
+    counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
+    return Page(
+        table.key,
+        table.title,
+        blocks,
+        _notes(table, compared=bool(printed) and not table.judged),
+        scale,
+        told=f"{'judged runs' if table.judged else 'runs'}: {counts}",
+        appendix=commands(table, scale, {(row.model, row.title): row for row in rows}.values(), configs),
+    )
 
 
 def shown(table: ScoreTable, scale: str, ours: Iterable[Row]) -> list[Column]:
@@ -81,11 +109,11 @@ def _blocks(
     def block(selection: Selection, rows: Sequence[Row], printed: Sequence[PaperRow] = ()) -> Table:
         left, lines = list(printed), []
         for row in rows:
-            above = [line for line in left if is_of(line, row)]
+            above = [line for line in left if row.is_of(line)]
             left = [line for line in left if line not in above]
             lines += [_paper_line(line, columns, average) for line in above]
-            lines.append(_our_line(row, columns, average, selection, None if table.judged else beside(row, printed)))
-            below = [line for line in logged if above and is_of(line, row)]
+            lines.append(_our_line(row, columns, average, selection, None if table.judged else row.printed(printed)))
+            below = [line for line in logged if above and row.is_of(line)]
             lines += [_paper_line(line, columns, average, "official logs") for line in below]
         return Table(table.blocks[selection] + (_judging(ran) if table.judged else ""), header, lines)
 
@@ -138,8 +166,8 @@ def _our_line(
         mean, digits = row.average(average, selection), average[0].digits
         brackets = f" ({signed(mean - printed.avg, digits)})" if printed and mean is not None else ""
         averages = [number(mean, digits) + brackets]
-    trials = _span(run.trials for run in row.runs if run.trials is not None)
-    counts = [_span(getattr(run.params, part) for run in row.runs) for part in ("adapter", "head")]
+    trials = span((run.trials for run in row.runs if run.trials is not None), ",")
+    counts = [span((getattr(run.params, part) for run in row.runs), ",") for part in ("adapter", "head")]
     return [row.model, row.title, "ours", *counts, *scores, *averages, trials]
 
 
@@ -176,12 +204,6 @@ def _cost(cell: Cell | None, rate: str | None) -> str:
     return ", ".join(parts)
 
 
-def _span(values: Iterable[int]) -> str:
-    """The one value that all share, or the smallest and the largest, or a dash."""
-    ends = sorted(set(values))
-    return "–".join(f"{end:,}" for end in ends[:: max(len(ends) - 1, 1)]) or DASH
-
-
 def _device(row: Row) -> str:
     """The hardware of a row's runs."""
     return ", ".join(sorted({run.hardware.gpu or run.hardware.cpu for run in row.runs})) or DASH
@@ -194,7 +216,7 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
     """Our rows in the paper's order of models, methods and sizes; at its scale also an empty one for each not run."""
     every = list(found)
     if scale == "paper":
-        every += [_not_run(line) for line in paper if not any(is_of(line, row) for row in found)]
+        every += [_not_run(line) for line in paper if not any(row.is_of(line) for row in found)]
         every = [replace(row, overrides=row.overrides | _sized(row, paper)) for row in every]
     models = [line.model for line in paper]
 
@@ -203,7 +225,7 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
 
     def order(row: Row) -> tuple[tuple[int, str], tuple[int, str], int]:
         methods = [line.method for line in paper if line.model == row.model or row.model not in models]
-        size = next((index for index, line in enumerate(paper) if is_of(line, row)), len(paper))
+        size = next((index for index, line in enumerate(paper) if row.is_of(line)), len(paper))
         return place(models, row.model), place(methods, row.method), size
 
     return sorted(every, key=order)
@@ -217,7 +239,7 @@ def _not_run(line: PaperRow) -> Row:
 def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
     """The settings that tell a row of the paper from its other sizes of the same method; none where it has one size."""
     sizes = [line.settings for line in paper if (line.model, line.method) == (row.model, row.method)]
-    printed = next((line.settings for line in paper if is_of(line, row)), {})
+    printed = next((line.settings for line in paper if row.is_of(line)), {})
     return printed if len(sizes) > 1 else {}
 
 

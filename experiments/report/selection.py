@@ -10,11 +10,12 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from experiments.paper.printed import Logs
+from experiments.paper.score_tables import TABLE2
 from experiments.record import Record
 from experiments.report.aggregate import Row
-from experiments.report.paper import Logs
-from experiments.report.render import DASH, Table, latex, number, page, signed
-from experiments.report.score_tables import TABLE2
+from experiments.report.page import Page
+from experiments.report.render import DASH, Table, number, signed
 from experiments.report.verdicts import by_scale
 
 HEADER = ["Scale", "Model", "Experiment", "Method", "Runs", "Validation", "Std. error", "Test", "Std. error"]
@@ -64,13 +65,9 @@ def _gain(run: Record, best: float, last: float, split: str) -> Gain:
     return Gain(100 * better, error and 100 * error)
 
 
-def texts(rows: Iterable[Row], logs: Sequence[Logs]) -> dict[str, str]:
-    """The whole page: suffix -> text."""
-    tables = [of_logs(logs), by_method(rows)]
-    return {
-        ".md": page(TITLE, tables, NOTES),
-        ".tex": "\n".join(latex(table, NOTES) for table in tables),
-    }
+def page(rows: Iterable[Row], logs: Sequence[Logs]) -> Page:
+    """The whole page."""
+    return Page("selection", f"{TITLE}, method by method", [of_logs(logs), by_method(rows)], NOTES)
 
 
 def by_method(rows: Iterable[Row]) -> Table:

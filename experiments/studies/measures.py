@@ -1,12 +1,31 @@
 """What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from experiments.record import Record, Selection
 from experiments.report import curves
-from experiments.report.render import DASH, number
+from experiments.report.render import DASH, number, signed
 from experiments.report.verdicts import FEWEST
+
+Setting = tuple[Any, ...]
+
+
+class Groups(dict[Setting, list[Record]]):
+    """The runs of one model and task by their setting, in the order of a table."""
+
+    @property
+    def runs(self) -> list[Record]:
+        """All of them."""
+        return [run for runs in self.values() for run in runs]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The model and the task."""
+        first = self.runs[0]
+        return first.model.name, first.task
+
 
 LEVEL = 0.05  # of a test
 HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
@@ -22,9 +41,9 @@ def scores(records: Sequence[Record], selection: Selection = "best") -> list[flo
     return [100 * record.metrics.score(selection) for record in records]
 
 
-def centre(records: Sequence[Record], selection: Selection = "best") -> float:
-    """The median of `scores`."""
-    return statistics.median(scores(records, selection))
+def centre(records: Sequence[Record]) -> float:
+    """The median of the best epochs' scores."""
+    return statistics.median(scores(records))
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -55,23 +74,6 @@ def not_below(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int
     return gap, above if above is not None else True if gap >= -noise else None
 
 
-def all_of(outcomes: Iterable[bool | None]) -> bool | None:
-    """False if one is, True if all are, None else."""
-    found = set(outcomes)
-    return False if False in found else None if None in found else True
-
-
-def marks(records: Sequence[Record]) -> str:
-    """What keeps the scores from being evidence."""
-    return "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
-
-
-def told(values: Sequence[float]) -> str:
-    """Median ± sample standard deviation, in a table's cell."""
-    deviation = spread(values)
-    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
-
-
 def per_matrix(record: Record) -> float:
     """Trained parameters of one adapted matrix. The run must have had its ranks analysed."""
     return record.params.adapter / record.rank.summary.count
@@ -80,27 +82,47 @@ def per_matrix(record: Record) -> float:
 def cells(records: Sequence[Record]) -> list[str]:
     """The cells below HEADER of runs that differ in their seed alone."""
     first = records[0]
+    marks = "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
     return [
         f"{per_matrix(first):,.0f}",
-        told(scores(records)) + marks(records),
-        told(scores(records, "last")),
+        _told(scores(records)) + marks,
+        _told(scores(records, "last")),
         str(len(records)),
         f"{first.config['recipe']['lr']:g}",
         DASH if first.trials is None else str(first.trials),
     ]
 
 
-def title(records: Sequence[Record]) -> str:
-    """The heading of a table or a panel of runs on one task."""
-    first = records[0]
-    return f"{first.model.name} on {first.task}, {first.metrics.primary}"
+def _told(values: Sequence[float]) -> str:
+    """Median ± sample standard deviation."""
+    deviation = spread(values)
+    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
 
 
-def by_epoch(records: Sequence[Record], name: str | None = None) -> dict[float, list[float]]:
-    """Epoch -> what each run measured then, over the epochs that all have: a loss as it is, the rest in percent.
+def extremes(records: Sequence[Record]) -> list[str]:
+    """Runs, lowest, median and highest score, standard deviation."""
+    values = scores(records)
+    shown = min(values), statistics.median(values), max(values), spread(values)
+    return [str(len(values)), *(number(value, 2) for value in shown)]
 
-    name: the primary metric by default.
-    """
-    name = name or records[0].metrics.primary
+
+def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:
+    """The median against that of the reference, in percent of it."""
+    return f"{signed(100 * (centre(records) / centre(reference) - 1))} %" if reference else DASH
+
+
+def name(groups: Groups) -> str:
+    """The model and the task, as tables have them."""
+    return " on ".join(groups.place)
+
+
+def of_every_epoch(records: Sequence[Record]) -> list[str]:
+    """What every run measured in every epoch, but for the loss on validation."""
+    epochs = [epoch for record in records for epoch in record.metrics.per_epoch]
+    return [name for name in epochs[0] if name not in ("epoch", "loss") and all(name in epoch for epoch in epochs)]
+
+
+def by_epoch(records: Sequence[Record], name: str) -> dict[float, list[float]]:
+    """Epoch -> what each run measured then, over the epochs that all have: a loss as it is, the rest in percent."""
     factor = 1 if name.endswith("loss") else 100
     return curves.by_epoch(records, lambda epoch: factor * epoch[name])

@@ -19,9 +19,9 @@ from experiments import record
 from experiments.measure import timing
 from experiments.measure.timing import Quartiles, interleave, quartiles, ratios
 from experiments.measure.workloads import SETS, Layer, roberta
+from experiments.paper.score_tables import TABLES
 from experiments.report import render
 from experiments.report.claims import claims
-from experiments.report.score_tables import TABLES
 from experiments.report.speed import TARGETS, Bench, Entry, Target
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from scripts import bench, tables
@@ -368,7 +368,7 @@ FILES = [
     ),
 ]
 GOLDEN = """\
-# Speed and memory
+# Speed and memory of a training step
 
 ## Training steps on A CPU, threads: 2, torch 2.15.0
 

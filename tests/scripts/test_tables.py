@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from experiments.report.score_tables import HELD_OUT, METAMATH, TABLE2, TABLES
+from experiments.paper.score_tables import HELD_OUT, METAMATH, TABLE2, TABLES
 from scripts import tables
 from tests.handmade import PAPER, SEEDS, e2e, five, five_images, graded, image, instruct, leave, run, three_e2e
 

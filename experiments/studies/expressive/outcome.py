@@ -20,6 +20,7 @@ EXTENT = 7.0  # of the plane that is shown, as the paper's axes
 SETTINGS = {"per_class": PER_CLASS, "radius": RADIUS, "noise": NOISE, "spacing": SPACING}
 
 Method = Literal["lora", "fourierft", "full", "none"]
+TITLES: dict[Method, str] = {"lora": "LoRA r=1", "fourierft": "FourierFT n=128", "full": "all of ΔW", "none": "no ΔW"}
 
 
 class Variant(Part):
@@ -77,7 +78,7 @@ class Sample(Part):
     regions: list[Annotated[str, Field(pattern=r"^[0-7]+$")]]
 
 
-class Outcome(Measured):
+class Contest(Measured):
     """One method under one variant, over all seeds.
 
     parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
@@ -109,7 +110,7 @@ class Outcome(Measured):
         return f"{self.variant.name}_{self.method}.json"
 
     @model_validator(mode="after")
-    def _follows_from_its_counts(self) -> "Outcome":
+    def _follows_from_its_counts(self) -> "Contest":
         best = min(self.trials, key=lambda trial: trial.key)
         compare("rate and alpha", (self.rate, self.alpha), (best.rate, best.alpha))
         compare("parameters", sorted(self.parameters), ["around", "change"])

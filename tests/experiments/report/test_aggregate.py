@@ -6,9 +6,9 @@ import statistics
 import pytest
 
 from experiments.errors import UserError
+from experiments.paper.score_tables import HELD_OUT, TABLE3, TABLE4, TABLES, Column
 from experiments.record import Selections
 from experiments.report.aggregate import rows
-from experiments.report.score_tables import HELD_OUT, TABLE3, TABLE4, TABLES, Column
 from experiments.report.scores import score
 from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, graded, image, instruct, run, three_e2e
 

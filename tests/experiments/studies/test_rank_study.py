@@ -7,9 +7,8 @@ import torch
 
 from experiments import record
 from experiments.measure.rank import summarise
-from experiments.studies import construction
-from experiments.studies.construction import Constructions, measure, starts
-from experiments.studies.rank import RankOfDelta
+from experiments.studies.rank import RankOfDelta, construction
+from experiments.studies.rank.construction import DRAWS, Constructions, measure, starts
 from tests.handmade import leave, run
 
 D = 24
@@ -38,7 +37,7 @@ def told(tmp_path, monkeypatch):
         leave(tmp_path / "records", *records)
         study = RankOfDelta()
         study.constructions(tmp_path).complete(study.records(tmp_path))
-        return *study.claims(tmp_path), study.reports(tmp_path)
+        return *study.claims(tmp_path), study.pages(tmp_path)
 
     return told
 
@@ -70,7 +69,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setattr(construction, "measure", lambda *_: pytest.fail("measured"))
     again = Constructions(tmp_path)
     again.complete([entry("fourierft", 3)])
-    assert len(again.before(entry("fourierft", 3))) == 1 and again.before(entry("lora", 2)) == []
+    assert len(again.before([entry("fourierft", 3)])) == DRAWS and again.before([entry("lora", 2)]) == []
 
 
 def test_the_question_is_whether_training_raises_the_rank(told):

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.measure.rank import COLOURS
-from experiments.report.paper import Peak
+from experiments.paper.printed import Peak
 from experiments.report.speed import GIB
-from experiments.studies.footprint import Footprint
+from experiments.studies.memory.footprint import Footprint
+from experiments.style import COLOURS, blank, legend, tidy
 
 PARTS = {"weights": "0.75", "AdamW's states": COLOURS[4], "saved for the backward pass": COLOURS[5]}
 CARD = 24  # GiB of the page's RTX 4090
@@ -17,7 +17,7 @@ CARD = 24  # GiB of the page's RTX 4090
 
 def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: Sequence[Peak]) -> Figure:
     """A panel a task, a bar a method; `headings`: the tasks in their order."""
-    figure = Figure(figsize=(7.0, 5.2), dpi=200, layout="constrained")
+    figure = blank(5.2)
     panels = figure.subplots(2, 3, sharey=True)
     for axes, (task, heading) in zip(panels.flat, headings.items(), strict=True):
         _draw_panel(axes, found, task, heading, [one for one in printed if one.task == task])
@@ -28,9 +28,7 @@ def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: S
         handles, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
     labels = [*PARTS, *(label for label in named if label not in PARTS)]
-    figure.legend(
-        [named[label] for label in labels], labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False
-    )
+    legend(figure, [named[label] for label in labels], labels, 3)
     return figure
 
 
@@ -60,9 +58,7 @@ def _draw_panel(axes: Axes, found: Mapping[str, Footprint], task: str, heading: 
         axes.axvline(CARD, color="0.3", linestyle=":", linewidth=1, label=f"{CARD} GiB, the page's GPU")
     axes.set(xlim=(0, right * (1.25 if not pages else 1)), yticks=range(len(found)), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticklabels(found)
-    axes.tick_params(labelsize=7)
     step = steps[0]
     axes.set_title(f"{heading}, {step.batch} × {step.tokens} tokens", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="0.92")
-    axes.set_axisbelow(True)
+    tidy(axes)
+    axes.grid(visible=False, axis="y")

@@ -15,7 +15,7 @@ from torch import nn
 import fourierft
 from experiments import record
 from experiments.measure import rank
-from experiments.record import Document, Rank, Record, Time
+from experiments.record import Document, MatrixRank, Rank, Record, Time
 
 WIDTH = 768  # of RoBERTa-base
 SIZES = (50, 100, 200, 500, 1000, 2000, 3000, 6144, 12288)
@@ -60,10 +60,10 @@ class Constructions:
                     record.read(path, Construction)  # it was left out: says why
                 record.write(found, path)
 
-    def before(self, run: Record) -> list[Construction]:
-        """Of each shape that the run adapted, as far as measured; none of a run of another method."""
-        keys = [_key(settings, shape) for settings, shape in starts(run)]
-        return [self._found[key] for key in keys if key in self._found]
+    def before(self, runs: Iterable[Record]) -> list[MatrixRank]:
+        """The matrices that FourierFT runs started from, as far as measured; those that runs have in common once."""
+        keys = dict.fromkeys(_key(settings, shape) for run in runs for settings, shape in starts(run))
+        return [matrix for key in keys if key in self._found for matrix in self._found[key].rank.matrices]
 
     def curve(self) -> dict[int, Rank]:
         """n -> the ranks at the paper's width, by n."""

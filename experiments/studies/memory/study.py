@@ -1,19 +1,12 @@
-"""GPU memory and time: what a training step of RoBERTa-large needs on six GLUE tasks, method by method, beside what the
-project's page prints for LoRA and FourierFT.
+"""The study: measure what is not there yet, then the tables, the figure and the claim."""
 
-Exact bytes need neither a GPU nor the memory: a minute for everything. Where there is a GPU the peak and the
-time of every step are measured too.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import peft
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 
 from experiments import record
 from experiments.config import Config, parse
@@ -22,13 +15,14 @@ from experiments.measure.timing import quartiles
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.models import architectures
-from experiments.report.paper import Peak, read_peaks
+from experiments.paper.printed import Peak, read_facts
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 from experiments.report.speed import MIB
-from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
-from experiments.studies.base import Report, Study
-from experiments.studies.footprint import TASKS, Case, Footprint, Step
-from experiments.studies.memory_figure import draw
+from experiments.report.verdicts import Claim, Outcome
+from experiments.studies.base import Study
+from experiments.studies.memory.figure import draw
+from experiments.studies.memory.footprint import TASKS, Case, Footprint, Step
 
 MODEL = "roberta_large"
 OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
@@ -69,52 +63,57 @@ class Memory(Study):
     """The exact bytes of a step, and its peak and time on a GPU."""
 
     name = "memory"
-    title = "GPU memory and time of a training step of RoBERTa-large"
     scale = "paper"
+    title = "GPU memory and time of a training step of RoBERTa-large"
 
     def __init__(self, paper: Path = record.ROOT / "results" / "paper"):
         self.paper = paper
 
-    def run(self, scale: str, folder: Path) -> None:
-        if scale != "paper":
-            raise UserError(f"scale={scale}: the study of memory has no such scale; use scale=paper, it needs no GPU")
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        self.one_measurement(scale, overrides, share)
         gpu = torch.cuda.is_available()
         for method in METHODS:
             path = folder / f"{method}.json"
             if path.exists() and (record.read(path, Footprint).machine or not gpu):
                 print(f"done before: {path}")
                 continue
-            found = footprint(method, gpu)
-            record.write(found, path)
+            record.write(found := footprint(method, gpu), path)
             said = ", ".join(f"{TASKS[task].heading} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
             print(f"{method}: saved MiB: {said}", flush=True)
+        return []
 
-    def reports(self, folder: Path) -> list[Report]:
-        found, printed = read(folder), read_peaks(self.paper)
+    def pages(self, folder: Path) -> list[Page]:
+        found, printed = read(folder), read_facts(Peak, self.paper)
         if not found:
             return []
         machines = sorted({one.machine for one in found.values() if one.machine})
         notes = [*NOTES, *(f"Measured on {machine}." for machine in machines)]
         tables = [_beside_the_page(found, printed), _all_methods(found)]
         figure = draw(found, {task: about.heading for task, about in TASKS.items()}, printed)
-        return [Report("paper", tables, notes, {"": figure})]
+        return [Page(self.key, self.title, tables, notes, "paper", figures={"": figure})]
 
     def claims(self, folder: Path) -> list[Claim]:
         """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
-        found, pairs, printed = read(folder), {}, read_peaks(self.paper)
+        found, printed = read(folder), read_facts(Peak, self.paper)
         both = [found[method] for method in (OURS, LORA) if method in found]
-        if len(both) == 2:
-            pairs = {task: tuple(one.steps[task] for one in both) for task in TASKS}
+        pairs = {task: [one.steps[task] for one in both] for task in TASKS} if len(both) == 2 else {}
         clean = all(one.dirty is False for one in both)
-        holds = [below for pair in pairs.values() if clean and (below := _is_below(*pair)) is not None]
-        whole = all(ours.gpu and lora.gpu for ours, lora in pairs.values())
+        compared = {task: _is_below(*pair) for task, pair in pairs.items()}
         return [
             Claim(
                 "Memory on six tasks",
                 "FourierFT's peak is below LoRA's on every GLUE task that fits (the project's page, RoBERTa-large, RTX "
                 "4090; there by 3 % on MRPC to 33 % on CoLA).",
                 tuple(_compared(task, *pair, printed) for task, pair in pairs.items()),
-                NOT_REPRODUCED if not all(holds) else REPRODUCED if holds and whole else NOT_MEASURED,
+                tuple(
+                    Outcome("paper", task, below, evidence=clean)
+                    for task, below in compared.items()
+                    if below is not None
+                ),
+                (self.key,),
+                whole=all(step.gpu for pair in pairs.values() for step in pair),
             )
         ]
 
@@ -128,14 +127,12 @@ def read(folder: Path) -> dict[str, Footprint]:
 
 
 def footprint(method: str, gpu: bool) -> Footprint:
-    """One method on every task; on the GPU too where there is one."""
-    started = record.now()
-    steps = {}
-    with _configs():
-        for task in TASKS:
-            one = case(method, task)
-            exact = one.exact()
-            steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
+    """One method on every task; on the GPU too where there is one. Hydra must be initialised on configs/."""
+    started, steps = record.now(), {}
+    for task in TASKS:
+        one = case(method, task)
+        exact = one.exact()
+        steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
     return Footprint(
         method=method,
         model=MODEL,
@@ -149,14 +146,12 @@ def footprint(method: str, gpu: bool) -> Footprint:
 
 def case(method: str, task: str) -> Case:
     """The step: batch and length of FourierFT's recipe for every method. Hydra must be initialised on configs/."""
-    fourier = _config(OURS, task)
+    fourier = _config(task, OURS)
     if method == PEFT:
         settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
         chosen: Method = PeftFourierFT(name=PEFT, **settings)
-    elif method == GRID:
-        chosen = _config(OURS, task, "method.entries=grid").method
     else:
-        chosen = _config(method, task).method
+        chosen = _config(task, *([OURS, "method.entries=grid"] if method == GRID else [method])).method
     longest, most = TASKS[task].longest, fourier.recipe.max_length
     return Case(
         method=chosen,
@@ -168,18 +163,8 @@ def case(method: str, task: str) -> Case:
     )
 
 
-def _config(method: str, task: str, *more: str) -> Config:
+def _config(task: str, method: str, *more: str) -> Config:
     return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
-
-
-@contextmanager
-def _configs() -> Iterator[None]:
-    """Hydra on configs/, unless it is there already."""
-    if GlobalHydra.instance().is_initialized():
-        yield
-        return
-    with initialize_config_dir(str(record.ROOT / "configs"), version_base="1.3"):
-        yield
 
 
 def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:

@@ -1,6 +1,5 @@
-"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how what is ours stands beside them."""
+"""The paper's numbers: the rows of results/paper/*.yaml, checked, and how exact numbers agree with the printed ones."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 
 from experiments.errors import UserError
-from experiments.report.aggregate import Row
 from experiments.typed import Typed
 from experiments.yaml_files import read_yaml
 
@@ -118,6 +116,33 @@ class Logs(Typed):
     note: str = ""
 
 
+class Asked(Typed):
+    """What a user of the official code or of PEFT asked. source: where. links: files of this project that show the
+    answer, from its root."""
+
+    source: Annotated[str, Field(pattern=r"^https://github\.com/")]
+    question: str
+    state: Literal["answered", "partly", "open"]
+    answer: str
+    links: Annotated[list[str], Field(min_length=1)]
+
+    @property
+    def place(self) -> str:
+        """The source in short: "official #6", "PEFT #1838", "PEFT MetaMathQA"."""
+        whose = "PEFT" if "/huggingface/peft/" in self.source else "official"
+        last = self.source.rsplit("/", 1)[-1]
+        return f"{whose} {'#' * last.isdigit()}{last}"
+
+
+# The file of results/paper, and the key in it.
+FILES: dict[type[Typed], tuple[str, str]] = {
+    Share: ("table1_parameters", "shares"),
+    Peak: ("gpu_memory", "rows"),
+    Logs: ("official_logs", "rows"),
+    Asked: ("open_questions", "questions"),
+}
+
+
 def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
     """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
     where it does not agree."""
@@ -138,29 +163,15 @@ def listed(settings: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def read_rows(path: Path) -> list[PaperRow]:
-    """The rows of one of the paper's tables. Raises UserError: the file and what is wrong with it."""
-    return read_list(path, "rows", PaperRow)
-
-
 def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
     """The rows of every table in `TABLES`, by its key. Raises UserError."""
-    return {name: read_rows(folder / f"{name}.yaml") for name in TABLES}
+    return {name: read_list(folder / f"{name}.yaml", "rows", PaperRow) for name in TABLES}
 
 
-def read_shares(folder: Path) -> list[Share]:
-    """The shares of LoRA's parameters that the paper claims. Raises UserError."""
-    return read_list(folder / "table1_parameters.yaml", "shares", Share)
-
-
-def read_peaks(folder: Path) -> list[Peak]:
-    """The GPU memory that the project's page prints. Raises UserError."""
-    return read_list(folder / "gpu_memory.yaml", "rows", Peak)
-
-
-def read_logs(folder: Path) -> list[Logs]:
-    """What the official logs say, the models and tasks in the order of the file. Raises UserError."""
-    return read_list(folder / "official_logs.yaml", "rows", Logs)
+def read_facts(kind: type[Typed], folder: Path) -> list[Typed]:
+    """What FILES has of a kind, in the order of the file. Raises UserError."""
+    name, key = FILES[kind]
+    return read_list(folder / f"{name}.yaml", key, kind)
 
 
 def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
@@ -169,14 +180,3 @@ def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
         return TypeAdapter(list[kind]).validate_python(read_yaml(path)[key])
     except (ValidationError, KeyError) as error:
         raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
-
-
-def is_of(printed: PaperRow, row: Row) -> bool:
-    """Whether ours is the paper's row: its model, method and settings, and runs that are of a cell of the paper."""
-    same = row.in_paper and all(row.settings.get(key) == value for key, value in printed.settings.items())
-    return same and (printed.model, printed.method) == (row.model, row.method)
-
-
-def beside(row: Row, paper: Sequence[PaperRow]) -> PaperRow | None:
-    """The paper's row that ours is, if it ran."""
-    return next((printed for printed in paper if is_of(printed, row)), None) if row.runs else None

@@ -1,0 +1,126 @@
+"""adapter_config.json: the configuration of an adapter as PEFT writes it, and where PEFT has no words, with its own.
+
+What PEFT cannot express, a band, another basis, a grid of entries or entries that are not shared, and parts of a fused
+projection, has a type of its own, so that PEFT refuses the file by that name instead of misreading it.
+"""
+
+import json
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from .config import FourierConfig
+from .errors import FourierError
+
+CONFIG_FILE = "adapter_config.json"
+PEFT_TYPE, EXTENDED_TYPE = "FOURIERFT", "FOURIERFT_EXTENDED"
+Document = dict[str, Any]
+# The fields of FourierConfig under PEFT's keys; the first four are in every file.
+KEYS = {
+    "n": "n_frequency",
+    "scale": "scaling",
+    "entry_seed": "random_loc_seed",
+    "targets": "target_modules",
+    "head": "modules_to_save",
+    "task_type": "task_type",
+    "base_model": "base_model_name_or_path",
+}
+# What PEFT cannot express, with the values it implies.
+EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries": True}
+# PEFT's keys on which no number depends, and those that change what the adapter is, with the only value supported.
+INERT = {"auto_mapping", "fan_in_fan_out", "inference_mode", "peft_version", "revision"}
+UNSUPPORTED: Document = {
+    "n_frequency_pattern": {},
+    "layers_to_transform": None,
+    "layers_pattern": None,
+    "exclude_modules": None,
+    "bias": "none",
+}
+KNOWN = {"peft_type", "init_weights", "fourierft", *KEYS.values(), *INERT, *UNSUPPORTED}
+
+
+def extensions(config: FourierConfig) -> Document:
+    """The fields that PEFT cannot express, with their values: those of EXTRAS, and targets that name parts."""
+    values = {field: getattr(config, field) for field in EXTRAS}
+    found = {field: value for field, value in values.items() if value != EXTRAS[field]}
+    parts = not isinstance(config.targets, str) and any(":" in target for target in config.targets)
+    return found | ({"targets": config.targets} if parts else {})
+
+
+def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Document:
+    """What `save` writes of an adapter of this configuration for a model of this class."""
+    extended = extensions(config)
+    document = {key: getattr(config, field) for field, key in KEYS.items()} | UNSUPPORTED
+    # By which PEFT's AutoPeftModel finds the base model where no task type says it.
+    classes = {"base_model_class": model.__name__, "parent_library": model.__module__}
+    document |= {
+        "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
+        "modules_to_save": config.head or None,
+        "init_weights": config.init == "zeros",
+        "fan_in_fan_out": fan_in_fan_out,
+        "inference_mode": True,
+        "auto_mapping": None if config.task_type else classes,
+        "revision": None,
+    }
+    extended.pop("targets", None)
+    return document | ({"fourierft": extended} if extended else {})
+
+
+def read_document(file: Path) -> Document:
+    """The document, of known keys alone. Raises FourierError for one that changes what the adapter is in a way that
+    this library has not, and for a key it never heard of, unless its value says "none": PEFT adds keys that do so.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unreadable(file, error) from None
+    except (ValueError, RecursionError) as error:
+        raise FourierError(f"{file} is not valid JSON ({error}): save the adapter again") from error
+    kind = document.get("peft_type") if isinstance(document, dict) else None
+    if kind not in (PEFT_TYPE, EXTENDED_TYPE):
+        raise FourierError(f"{file}: peft_type is {kind!r}, not {PEFT_TYPE}: this is another method's adapter")
+    if missing := [key for key in list(KEYS.values())[:4] if key not in document]:
+        raise FourierError(f"{file} lacks {', '.join(missing)}: save the adapter again")
+    for key, value in document.items():
+        said = f"{file}: {key}={reprlib.repr(value)}"
+        if key in UNSUPPORTED and value != UNSUPPORTED[key] and value not in (None, "", [], {}):
+            raise FourierError(f"{said} is not supported: only {UNSUPPORTED[key]!r} is; load it with PEFT")
+        if key not in KNOWN and value:
+            raise FourierError(
+                f"{said} is unknown, and may change what the adapter is: load it with PEFT, or take the key out if no "
+                "number depends on it"
+            )
+    return document
+
+
+def to_config(document: Document, file: Path) -> FourierConfig:
+    """The configuration that a document states. Raises FourierError, naming the file, for one that is invalid."""
+    extras, zeros = document.get("fourierft", {}), document.get("init_weights", False)
+    if not isinstance(extras, dict) or not extras.keys() <= EXTRAS.keys():
+        raise FourierError(
+            f"{file}: fourierft={reprlib.repr(extras)} is not a table of {', '.join(EXTRAS)}: load it with the version "
+            "that wrote it"
+        )
+    if not isinstance(zeros, bool):
+        raise FourierError(f"{file}: init_weights={reprlib.repr(zeros)} is not possible: give true or false")
+    fields: Document = {field: document.get(key) for field, key in KEYS.items()} | extras
+    fields["head"] = () if fields["head"] is None else fields["head"]
+    try:
+        return FourierConfig(**fields, init="zeros" if zeros else "normal")
+    except (FourierError, RecursionError) as error:
+        raise FourierError(f"{file}: {error}") from error
+
+
+def identities(document: Document) -> tuple[str, str]:
+    """What the coefficients mean nothing without, as this library writes it and as it used to. It is kept in both
+    files of an adapter, so that a mix of two saves is found out.
+    """
+    keys = ("n_frequency", "scaling", "random_loc_seed", "fourierft", "target_modules")
+    values = [document.get(key) for key in keys]
+    return json.dumps(values), json.dumps(values[:4])
+
+
+def unreadable(file: Path, error: OSError) -> FourierError:
+    """What to raise where a file of an adapter cannot be read."""
+    what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+    return FourierError(f"{file} {what}: give the folder that fourierft.save or PEFT wrote")
