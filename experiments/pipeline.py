@@ -39,7 +39,7 @@ class MissingAssets(UserError):
 
 @dataclass
 class Draft:
-    """The record of a run under way: what is fixed from its start, and what is known of its result so far."""
+    """The record of a run under way: what is fixed at its start, and the results so far."""
 
     config: Config
     weights: Source
@@ -55,19 +55,20 @@ class Draft:
     tracked: Tracked | None = None
 
     def __post_init__(self) -> None:
+        self.model, self.dataset = self.weights.identity(), self.data.identity()  # before anything can change them
         self.hardware = records.hardware(self.config.train.torch_device())
         self.code = records.provenance()
         self.started = records.now()
 
     def record(self, status: str, error: str | None = None) -> Record:
-        """The record of the run, ended now."""
+        """The record of the run, which ends now."""
         config = self.config
         return Record(
             exp=config.exp or config.task.name,
             task=config.task.name,
             method=config.method.name,
-            model=self.weights.identity(),
-            dataset={**self.data.identity(), "rows": self.rows, "skipped": self.skipped},
+            model=self.model,
+            dataset={**self.dataset, "rows": self.rows, "skipped": self.skipped},
             seed=config.seed,
             entry_seed=config.method.seed_of_entries,
             scale=self.scale,
@@ -89,20 +90,20 @@ class Draft:
         )
 
     def stamp(self) -> Stamp:
-        """What the numbers of the run depend on: its checkpoints are of no use to another."""
+        """What the numbers of the run depend on: only a run with the same stamp may resume its checkpoints."""
         commit, changes = self.code["commit"], " with changes" if self.code["dirty"] else ""
         code = commit and f"{commit}{changes}"
-        known = {"configuration": self.config.hash, "model": self.weights.sha256, "data": self.data.sha256}
-        return known | {"code": code}
+        digests = {"model": self.model["sha256"], "data": self.dataset["sha256"]}
+        return {"configuration": self.config.hash, **digests, "code": code}
 
 
 def run(config: Config) -> Record:
-    """Carry out one run, or return the record of the same run if it has ended well before.
+    """Carry out one run, or return its record if it is already done.
 
-    Writes <record.dir>/<run>.json, or <run>.failed.json where it fails once begun (an older good record stays), and
-    below `runs`: the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
-    Raises MissingAssets; UserError, without a record where the run is under way elsewhere or has no place to write to;
-    and whatever a broken run raises, after its record is written.
+    Writes <record.dir>/<run>.json, or <run>.failed.json where it fails after its start (an older good record stays).
+    Writes below `runs` the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
+    Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
+    cannot be written to; and whatever a failing run raises, after its record is written.
     """
     processes.take_device(config.train.torch_device())
     weights, data = find(config)
@@ -126,7 +127,7 @@ def run(config: Config) -> Record:
 
 
 def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
-    """Train and analyse, and write the record however that ends."""
+    """Train, analyse and write the record, whether that succeeds or fails."""
     config = draft.config
     if processes.is_first():
         if config.force:
@@ -151,11 +152,11 @@ def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path, path: Path) -> Iterator[None]:
-    """Keep other runs out of `folder` while this one lasts, and remove the temporary files of one that was killed.
+    """Lock `folder` within the context, and remove the temporary files that a killed run left.
 
-    Raises UserError where another is there, or where `folder` or that of the record `path` cannot be written to.
+    Raises UserError where another run holds the lock, or where `folder` or the record's folder cannot be written to.
     """
-    if not processes.is_first():  # the first stands for all
+    if not processes.is_first():  # the first process locks for all
         yield
         return
     records.check_writable(folder, "runs")
@@ -167,7 +168,7 @@ def _alone(folder: Path, path: Path) -> Iterator[None]:
 
 
 def find(config: Config) -> tuple[Source, Data]:
-    """The files of the model and of the data. Raises MissingAssets, naming what is missing and how to supply it."""
+    """The model's files and the data. Raises MissingAssets: what is missing and how to supply it."""
     weights = find_model(config.model, config.assets)
     source = config.task.find(config.assets, mini=config.model.scale == "mini")
     missing = []
@@ -188,7 +189,7 @@ def find(config: Config) -> tuple[Source, Data]:
 
 @contextmanager
 def _recorded(draft: Draft, path: Path) -> Iterator[None]:
-    """Write the record of a run however it ends, with what is known of it by then."""
+    """Write the record of the run in this context, whether it succeeds or fails, with the results so far."""
     failed = path.with_suffix(".failed.json")
     try:
         yield
@@ -204,19 +205,21 @@ def _recorded(draft: Draft, path: Path) -> Iterator[None]:
 
 def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) -> None:
     config, device = draft.config, draft.config.train.torch_device()
-    logging.set_verbosity_error()  # that a new head is new is no news
+    logging.set_verbosity_error()  # a newly initialised head is expected
     set_seed(config.seed)
     prepared = config.task.prepare(config.model, draft.weights, draft.data, config.train, config.recipe, config.seed)
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     draft.rows = {split: len(rows) for split, rows in splits.items() if rows is not None}
     draft.skipped = prepared.skipped
     if draft.scale == "paper" and any((prepared.skipped or {}).values()):
-        draft.scale, draft.cell = "small", None  # part of the data is not the paper's
+        draft.scale, draft.cell = "small", None  # on part of the data it is not the paper's run
     check_head(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
     check_precision(model)
     if config.train.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind needs inputs that train
+        model.gradient_checkpointing_enable(
+            {"use_reentrant": False}
+        )  # the reentrant kind needs inputs that require a gradient
     counts = count(model, config.model.head)
     draft.params = Params(**counts)
     tracker.summary(_named("params", counts))
@@ -251,16 +254,16 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
 
 
 def _named(group: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as a tracker shows them, together."""
+    """The values under names by which a tracker groups them."""
     return {f"{group}/{name}": value for name, value in values.items()}
 
 
 def _save_and_test(
     config: Config, prepared: Prepared, model: nn.Module, trained: Trained, folder: Path
 ) -> dict[str, Tested]:
-    """Leave the weights of the last epoch and of the best in `folder`, and score both where there is a test set.
+    """Save the weights of the last and of the best epoch in `folder`, and score both where there is a test set.
 
-    The model ends with the best.
+    Afterwards the model has the best weights.
     """
     tested = {}
     for selection, checkpoint in (("last", None), ("best", trained.best_checkpoint)):
@@ -278,18 +281,18 @@ def _save_and_test(
 
 
 def _disk_is_full(error: BaseException, folder: Path) -> bool:
-    """Each library words it its own way, and torch.save not at all: then what is left of the disk tells."""
+    """Libraries word this error differently, and torch.save does not name it: then the free space decides."""
     return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < 2**20
 
 
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
-    """What a training step on the first rows of the training set saves for its backward."""
+    """Bytes that a training step on the first rows of the training set saves for its backward pass."""
     device = config.train.torch_device()
     size = min(rows_at_once(config), len(prepared.train))
     batch = prepared.collate([prepared.train[i] for i in range(size)]).to(device)
     model.to(device).train()
     with config.train.autocast():
-        labels = batch.pop("labels")  # or the model computes a loss of its own as well
+        labels = batch.pop("labels")  # else the model computes a loss of its own as well
         return memory.saved_for_backward(
             model, lambda: prepared.loss(model(**batch), labels) + config.method.penalty(model)
         )

@@ -37,15 +37,14 @@ class Tracker:
 class WandB(Tracker):
     """A W&B run: offline files below the run's folder, or the cloud."""
 
-    def __init__(self, mode: str, project: str, entity: str | None, folder: Path, name: str, group: str, config: dict):
+    def __init__(self, settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]):
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # seconds to import, and not needed where tracking is off
 
-        self.wandb, self.mode = wandb, mode
-        self.run = wandb.init(
-            mode=mode, project=project, entity=entity, dir=str(folder), name=name, group=group, config=config
-        )
+        self.wandb = wandb
+        self.run = wandb.init(**settings.model_dump(), dir=str(folder), name=name, group=group, config=config)
+        self.mode = settings.mode
 
     def log(self, values: dict[str, Any], step: int) -> None:
         self.run.log(values, step=step)
@@ -85,8 +84,6 @@ def _curve(key: str) -> str:
     return f"validation/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"train/{key}"
 
 
-def start(settings: Tracking, folder: Path, name: str, group: str, config: dict) -> Tracker:
+def start(settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]) -> Tracker:
     """The tracker of a run."""
-    if settings.mode == "off":
-        return Tracker()
-    return WandB(settings.mode, settings.project, settings.entity, folder, name, group, config)
+    return Tracker() if settings.mode == "off" else WandB(settings, folder, name, group, config)

@@ -45,7 +45,7 @@ class Trained:
 
 
 class Clock(TrainerCallback):
-    """Seconds of training and validation, those before an interruption counted in."""
+    """Seconds of training and validation, including those before an interruption."""
 
     def on_train_begin(self, args, state, control, **kwargs):
         before = state.log_history[-1]["seconds"] if state.log_history else 0.0
@@ -56,9 +56,10 @@ class Clock(TrainerCallback):
 
 
 class Epochs(TrainerCallback):
-    """Tells the dataset which epoch begins, since accelerate does not where processes share the batches.
+    """Tells the dataset which epoch begins: accelerate does not where several processes share the batches.
 
-    Logs at the end of each, so that no logged training loss is a mean over two epochs or differs after an interruption.
+    Logs at the end of each epoch: otherwise a logged training loss could be a mean over two epochs, and another one
+    after an interruption.
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
@@ -70,7 +71,7 @@ class Epochs(TrainerCallback):
 
 
 class Progress(ProgressCallback):
-    """The Trainer's progress bar, with one line an epoch instead of one a logging step."""
+    """The Trainer's progress bar, with one line per epoch instead of one per logging step."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and "eval_loss" in logs:
@@ -81,7 +82,7 @@ class Progress(ProgressCallback):
 
 
 class FineTuner(Trainer):
-    """A Trainer that gives the head a learning rate of its own, and saves what trains instead of the whole model."""
+    """A Trainer with a separate learning rate for the head, whose checkpoints hold the trained parameters alone."""
 
     def __init__(self, *args: Any, head: tuple[str, ...], lr: float, head_lr: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -89,7 +90,7 @@ class FineTuner(Trainer):
         self.sharded = sharding.is_asked_for()
         if self.sharded:
             sharding.prepare(self.accelerator, self.model)
-            self.is_fsdp_enabled = False  # accelerate does it all, and checkpoints stay those of one process
+            self.is_fsdp_enabled = False  # accelerate shards; the checkpoints are those of one process
             self.add_callback(sharding.Shares())
         self.add_callback(self.clock)
         self.add_callback(Epochs())
@@ -97,7 +98,7 @@ class FineTuner(Trainer):
         self.add_callback(Progress)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW over up to four groups: adapter and head, each with and without weight decay (biases and norms)."""
+        """AdamW over up to four groups: adapter and head, each with and without (biases, norms) weight decay."""
         if self.optimizer is None:
             model = model or self.model
             decaying = set(self.get_decay_parameter_names(model))
@@ -136,7 +137,7 @@ class FineTuner(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A checkpoint holds the parameters that train, under the model's own names; the rest never changed."""
-        state = trained_state(self.model)  # by every process: where sharded, it takes all of them
+        state = trained_state(self.model)  # on every process: shards are gathered
         if not self.args.should_save:
             return
         Path(output_dir).mkdir(parents=True, exist_ok=True)
@@ -147,11 +148,11 @@ class FineTuner(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.sharded and not self.args.should_save:
-            self.optimizer.state_dict()  # gives its share to the process that writes
+            self.optimizer.state_dict()  # collective: gathers the shares for the process that writes
         super()._save_optimizer_and_scheduler(output_dir)
 
     def take_whole(self, model: nn.Module) -> None:
-        """Put the trained weights into `model`, as it was before it was sharded, and predict by it from now on."""
+        """Load the trained weights into `model`, which is not sharded, and predict with it from now on."""
         model.load_state_dict(trained_state(self.model), strict=False)
         self.accelerator.free_memory()
         self.model = self.model_wrapped = self.accelerator.prepare_model(
@@ -163,7 +164,7 @@ class FineTuner(Trainer):
 
 
 def rows_at_once(config: Config) -> int:
-    """The rows of one forward pass. Raises UserError where the batch cannot be shared out evenly."""
+    """The rows of one forward pass. Raises UserError where the batch cannot be divided evenly."""
     size, accumulation, several = config.recipe.batch_size, config.train.accumulation, processes.count()
     each, rest = divmod(size, accumulation * several)
     if rest:
@@ -173,7 +174,7 @@ def rows_at_once(config: Config) -> int:
 
 
 def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArguments:
-    """The configuration in the Trainer's terms."""
+    """The configuration as the Trainer's arguments."""
     recipe, train = config.recipe, config.train
     grouped = train.group_by_length and prepared.lengths
     settings = TrainingArguments(
@@ -199,7 +200,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         metric_for_best_model="primary",
         greater_is_better=prepared.direction == "max",
         logging_steps=train.log_every,
-        logging_nan_inf_filter=False,  # a lost loss must show
+        logging_nan_inf_filter=False,  # a NaN must reach the log
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=False,
@@ -207,7 +208,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         ddp_timeout=86400,  # seconds: the first process alone analyses ranks and scores texts, while the others wait
     )
     settings.mixed_precision = {"fp32": "no"}.get(train.precision, train.precision)  # not the launcher's
-    settings._n_gpu = min(settings.n_gpu, 1)  # a process has one GPU; several are for torchrun, not for DataParallel
+    settings._n_gpu = min(settings.n_gpu, 1)  # one GPU per process: several take torchrun
     return settings
 
 
@@ -219,9 +220,10 @@ def train(
     folder: Path,
     stamp: Stamp,
 ) -> Trained:
-    """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
+    """Train `model` to the end of its recipe, from the newest complete checkpoint in `folder` with this stamp.
 
-    Leaves the model with its last weights. Raises Diverged where the loss is lost, and as `checkpoints.to_resume`.
+    Leaves the last weights in the model. Raises Diverged where the loss is no longer finite, and as
+    `checkpoints.to_resume` does.
     """
     sharded = sharding.is_asked_for()
     if sharded and any(isinstance(callback, Stateful) for callback in callbacks):
@@ -258,8 +260,8 @@ def _share_of_step(
     labels: Tensor,
     num_items_in_batch: Tensor | int | None = None,
 ) -> Tensor:
-    """A batch's part of the loss of an optimiser step: the mean over all of the step's items, however many batches and
-    processes they are in. num_items_in_batch: how many those are; None: those of this batch."""
+    """A batch's share of an optimiser step's loss, which is the mean over all items of the step, in any number of
+    batches and processes. num_items_in_batch: the number of items in the step; None: those of this batch."""
     mean = loss(outputs, labels) + penalty()
     return mean if num_items_in_batch is None else mean * ((labels != IGNORED).sum() / num_items_in_batch)
 

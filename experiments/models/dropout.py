@@ -1,4 +1,4 @@
-"""What dropout is called in the configuration of each type of model."""
+"""The settings for dropout in the configuration of each type of model."""
 
 from experiments.errors import UserError
 
@@ -14,9 +14,9 @@ SETTINGS = {
 
 
 def dropout_settings(model_type: str, dropout: float | None) -> dict[str, float]:
-    """The settings that switch it on everywhere; none where `dropout` is None, the model's own.
+    """The settings that give a model this dropout everywhere; none where `dropout` is None, which keeps its own.
 
-    Raises UserError for another type of model.
+    Raises UserError for a type of model that is not known here.
     """
     if dropout is None:
         return {}

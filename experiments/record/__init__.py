@@ -3,8 +3,8 @@
 A record is read only if it agrees with itself and with its path: whatever follows from the rest is derived again and
 compared. Tables, figures and verdicts read records and nothing else. Reading them needs neither torch nor a GPU.
 
-document: the base of the records of all kinds. machine: what measured, and the version of the code. run, parts: the
-record of a run. files: how records are written, read and found.
+document: the base of the records of all kinds. machine: the machine that measured, and the version of the code. run,
+parts: the record of a run. files: how records are written, read and found.
 """
 
 # ruff: noqa: F401 (what others import from here)

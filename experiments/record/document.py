@@ -30,12 +30,12 @@ class Document(Part):
 
     @property
     def place(self) -> str:
-        """The path below a folder of such records, as it follows from what the record holds."""
+        """Its path below a folder of such records, derived from its content."""
         raise NotImplementedError
 
     @property
     def identity(self) -> str:
-        """Two files in which it is equal are copies of one record."""
+        """Equal in two files that are copies of one record."""
         return self.place
 
     @model_validator(mode="after")
@@ -47,6 +47,6 @@ class Document(Part):
 
 
 def compare(what: str, found: Any, derived: Any, tolerance: float = 0.0) -> None:
-    """Raises ValueError where a value is not what follows from the rest of its record. `tolerance` is relative."""
+    """Raise ValueError unless a value is what the rest of its record gives. `tolerance` is relative."""
     if found != derived and not (tolerance and math.isclose(found, derived, rel_tol=tolerance)):
         raise ValueError(f"{what} is {reprlib.repr(found)}, where the rest gives {reprlib.repr(derived)}")

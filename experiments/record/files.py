@@ -1,4 +1,4 @@
-"""Files that are written at once or not at all, and records as such files: written, read and found."""
+"""Atomic files, and records as such files: how they are written, read and found."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class LeftOut(UserWarning):
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` at once or not at all: an interruption leaves the older file as it was.
+    """Write `content` to `path` atomically: an interruption leaves the older file as it was.
 
     Raises RecordError (no space, no permission, not a folder): names the path and the remedy.
     """
@@ -47,7 +47,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Make `folder`, and see that files can be written there. Raises RecordError, which names `key` and the remedy."""
+    """Create `folder` and check that files can be written there. Raises RecordError with `key` and the remedy."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -57,7 +57,7 @@ def check_writable(folder: Path, key: str) -> None:
 
 
 def replace_lines(path: Path, rows: Iterable[Any], ascii_only: bool = True) -> None:
-    """Write JSON, a row a line, at once or not at all. ascii_only=False leaves letters as a person reads them.
+    """Write JSON lines atomically, one per row. ascii_only=False keeps letters beyond ASCII legible.
 
     Raises RecordError.
     """
@@ -65,7 +65,7 @@ def replace_lines(path: Path, rows: Iterable[Any], ascii_only: bool = True) -> N
 
 
 def write(record: Document, path: Path) -> None:
-    """Write `record`, of any kind, atomically as JSON, one line a list of numbers. Raises RecordError."""
+    """Write a record of any kind atomically as JSON; a list of numbers takes one line. Raises RecordError."""
     text = record.model_dump_json(by_alias=True, indent=2)
     text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
     _parse(text, path, type(record))
@@ -73,10 +73,10 @@ def write(record: Document, path: Path) -> None:
 
 
 def read(path: Path, kind: type[Kind] = Record) -> Kind:
-    """Read one record, a run's or of another kind.
+    """Read one record: a run's, or one of another kind.
 
-    Raises RecordError (it cannot be read, is no record, does not agree with itself, or belongs to another path): the
-    file, each wrong field and its value.
+    Raises RecordError for a file that cannot be read, is no record, contradicts itself or belongs to another path: with
+    the file, each wrong field and its value.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ def _parse(text: str, path: Path, kind: type[Kind]) -> Kind:
 
 
 def find(root: Path, kind: type[Kind] = Record) -> list[Kind]:
-    """Every sound record below `root`, in the order of their paths; none if there is no such folder.
+    """Every valid record below `root`, sorted by path; none if there is no such folder.
 
     Warns LeftOut of every file that `read` refuses, and of a second copy of a record; see `left_out`.
     """
@@ -116,7 +116,7 @@ def find(root: Path, kind: type[Kind] = Record) -> list[Kind]:
 
 @contextmanager
 def left_out() -> Iterator[list[str]]:
-    """The messages of LeftOut while the context lasts, each once, in a list instead of as warnings."""
+    """Within the context, collect the messages of LeftOut warnings in a list, each once, instead of showing them."""
     messages: list[str] = []
 
     def collect(message: Warning | str, category: type[Warning], *where: Any) -> None:

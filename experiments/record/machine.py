@@ -16,8 +16,8 @@ from experiments.errors import UserError
 from experiments.record.document import Count, Document, Part, Time
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy")
-PACKAGES += ("scipy", "scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
+PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy", "scipy")
+PACKAGES += ("scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
 
 
 class Hardware(Part):
@@ -45,7 +45,7 @@ class Measured(Document):
 
     @property
     def mark(self) -> str:
-        """What marks it unless the code was at a clean commit."""
+        """‡ unless the code was at a clean commit."""
         return "" if self.dirty is False else "‡"
 
 
@@ -60,8 +60,8 @@ def usable_cores() -> int:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The fields of `Hardware` for this machine, of which `device` was used: cpu or cuda. A GPU that was not used is
-    not told."""
+    """The fields of `Hardware` for this machine. device: what was used, cpu or cuda; a GPU that was not used is left
+    out."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
     machine = {
@@ -73,7 +73,7 @@ def hardware(device: str) -> dict[str, Any]:
     }
     if device != "cuda":
         return machine
-    import torch  # here, so that tables read records without it
+    import torch  # here: records are read without it
 
     gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {**machine, "gpu": gpu.name, "gpus": torch.cuda.device_count(), "gpu_memory_bytes": gpu.total_memory}
@@ -91,7 +91,7 @@ def versions() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """The fields of a record that tell by what code it was measured."""
+    """The fields of a record that identify the code: versions, commit, dirty."""
     sha, dirty = commit()
     return {"versions": versions(), "commit": sha, "dirty": dirty}
 
@@ -99,8 +99,8 @@ def provenance() -> dict[str, Any]:
 def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
     """The commit checked out at `root`, and whether the code differs from it; (None, None) where neither is known.
 
-    What stands under results/ and runs/ is no code: a run must not mark the next one dirty. A copy without .git has
-    what the file COMMIT in it tells; raises UserError where that is no commit.
+    Files below results/ and runs/ are not code: a run must not make the next one dirty. A copy without .git is
+    identified by its file COMMIT; raises UserError where that holds no commit.
     """
     if not (root / ".git").exists():
         return _packed(root / "COMMIT")
@@ -116,12 +116,12 @@ def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
     if head.returncode or status.returncode:
         return None, None
     top, sha = head.stdout.splitlines()
-    # Where .git is not whole, git answers for a project that this one stands in.
+    # Where .git is broken, git answers for a repository that encloses this one.
     return (sha, bool(status.stdout)) if Path(top) == Path(root).resolve() else (None, None)
 
 
 def _packed(stamp: Path) -> tuple[str | None, bool | None]:
-    """The commit that a folder was packed from, by one line: its digits and, as the code was, "clean" or "dirty"."""
+    """The commit that a folder was packed from, and whether the code was dirty: one line, "<commit> clean|dirty"."""
     if not stamp.exists():
         return None, None
     line = stamp.read_text(encoding="utf-8", errors="replace").strip()

@@ -70,9 +70,10 @@ class Selections(Part):
 
 
 class Metrics(Part):
-    """Scores as fractions. `per_epoch` holds one dict an epoch: "epoch" and whatever was measured.
+    """Scores as fractions. `per_epoch` holds one dict per epoch: "epoch" and every metric.
 
-    All are of the validation set, which chooses the epoch, but `test`: of the test set, where the task has one.
+    All are measured on the validation set, which selects the best epoch, except `test`: on the test set, where the task
+    has one.
     """
 
     primary: str
@@ -86,7 +87,7 @@ class Metrics(Part):
 
     @classmethod
     def of(cls, primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> "Metrics":
-        """Those of these epochs, in their order; of equal ones the first is the best."""
+        """The metrics of these epochs, given in order."""
         chosen = _chosen(primary, direction, per_epoch)
         best, last = chosen.best, chosen.last
         scores = {"best": best[primary], "best_epoch": best["epoch"], "last": last[primary]}
@@ -94,7 +95,7 @@ class Metrics(Part):
 
     @property
     def best_index(self) -> int:
-        """The place of the best epoch in `per_epoch`."""
+        """The index of the best epoch in `per_epoch`."""
         return self.per_epoch.index(self.all.best)
 
     @property
@@ -104,7 +105,7 @@ class Metrics(Part):
 
     @property
     def scored(self) -> Selections:
-        """What counts: the test set's metrics, or validation's where the task has no test set."""
+        """The metrics that count: of the test set, or of validation where the task has no test set."""
         return self.test or self.all
 
     def score(self, selection: Selection, metric: str | None = None) -> float:
@@ -133,7 +134,7 @@ class Metrics(Part):
 
 
 def _chosen(primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> Selections:
-    """The best epoch, the first of equals, and the last."""
+    """The best epoch (the first of equal ones) and the last."""
     sign = 1 if direction == "max" else -1
     return Selections(best=max(per_epoch, key=lambda epoch: sign * epoch[primary]), last=per_epoch[-1])
 
@@ -193,7 +194,7 @@ class Spread(Part):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """That of one value or more."""
+        """The spread of one value or more."""
         ordered = sorted(values)
         return cls(min=ordered[0], median=statistics.median(ordered), max=ordered[-1])
 
@@ -207,7 +208,7 @@ class RankSummary(Part):
 
     @classmethod
     def of(cls, matrices: Sequence[MatrixRank]) -> "RankSummary":
-        """That of one matrix or more."""
+        """The summary of one matrix or more."""
         return cls(
             count=len(matrices),
             numerical_rank=Spread.of(matrix.numerical_rank for matrix in matrices),
@@ -232,7 +233,7 @@ Rule = Literal["agreed", "fastchat"]
 
 
 class Judge(Part):
-    """Who graded a run's answers, and at what expense. Scores by different judges do not compare.
+    """Who graded a run's answers, and at what cost. Scores by different judges are not comparable.
 
     name: the model asked for. revision: what the endpoint calls the model that answered, or what the user did. prompts:
     the SHA-256 over the files of prompts, questions and reference answers. judgments: grades asked for; failures: those
@@ -253,12 +254,12 @@ class Judge(Part):
 
     @property
     def label(self) -> str:
-        """What the judge's folders and files are called."""
+        """The name of the judge's folders and files."""
         return judge_label(self.name, self.revision, self.rule)
 
 
 def judge_label(name: str, revision: str | None, rule: Rule) -> str:
-    """`Judge.label`, safe for a path: @revision where that says more, @rule where it is not FastChat's."""
+    """`Judge.label`, safe for a path: name@revision@rule, without a revision that is the name, and FastChat's rule."""
     full = "@".join(filter(None, (name, revision if revision != name else None, rule if rule != "fastchat" else None)))
     return re.sub(r"[^A-Za-z0-9_.@-]+", "_", full).lstrip(".") or "_"
 

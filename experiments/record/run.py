@@ -1,4 +1,4 @@
-"""The record of one run, and what must follow from what in it."""
+"""The record of one run, and the checks of its consistency."""
 
 import hashlib
 import json
@@ -45,12 +45,12 @@ class Record(Document):
 
     @property
     def name(self) -> str:
-        """Where the run stands below a folder of runs: <exp>/<model>/<method>/seed<seed>-<hash>."""
+        """Its path below a folder of runs: <exp>/<model>/<method>/seed<seed>-<hash>."""
         return f"{self.exp}/{self.model.name}/{self.method}/seed{self.seed}-{self.config_hash}"
 
     @property
     def place(self) -> str:
-        """Below a folder of records, `name` with its ending; of a judged one, below the judge's folder there."""
+        """`name` with its file ending; for a judged record, below the judge's folder."""
         folder = f"{self.judge.label}/" if self.judge else ""
         return f"{folder}{self.name}{'' if self.status == 'ok' else '.failed'}.json"
 

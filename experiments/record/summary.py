@@ -35,7 +35,7 @@ def _loader(cost: Cost) -> str:
 
 
 def _test_lines(metrics: Metrics) -> list[str]:
-    """All metrics on the test set but the loss, by the weights of the best epoch and of the last where they differ."""
+    """All metrics on the test set except the loss: of the best epoch, and of the last where it differs."""
     if metrics.test is None:
         return []
     found = {"best": metrics.test.best, "last": metrics.test.last}

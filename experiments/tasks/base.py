@@ -26,7 +26,7 @@ from experiments.settings import Recipe, Train
 from experiments.tracking import Tracker
 from experiments.typed import Typed
 
-HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
+HOLDOUT_SEED = 0  # of the slice of train that a search is evaluated on: the same for every method
 
 
 Loss = Callable[[ModelOutput, Tensor], Tensor]
@@ -37,7 +37,7 @@ Splits = dict[str, Rows]  # split -> its rows
 
 @dataclass(frozen=True)
 class Tested:
-    """A model's metrics on the test set, and what leaves in the run's folder and at the tracker what one should see."""
+    """A model's metrics on the test set. show: leaves pictures and tables of them in a folder and at the tracker."""
 
     metrics: dict[str, float]
     show: Callable[[Path, Tracker], None]
@@ -45,13 +45,13 @@ class Tested:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model, with a new head where it needs one, the data in the form that it reads, and how it is judged.
+    """A model, with a new head where it needs one, its data as it reads them, and how it is evaluated.
 
-    loss: the mean over the labelled items of a batch, of the model's output and the labels. metrics: of a whole
-    evaluation, its "loss" included. reduce: logits and labels to what `metrics` needs, before they are collected.
-    test: the rows of the test set; score: the trained model on them, given the Trainer's prediction, a folder with the
-    trained weights, and what merges them for a while. Neither: validation is all that is reported. shown: the epoch
-    that a person is to see, the paper's choice. skipped: unreadable rows of each split.
+    loss: from the model's output and the labels to the mean over the labelled items of a batch. metrics: of a whole
+    evaluation, "loss" among them. reduce: turns logits and labels into what `metrics` needs, batch by batch. test: the
+    rows of the test set. score: evaluates the trained model on them, given the Trainer's prediction, a folder with the
+    trained weights, and a context in which they are merged. Without both, validation alone is reported. shown: the
+    epoch whose results a person is shown, as in the paper. skipped: the number of unreadable rows of each split.
     """
 
     model: nn.Module
@@ -135,7 +135,7 @@ class Task(Typed):
         return self.hold_out(splits["train"], train.holdout) if train.holdout else splits
 
     def hold_out(self, train: Rows, share: float) -> Splits:
-        """train and validation, both of the training rows: what a search chooses on."""
+        """train and validation for a search, both from the training rows."""
         halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
         return {"train": halves["train"], "validation": halves["test"]}
 
@@ -175,7 +175,7 @@ class Data:
 
 
 def write_table(path: Path, columns: Sequence[str], table: Iterable[Sequence[Any]]) -> None:
-    """A JSON object a row, at once or not at all; by the first of several processes alone."""
+    """Write one JSON object per row, atomically; on the first process alone."""
     if processes.is_first():
         replace_lines(path, (dict(zip(columns, row, strict=True)) for row in table), ascii_only=False)
 
@@ -186,6 +186,6 @@ def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
 
 
 def evaluated(loss: Loss, outputs: EvalPrediction) -> dict[str, float]:
-    """The loss over all rows of an evaluation that collected logits."""
+    """The loss over all rows of an evaluation, from the collected logits."""
     logits, labels = map(torch.from_numpy, (outputs.predictions, outputs.label_ids))
     return {"loss": float(loss(ModelOutput(logits=logits), labels))}

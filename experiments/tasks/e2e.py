@@ -14,7 +14,7 @@ from experiments import processes
 from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.data.meanings import linear, spaced
 from experiments.errors import UserError
-from experiments.metrics.e2e import E2E
+from experiments.metrics import e2e as metrics
 from experiments.mini import places
 from experiments.models import causal
 from experiments.models.generation import BeamSearch, generate
@@ -23,12 +23,12 @@ from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task
 from experiments.tasks.text import prepared, read_language_model, show_tables
 from experiments.typed import Fraction
 
-HUB = "tuetschek/e2e_nlg"  # a script; converted: default/<split>/0000.parquet (seen)
+HUB = "tuetschek/e2e_nlg"  # a loading script; the hub's conversion has default/<split>/0000.parquet (seen)
 MEANING, REFERENCE = "meaning_representation", "human_reference"
 
 
 class E2ETask(Task):
-    """Training on every pair of meaning and reference; on test one text a meaning, judged by all its references."""
+    """Training on every pair of meaning and reference; on test, one text per meaning, scored against all references."""
 
     family: Literal["e2e"]
     name: str
@@ -59,7 +59,7 @@ class E2ETask(Task):
         return {split: places.generate(split) for split in self.rows}
 
     def hold_out(self, train: Dataset, share: float) -> Splits:
-        """Without a common meaning: a reference of a meaning that was trained on tells nothing new."""
+        """No meaning is in both: the references of one meaning are too much alike."""
         meanings = super().hold_out(Dataset.from_dict({MEANING: list(group(train))}), share)
         kept = {split: set(map(linear, some[MEANING])) for split, some in meanings.items()}
         return {
@@ -105,9 +105,9 @@ class E2ETask(Task):
         folder: Path,
         merged: Merged,
     ) -> Tested:
-        """Write a text for each meaning, leave all in `folder`/outputs.jsonl, and compare each with its references.
+        """Write a text for each meaning, save all in `folder`/outputs.jsonl, and score each against its references.
 
-        Of several processes the first alone has all metrics.
+        Only the first process has all metrics.
         """
         with merged():
             texts = generate(model, tokenizer, asked, self.decoding, train.eval_batch_size, folder, train.autocast())
@@ -120,24 +120,21 @@ class E2ETask(Task):
         scores = {"unfinished": float(unfinished)}
         write_table(folder / "outputs.jsonl", columns, table)
         if processes.is_first():
-            scores |= E2E().compute(
-                predictions=[text.output for text in texts],
-                references=[[spaced(reference) for reference in references] for references in grouped.values()],
-            )
+            outputs = [text.output for text in texts]
+            scores |= metrics.scores(outputs, [list(map(spaced, references)) for references in grouped.values()])
             if unfinished:
                 limit = self.decoding.max_new_tokens
                 print(f"{unfinished} of {len(texts)} outputs were cut off at task.decoding.max_new_tokens={limit}")
-        metrics = {**predict(rows).metrics, **scores}
-        return Tested(metrics, functools.partial(show_tables, {"outputs": (columns, table)}))
+        return Tested(predict(rows).metrics | scores, functools.partial(show_tables, {"outputs": (columns, table)}))
 
 
 def prompts(tokenizer: PreTrainedTokenizerBase, meanings: Iterable[str]) -> list[list[int]]:
-    """What is read: a meaning in one line, then the end of text, as in the LoRA paper's code."""
+    """The model's input: a meaning in one line, then the end of text, as in the LoRA paper's code."""
     return _ended(tokenizer, map(linear, meanings))
 
 
 def answers(tokenizer: PreTrainedTokenizerBase, references: Iterable[str]) -> list[list[int]]:
-    """What is learnt: a reference with spaces around its punctuation, then the end of text."""
+    """The target: a reference with spaces around its punctuation, then the end of text."""
     return _ended(tokenizer, (f" {spaced(reference)}" for reference in references))
 
 
@@ -148,7 +145,7 @@ def _ended(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[lis
 def group(rows: Dataset) -> dict[str, list[str]]:
     """Each meaning with all its references, in the order of the rows.
 
-    Meanings that the model reads alike, however they are spaced, are one: the one that comes first.
+    Meanings that differ only in spaces, and so not for the model, count as one, written as the first of them.
     """
     first: dict[str, str] = {}
     grouped: dict[str, list[str]] = {}

@@ -1,6 +1,6 @@
-"""Instruction tuning on part of a set: rows that are short enough, and of these the first.
+"""Instruction tuning on part of a set: the first rows that are short enough.
 
-So a benchmark that counts steps, and not epochs, has its rows in one epoch.
+A benchmark that counts steps has as many rows as they take, in one epoch.
 """
 
 from typing import Literal
@@ -15,10 +15,10 @@ from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask,
 
 
 class Excerpt(InstructTask):
-    """As InstructTask, on part of the rows; the generated ones of scale mini are all used.
+    """As InstructTask, on part of the rows; of the generated rows of scale mini all are used.
 
-    first: how many rows a split has; all, where none is said. characters: rows of more are no part of these splits,
-    counting instruction, input and output with a space between them.
+    first: the number of rows of a split; a split that is not named has all its rows. characters: longer rows are left
+    out of the splits in `first`, counting instruction, input and output with a space between them.
     """
 
     family: Literal["excerpt"]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from pydantic import Field, NonNegativeInt, PositiveInt
+from sklearn.metrics import accuracy_score
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
 from transformers.trainer_utils import PredictionOutput
@@ -18,7 +19,6 @@ from experiments.data.assets import Assets, Model, Source, find_images
 from experiments.data.images import Images, View
 from experiments.errors import UserError
 from experiments.measure import mistakes
-from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.models.dropout import dropout_settings
 from experiments.models.pretrained import read_model
@@ -28,11 +28,11 @@ from experiments.tracking import Tracker
 from experiments.typed import Share
 
 Split = Literal["train", "validation", "test"]
-HEADS = ("classifier", "head")  # what the new layer is called in transformers' form and in timm's
+HEADS = ("classifier", "head")  # the new layer in transformers' form and in timm's
 
 
 class ImageTask(Task):
-    """One set of images. Splits that it lacks are drawn from train: a share, or None where it has one of its own."""
+    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split."""
 
     family: Literal["images"]
     name: str
@@ -77,7 +77,7 @@ class ImageTask(Task):
                 yield row["image"].tobytes() + bytes([row["label"]])
 
     def cut(self, splits: Splits, train: Train) -> Splits:
-        """Rows are shuffled before they are cut, since files are often sorted by class."""
+        """Rows are shuffled first, since files are often sorted by class."""
         if train.rows:
             splits = {split: rows.shuffle(seed=self.split_seed) for split, rows in splits.items()}
         return super().cut(splits, train)
@@ -105,7 +105,7 @@ class ImageTask(Task):
             test=images.get("test"),
             skipped={split: len(found[split]) - len(rows) for split, rows in splits.items()},
             collate=view.collate,
-            metrics=functools.partial(_score, Accuracy()),
+            metrics=_score,
             primary="accuracy",
             direction="max",
             loss=class_loss,
@@ -117,16 +117,16 @@ class ImageTask(Task):
 def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 
-    attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
-    Raises UserError where another is asked of a kind of model not known here.
+    attention: the implementation, for transformers' models; timm picks its own. dropout: None keeps the model's own.
+    Raises UserError for dropout in a type of model whose settings are not known here.
     """
-    # The number is said too: timm's form has one of its own, which would win over the names.
+    # The number is given too: timm's form has one of its own, which would take precedence over the names.
     labels = {"num_labels": len(names), "id2label": dict(enumerate(names))}
     labels |= {"label2id": {name: label for label, name in enumerate(names)}}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
     drops = dropout_settings(config.model_type, dropout)
     if config.model_type == "timm_wrapper":
-        own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given again
+        own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given above
         config.model_args, options = {**own, **drops}, {}
     else:
         config.update(drops)
@@ -148,9 +148,9 @@ def _check_size(model: nn.Module, size: tuple[int, int], folder: Path) -> None:
         raise UserError(f"{folder}: {told}; {remedy}") from error
 
 
-def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
-    scores = metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
-    return {**evaluated(class_loss, outputs), **scores}
+def _score(outputs: EvalPrediction) -> dict[str, float]:
+    right = accuracy_score(outputs.label_ids, np.argmax(outputs.predictions, axis=-1))
+    return {**evaluated(class_loss, outputs), "accuracy": float(right)}
 
 
 def _test(
@@ -163,7 +163,7 @@ def _test(
 def _show(
     images: dict[str, Images], names: list[str], predicted: PredictionOutput, folder: Path, tracker: Tracker
 ) -> None:
-    """images.png: training images as the model sees them; mistakes.png: the worst of the test set; both tracked."""
+    """Save and track images.png (training images as the model sees them) and mistakes.png (the worst on test)."""
     mistakes.draw_inputs(images["train"], names, folder / "images.png")
     tracker.image("images", folder / "images.png")
     worst = mistakes.worst(predicted.predictions, predicted.label_ids)

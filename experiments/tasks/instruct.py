@@ -36,10 +36,10 @@ INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
 
 class Files(Typed):
-    """The rows of one split: a folder below datasets/, or a file on the hub ("": by its name), and their columns.
+    """Where the rows of one split are: a folder below datasets/, or a file on the hub ("": found by the split's name).
 
-    columns: those of the file that hold the instruction, its input (where there is such a column) and the output.
-    count: how many there are in all.
+    columns: the file's names for instruction, input (where there is such a column) and output. count: the number of
+    rows in the whole file.
     """
 
     local: str
@@ -50,7 +50,7 @@ class Files(Typed):
 
 
 class Decoding(Typed):
-    """How answers are written: tokens among the `top_k` likeliest, at the temperature that a question has."""
+    """How answers are written: tokens from the `top_k` likeliest, at each question's own temperature."""
 
     top_k: PositiveInt
     max_new_tokens: PositiveInt
@@ -58,7 +58,7 @@ class Decoding(Typed):
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes answers, in the room that a model has for prompt and answer: `longest` tokens."""
+    """Writes answers with a model that reads at most `longest` tokens, prompt and answer together."""
 
     tokenizer: PreTrainedTokenizerBase
     decoding: Decoding
@@ -75,9 +75,9 @@ class Writer:
         prompts: Sequence[str],
         temperatures: list[float],
     ) -> list[Text]:
-        """A text behind each prompt; of a prompt that is too long, the first token and the last.
+        """One text after each prompt. A prompt that is too long keeps its first token and its last ones.
 
-        How many prompts were cut, and how many answers are unfinished, is told, and added to `counts`.
+        Prints, and adds to `counts`, how many prompts were cut and how many answers are unfinished.
         """
         limit = self.decoding.max_new_tokens
         room = self.longest - limit
@@ -106,10 +106,10 @@ class Writer:
 class InstructTask(Task):
     """Training on answers to instructions; validation and test by the probability of held-out answers.
 
-    held_out: rows of train that are kept for a split without a file of its own, drawn with `split_seed`. learn: the
-    answer alone, or its prompt too. overlong: what becomes of rows of more than recipe.max_length tokens. base: how the
-    model's own weights are kept. check: how an answer is told right; None where there is no one right answer. benches:
-    sets of questions to answer once trained.
+    held_out: the number of training rows kept for a split without a file of its own, drawn with `split_seed`. learn:
+    the answer alone, or its prompt too. overlong: whether rows of more than recipe.max_length tokens are cut or
+    dropped. base: the precision of the model's own weights. check: how answers are compared with the right one; None
+    where there is no single right answer. benches: sets of questions to answer after training.
     """
 
     family: Literal["instruct"]
@@ -127,7 +127,7 @@ class InstructTask(Task):
 
     @property
     def local(self) -> str:
-        """Where the data belong, for a person to read."""
+        """The folders of the data, as a message names them."""
         return " and datasets/".join(dict.fromkeys(rows.local for rows in self.data.values()))
 
     @property
@@ -135,7 +135,7 @@ class InstructTask(Task):
         return {split: rows.count for split, rows in self.data.items()}
 
     def locate(self, assets: Assets) -> Source | None:
-        """The files of the splits and of the questions. Raises UserError where data are there and a bench is not."""
+        """The files of the splits and of the questions. Raises UserError where only the questions are missing."""
         found = {}
         for split, rows in self.data.items():
             found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
@@ -148,7 +148,7 @@ class InstructTask(Task):
         return Source(self.name, first.source, ", ".join(source.id for source in found.values()), files, first.revision)
 
     def read_split(self, source: Source, split: Split) -> Dataset:
-        """In columns of the same names whatever the set. Raises UserError for an empty instruction."""
+        """The columns have the same names for every set. Raises UserError for an empty instruction."""
         columns, file = self.data[split].columns, source.where(split)
         rows = read_split(source, split, columns.values(), optional=[columns.get(INPUT, "")])
         texts = {name: rows[column] for name, column in columns.items()}
@@ -165,7 +165,7 @@ class InstructTask(Task):
         return {split: instructions.generate(split) for split in SPLITS}
 
     def chosen(self, data: Data) -> Splits:
-        """The rows to train and to be judged on: a split without a file of its own is held out of train."""
+        """The rows of each split, after those without a file of their own are held out of train."""
         splits = dict(data.splits)
         for split, count in self.held_out.items():
             if split not in splits:
@@ -177,7 +177,7 @@ class InstructTask(Task):
         return splits
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
-        """With `train.holdout` no question is answered either.
+        """With `train.holdout` no questions are answered.
 
         Raises UserError for a tokenizer without an end of text, or lengths that the model does not have.
         """
@@ -217,9 +217,9 @@ class InstructTask(Task):
         folder: Path,
         merged: Merged,
     ) -> Tested:
-        """The test rows' probability; where answers can be checked, the share that is right; answers to the benches.
+        """The probability of the test answers; where they can be checked, the share of right ones; answers to benches.
 
-        Leaves outputs.jsonl (what was checked) and model_answer/<bench>.jsonl (FastChat's form) in `folder`.
+        Saves outputs.jsonl (the checked answers) and model_answer/<bench>.jsonl (FastChat's format) in `folder`.
         """
         metrics, tables = predict(encoded).metrics, {}
         write = functools.partial(writer.write, model, folder, metrics)

@@ -1,4 +1,4 @@
-"""What the tasks share in which a model learns to go on behind a prompt."""
+"""What the tasks share in which a model learns to continue a prompt."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from experiments.tracking import Tracker
 def read_language_model(
     model: Model, weights: Source, train: Train, recipe: Recipe, base: causal.Base = "fp32"
 ) -> tuple[PreTrainedTokenizerBase, nn.Module, int]:
-    """The tokenizer, the model, and the tokens that a row may have: recipe.max_length, or all that the model reads.
+    """The tokenizer, the model, and the most tokens of a row: recipe.max_length, or all that the model reads.
 
     Raises UserError where it reads less, and as `causal.read_tokenizer` and `causal.language_model` do.
     """
@@ -34,7 +34,7 @@ def read_language_model(
 def prepared(
     network: nn.Module, tokenizer: PreTrainedTokenizerBase, encoded: dict[str, Dataset], smoothing: float, score: Any
 ) -> Prepared:
-    """Rows of `input_ids` and `labels`, judged by the probability of their labelled tokens; then `score`, on texts."""
+    """Rows of `input_ids` and `labels`, evaluated by the probability of labelled tokens; `score`: by written texts."""
     return Prepared(
         model=network,
         train=encoded["train"],
@@ -52,6 +52,6 @@ def prepared(
 
 
 def show_tables(tables: dict[str, tuple[list[str], list[list[Any]]]], folder: Path, tracker: Tracker) -> None:
-    """Track tables of texts, columns and rows each; of a list of texts in a cell one a line."""
+    """Track tables, each of columns and rows. A list of texts in a cell is shown one per line."""
     for name, (columns, rows) in tables.items():
         tracker.table(name, columns, [["\n".join(c) if isinstance(c, list) else c for c in row] for row in rows])
