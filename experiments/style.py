@@ -24,7 +24,7 @@ KINDS = ("pdf", "png")
 NOTHING = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
 
 
-def look(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
     """Colour and marker; no pair of both twice among the first 49."""
     shift = index // len(COLOURS)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
@@ -68,7 +68,7 @@ def course(
     **line: Any,
 ) -> Line2D:
     """A line through the middles and a band between the ends, lower and upper, if there are any."""
-    style = look(index)
+    style = line_style(index)
     (drawn,) = axes.plot(places, middles, **{"linewidth": 1.4, **style, **line})
     if ends:
         axes.fill_between(places, *ends, color=style["color"], alpha=0.18, linewidth=0)

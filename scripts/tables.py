@@ -17,7 +17,7 @@ from pathlib import Path
 from experiments.errors import UserError
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import Logs, Share, read_facts, read_paper
-from experiments.paper.score_tables import TABLE2, TABLES
+from experiments.paper.score_tables import SCORE_TABLES, TABLE2
 from experiments.record import find, replace_file
 from experiments.report import micro as microbench
 from experiments.report import official_logs, scores, selection, sizes, speed
@@ -38,7 +38,8 @@ FOLDERS = {
     "out": ("results/tables", "the pages, the index in its parent folder"),
     "configs": ("configs", "whose recipes get a command"),
 }
-OWN = (*(f"{table.key}_*" for table in TABLES), "study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*")
+MADE = [f"{table.key}_*" for table in SCORE_TABLES]
+MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
 def graded(judged: Path) -> list[Row]:
@@ -80,7 +81,7 @@ def build(
     files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
     for path, text in files.items():
         replace_file(path, text.encode())
-    for stale in {path for pattern in OWN for path in out.glob(pattern)} - files.keys():
+    for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
 

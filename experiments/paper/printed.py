@@ -11,7 +11,7 @@ from experiments.typed import Typed
 from experiments.yaml_files import read_yaml
 
 # The paper's tables, by the files of results/paper.
-TABLES = {
+TABLE_NAMES = {
     "table1_parameters": "Table 1",
     "table2_glue": "Table 2",
     "table3_e2e": "Table 3",
@@ -164,8 +164,8 @@ def listed(settings: dict[str, Any]) -> str:
 
 
 def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
-    """The rows of every table in `TABLES`, by its key. Raises UserError."""
-    return {name: read_list(folder / f"{name}.yaml", "rows", PaperRow) for name in TABLES}
+    """The rows of every table in `TABLE_NAMES`, by its key. Raises UserError."""
+    return {name: read_list(folder / f"{name}.yaml", "rows", PaperRow) for name in TABLE_NAMES}
 
 
 def read_facts(kind: type[Typed], folder: Path) -> list[Typed]:

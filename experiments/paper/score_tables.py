@@ -150,8 +150,8 @@ def read_tables(path: Path) -> tuple[ScoreTable, ...]:
         raise UserError(f"{path}: not a list of tables ({error}); mend it or restore it") from error
 
 
-TABLES = read_tables(ROOT / "configs" / "tables.yaml")
-_BY_KEY = {table.key: table for table in TABLES}
+SCORE_TABLES = read_tables(ROOT / "configs" / "tables.yaml")
+_BY_KEY = {table.key: table for table in SCORE_TABLES}
 TABLE2, TABLE3, TABLE4, TABLE5 = (
     _BY_KEY[key] for key in ("table2_glue", "table3_e2e", "table4_instruct", "table5_vit")
 )
@@ -160,12 +160,12 @@ HELD_OUT, METAMATH = _BY_KEY["held_out_instruct"], _BY_KEY["metamath"]
 
 def table_of(exp: str) -> ScoreTable:
     """The table of what a run itself measures; Table 2 for an experiment that no table has."""
-    measured = (table for table in TABLES if not table.judged)
+    measured = (table for table in SCORE_TABLES if not table.judged)
     having = (table for table in measured if any(column.exp == exp for column in table.columns + table.parts))
     return next(having, TABLE2)
 
 
-def foremost(exp: str) -> Column:
+def leading_column(exp: str) -> Column:
     """What stands for an experiment where one number must: the first of its columns, or its primary metric."""
     table = table_of(exp)
     return next((column for column in table.columns + table.parts if column.exp == exp), Column(exp, exp, exp))

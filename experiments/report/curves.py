@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.paper.score_tables import foremost
+from experiments.paper.score_tables import leading_column
 from experiments.record import Record
 from experiments.report.aggregate import Cell, Row, by_experiment
 from experiments.report.pareto import LOSS
@@ -19,8 +19,8 @@ from experiments.style import blank, course, legend, tidy
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
     """(exp, model, scale) -> its rows with a run that ended well, where the score is a loss and one has a curve."""
-    found = by_experiment(rows)
-    return {k: own for k, own in found.items() if foremost(k[0]).loss and any(curve(row.cells[k[0]]) for row in own)}
+    found = {key: own for key, own in by_experiment(rows).items() if leading_column(key[0]).loss}
+    return {key: own for key, own in found.items() if any(curve(row.cells[key[0]]) for row in own)}
 
 
 def curve(cell: Cell) -> dict[float, list[float]]:
@@ -28,7 +28,7 @@ def curve(cell: Cell) -> dict[float, list[float]]:
 
     Raises KeyError: an epoch lacks the metric of the experiment's score.
     """
-    column = foremost(cell.runs[0].exp)
+    column = leading_column(cell.runs[0].exp)
     found = by_epoch(cell.runs, lambda epoch: column.value(epoch[column.metric]))
     return found if len(found) > 1 else {}
 

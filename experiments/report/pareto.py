@@ -18,15 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from experiments.paper.score_tables import foremost, table_of
+from experiments.paper.score_tables import leading_column, table_of
 from experiments.record import Record
 from experiments.report.aggregate import Cell, Row, by_experiment
 from experiments.report.render import span
-from experiments.style import WIDTH, blank, legend, look, short, tidy
+from experiments.style import WIDTH, blank, legend, line_style, short, tidy
 
 LEAST = 3  # methods that make a figure
 COSTS = {
-    "trained": "trained parameters, head apart",
+    "trained": "adapter parameters",
     "saved": "saved for the backward of a step",
     "peak": "peak GPU memory",
 }
@@ -57,7 +57,7 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
     """The points of one figure, from the fewest trained parameters to the most."""
     cells = [(row, row.cells[exp]) for row in rows]
-    column, selection = foremost(exp), table_of(exp).selection
+    column, selection = leading_column(exp), table_of(exp).selection
     methods = Counter(row.method for row in rows)
     several_counts = len({len(cell.runs) for _, cell in cells}) > 1
     several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
@@ -104,7 +104,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     figure = blank(3.0 + 0.14 * math.ceil(len(found) / columns))
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
-    column, selection = foremost(exp), table_of(exp).selection
+    column, selection = leading_column(exp), table_of(exp).selection
     score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
     epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
@@ -112,7 +112,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     counts = [len(point.scores) for point in found]
     seeds = f"{span(counts, to=' to ')} {'seed' if max(counts) == 1 else 'seeds'}"
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
-    handles = [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))]
+    handles = [Line2D([], [], linestyle="none", **line_style(index)) for index in range(len(found))]
     caption = _caption([row.cells[exp] for row in rows], found)
     legend(figure, handles, [point.label for point in found], columns, caption)
     figure.draw_without_rendering()  # the layout, before names are fitted into it
@@ -166,7 +166,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
     xs, ys = zip(*(spots[index] for index in best), strict=True)
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color="0.45", linewidth=1, zorder=1.5)
     for index, (x, y) in spots.items():
-        scores, style = found[index].scores, look(index)
+        scores, style = found[index].scores, line_style(index)
         axes.errorbar(
             x,
             y,
@@ -183,7 +183,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
     """Write the names of the front beside its points, in their colours."""
     texts = [
-        axes.text(*spots[index], found[index].name, fontsize=6.5, color=look(index)["color"], zorder=4)
+        axes.text(*spots[index], found[index].name, fontsize=6.5, color=line_style(index)["color"], zorder=4)
         for index in best
     ]
     for text in texts:

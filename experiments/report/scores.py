@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.paper.printed import PaperRow, listed
-from experiments.paper.score_tables import TABLES, Column, ScoreTable
+from experiments.paper.score_tables import SCORE_TABLES, Column, ScoreTable
 from experiments.record import Selection
 from experiments.report.aggregate import SIZES, Cell, Row, within
 from experiments.report.page import Page
@@ -26,7 +26,7 @@ def pages(
     """Every table at every scale that has a record of it, and those that are printed at the paper's. `paper`, `logged`:
     what the paper and the official logs have, by the tables' keys."""
     found = []
-    for table in TABLES:
+    for table in SCORE_TABLES:
         for scale in ("mini", "paper", "small"):
             experiments = {column.exp for column in table.columns_at(scale)}
             ours = within([row for row in (judged if table.judged else measured) if row.scale == scale], experiments)
@@ -61,7 +61,7 @@ def page(
         blocks,
         _notes(table, compared=bool(printed) and not table.judged),
         scale,
-        told=f"{'judged runs' if table.judged else 'runs'}: {counts}",
+        index_note=f"{'judged runs' if table.judged else 'runs'}: {counts}",
         appendix=commands(table, scale, {(row.model, row.title): row for row in rows}.values(), configs),
     )
 
@@ -80,8 +80,8 @@ def _notes(table: ScoreTable, compared: bool) -> list[str]:
     notes = [
         f"a ± s ×k: {statistic}. {DASH}: not run.",
         f"{signs} OOM, failed, cancelled: seeds that ended so.",
-        "Params are trained without the head (AdaLoRA's: at its start). Trials: hyper-parameter trials behind our "
-        "recipe.",
+        "Adapter: parameters trained outside the head (AdaLoRA: initially). Trials: hyper-parameter trials behind "
+        "our recipe.",
         *table.notes,
     ]
     difference = "the difference to the paper's number for the same model, method and settings"
@@ -103,7 +103,7 @@ def _blocks(
     scale; then the cost, where no judge scores."""
     names = [column.heading for column in columns]
     average = table.columns if table.averaged and set(table.columns) <= set(columns) else ()
-    header = ["Model", "Method", "By", "Params", "Head", *names, *(["Avg"] if average else []), "Trials"]
+    header = ["Model", "Method", "By", "Adapter", "Head", *names, *(["Avg"] if average else []), "Trials"]
     ran = [row for row in rows if row.cells]
 
     def block(selection: Selection, rows: Sequence[Row], printed: Sequence[PaperRow] = ()) -> Table:

@@ -62,7 +62,7 @@ def summary(
 def _overview(claims: Iterable[Claim], header: Sequence[str]) -> Table:
     name, statement, verdict = header
     rows = [
-        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.smaller)]
+        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.small_scale)]
         for claim in claims
     ]
     return Table("", [name, statement, f"{verdict}, paper scale", "At scale small"], rows)

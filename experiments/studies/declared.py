@@ -23,7 +23,7 @@ SCALING = Sweep(
     name="scaling",
     setting=lambda run: (run.method, _of(run, SIZES[run.method])),
     label=lambda setting: (setting[0], f"{SIZES[setting[0]]}={setting[1]}"),
-    view=views.against(measures.per_matrix, "trained parameters of a matrix"),
+    view=views.against(measures.per_matrix, "adapter parameters per matrix"),
 )
 BIAS = Sweep(
     name="bias",

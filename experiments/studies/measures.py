@@ -28,7 +28,7 @@ class Groups(dict[Setting, list[Record]]):
 
 
 LEVEL = 0.05  # of a test
-HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
+HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
 NOTE = (
     "Scores: median ± sample standard deviation over the seeds, in percent of the task's metric on its validation set, "
     "or test set where there is one; of the best epoch there, which the set itself chooses, and of the last. Rate: of "

@@ -33,7 +33,7 @@ class SearchPlan(Typed):
     overrides: Overrides = ()
 
 
-class Plan(Typed):
+class RunPlan(Typed):
     """The runs of one study at one scale."""
 
     runs: Overrides = Field(min_length=1)
@@ -64,7 +64,7 @@ class Plan(Typed):
         return found
 
 
-class Question(Typed):
+class StudyQuestion(Typed):
     """What is asked of the runs of one model and task after the other.
 
     ask: by which function, of questions.py or of the study. tasks: those that a verdict needs, all of the paper's plan
@@ -84,12 +84,12 @@ class StudyFile(Typed):
     title: str
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    questions: tuple[Question, ...]
-    paper: Plan | None = None
-    small: Plan | None = None
-    mini: Plan | None = None
+    questions: tuple[StudyQuestion, ...]
+    paper: RunPlan | None = None
+    small: RunPlan | None = None
+    mini: RunPlan | None = None
 
-    def plan(self, name: str, scale: str) -> Plan:
+    def plan(self, name: str, scale: str) -> RunPlan:
         """Of one scale. Raises UserError where there is none."""
         if getattr(self, scale) is None:
             there = [scale for scale in ("paper", "small", "mini") if getattr(self, scale)]

@@ -57,7 +57,7 @@ def is_above_lora(groups: Groups) -> Finding | None:
     sizes = {(method, measures.per_matrix(runs[0])): runs for (method, _), runs in groups.items()}
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
     found = {n: measures.compare(sizes["fourierft", n], sizes["lora", n], len(shared)) for n in shared}
-    said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters a matrix" for size, (gap, _) in found.items())
+    said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters per matrix" for size, (gap, _) in found.items())
     return _all(f"FourierFT minus LoRA {said}", found)
 
 

@@ -14,12 +14,12 @@ from experiments import pipeline, search
 from experiments.config import Config, parse
 from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
-from experiments.studies.plan import Overrides, Plan, SearchPlan
+from experiments.studies.plan import Overrides, RunPlan, SearchPlan
 from experiments.training import Diverged
 
 
 def carry_out(
-    plan: Plan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
+    plan: RunPlan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
 ) -> list[str]:
     """Run what the plan lists, the first seed of every setting before any second; returns the runs that diverged or ran
     out of memory, each with its error.

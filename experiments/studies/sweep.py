@@ -23,7 +23,7 @@ from experiments.report.verdicts import SCALES, Claim, Outcome
 from experiments.studies import measures, questions, views
 from experiments.studies.base import Study
 from experiments.studies.measures import Groups, Setting
-from experiments.studies.plan import Planned, Question, StudyFile, read_study
+from experiments.studies.plan import Planned, StudyFile, StudyQuestion, read_study
 from experiments.studies.questions import Ask
 
 Key = TypeVar("Key", bound=Hashable)
@@ -119,7 +119,7 @@ class Sweep(Study):
             raise UserError(f"configs/study/{self.name}.yaml: ask={name}: questions.py has no such function")
         return getattr(questions, name)
 
-    def claim(self, question: Question, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
+    def claim(self, question: StudyQuestion, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
         """What the question says of one model and task after the other.
 
         At the paper's scale nothing follows from a task whose planned runs are not all there, or whose code was not

@@ -49,7 +49,7 @@ def by_epoch(axes: Axes, groups: measures.Groups, metric: str) -> None:
 
 def level(axes: Axes, label: str, values: Sequence[float], index: int) -> None:
     """A horizontal line at the median of `values`, with its band, for what has no place on the axis."""
-    colour = style.look(index)["color"]
+    colour = style.line_style(index)["color"]
     axes.axhline(statistics.median(values), color=colour, linestyle="--", linewidth=1.2, label=label)
     axes.axhspan(min(values), max(values), color=colour, alpha=0.12, linewidth=0)
 
@@ -59,7 +59,7 @@ def dots(axes: Axes, groups: measures.Groups, metric: str, counted: bool = False
     for place, runs in enumerate(groups.values()):
         values, count = measures.scores(runs), len(runs)
         shifts = [0.0] if count == 1 else [0.3 * (2 * i / (count - 1) - 1) for i in range(count)]
-        axes.plot([place + shift for shift in shifts], values, linestyle="none", alpha=0.75, **style.look(place))
+        axes.plot([place + shift for shift in shifts], values, linestyle="none", alpha=0.75, **style.line_style(place))
         axes.hlines(statistics.median(values), place - 0.38, place + 0.38, color="black", linewidth=1.4, zorder=3)
     names = [f"{name}, ×{len(runs)}" if counted else name for (name,), runs in groups.items()]
     axes.set_xticks(range(len(groups)), names)

@@ -24,7 +24,7 @@ FLOAT = 4  # bytes of a float32
 
 
 @dataclass(frozen=True)
-class Task:
+class GlueSet:
     """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
     a run's peak; None where not all rows were counted."""
 
@@ -33,12 +33,12 @@ class Task:
 
 
 TASKS = {
-    "mrpc": Task("MRPC", 102),
-    "cola": Task("CoLA", 47),
-    "qnli": Task("QNLI", None),
-    "sst2": Task("SST-2", 67),
-    "rte": Task("RTE", 292),
-    "stsb": Task("STS-B", 126),
+    "mrpc": GlueSet("MRPC", 102),
+    "cola": GlueSet("CoLA", 47),
+    "qnli": GlueSet("QNLI", None),
+    "sst2": GlueSet("SST-2", 67),
+    "rte": GlueSet("RTE", 292),
+    "stsb": GlueSet("STS-B", 126),
 }
 
 
