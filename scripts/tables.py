@@ -1,13 +1,12 @@
-"""The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the tables of
-the bench and of the parts of a step, Table 1 and every count of parameters, what choosing the epoch buys, the studies'
-pages, and results/README.md with the verdicts.
+"""Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, the bench, the parts of a
+step, the gain by choosing the best epoch, the studies; and results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
                              [--bench results/bench] [--micro results/micro] [--parameters results/parameters]
                              [--paper results/paper] [--out results/tables]
 
-The same records give the same bytes. A record that cannot be read or does not agree with itself is named and left out;
-the exit code is then 2, as where one of the paper's tables cannot be read.
+The same records give the same bytes. A record that is unreadable or inconsistent is named and left out; the exit code
+is then 2, as it is if one of the paper's tables is unreadable.
 """
 
 import sys
@@ -43,7 +42,7 @@ MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]
 
 
 def graded(judged: Path) -> list[Row]:
-    """The rows of the judged records. Raises UserError."""
+    """The rows of the judged records. Raises UserError for a record without a judge."""
     found = find(judged)
     if unjudged := [record for record in found if record.judge is None]:
         names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
@@ -62,7 +61,7 @@ def build(
     out: Path,
     configs: Path,
 ) -> list[Path]:
-    """Write every table and the index; remove tables that have no record any more. Raises UserError."""
+    """Write all tables and the index, and remove tables without records; returns the paths. Raises UserError."""
     printed, logs = read_paper(paper), read_facts(Logs, paper)
     runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, speed.Bench)
     everything = rows(runs)

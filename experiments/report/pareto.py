@@ -35,8 +35,7 @@ LOSS = "loss of a token (nats)"
 
 @dataclass(frozen=True)
 class Point:
-    """One method with its settings: its scores, one a seed, as its table has them, and what it costs; None where not
-    measured."""
+    """One method with its settings: scores, one per seed, in the unit of its table, and costs; None: not measured."""
 
     name: str  # beside the point
     label: str  # in the legend
@@ -49,13 +48,13 @@ class Point:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """(exp, model, scale) -> its rows with a run that ended well, where at least three methods have one."""
+    """(exp, model, scale) -> the rows with a run that succeeded, where at least three methods have one."""
     found = by_experiment(rows)
     return {key: own for key, own in found.items() if len({row.method for row in own}) >= LEAST}
 
 
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
-    """The points of one figure, from the fewest trained parameters to the most."""
+    """The points of one figure, by increasing number of trained parameters."""
     cells = [(row, row.cells[exp]) for row in rows]
     column, selection = leading_column(exp), table_of(exp).selection
     methods = Counter(row.method for row in rows)
@@ -96,7 +95,7 @@ def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
 
 def draw(rows: Sequence[Row], exp: str) -> Figure:
-    """The figure of one experiment: a panel for each cost that was measured, the legend below."""
+    """The figure of one experiment: a panel for each measured cost, with the legend below."""
     found = points(rows, exp)
     runs = [run for row in rows for run in row.cells[exp].runs]
     costs = [name for name in COSTS if any(getattr(point, name) is not None for point in found)]
@@ -122,7 +121,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
 
 def _examples(run: Record) -> int | None:
-    """Examples of a training step, by which its memory goes."""
+    """Examples in a forward pass, which determine its memory; None if unknown."""
     recipe, train = run.config.get("recipe"), run.config.get("train")
     size = recipe.get("batch_size") if isinstance(recipe, dict) else None
     return size and size // (train.get("accumulation", 1) if isinstance(train, dict) else 1)
@@ -134,7 +133,7 @@ def _median(values: Iterable[int | None]) -> float | None:
 
 
 def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
-    """What the signs mean, as far as they are there."""
+    """The meaning of the signs that occur, in lines of at most 150 characters."""
     parts = ["filled and joined: the Pareto front (no other method is at least as good for at most the cost)"]
     protocol = cells[0].protocol
     if any(len(point.scores) > 1 for point in found):
@@ -153,7 +152,7 @@ def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
 
 
 def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
-    """The points, their spread over the seeds, and the step line of the front. Returns where they stand, and it."""
+    """Draw the points, their spread over seeds, and the front as steps. Returns index -> position, and the front."""
     tidy(axes)
     axes.margins(y=0.1)
     costs = {index: getattr(point, cost) for index, point in enumerate(found) if getattr(point, cost) is not None}
@@ -181,7 +180,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 
 
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
-    """Write the names of the front beside its points, in their colours."""
+    """Write the front's names beside its points, in their colours, without overlap."""
     texts = [
         axes.text(*spots[index], found[index].name, fontsize=6.5, color=line_style(index)["color"], zorder=4)
         for index in best
@@ -197,7 +196,7 @@ def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
-    """A logarithmic axis; zero, which it cannot hold, stands left of a break. Returns value -> x."""
+    """Make a logarithmic axis, with zero left of a break. Returns the mapping from value to x."""
     positive = [value for value in values if value] or [1.0]
     low, high = min(positive) / 1.6, max(positive) * 1.6
     if math.floor(math.log10(high)) - math.ceil(math.log10(low)) < 1:  # fewer than two powers of ten to read off
@@ -222,7 +221,7 @@ def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]
 
 
 def _byte_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
-    """A linear axis of bytes from zero. Returns value -> x."""
+    """Make a linear axis of bytes from zero. Returns the mapping from value to x."""
     unit, name = (2**30, "GiB") if max(values) >= 2**31 else (2**20, "MiB")
     largest = max(values) / unit or 1
     axes.set(xlim=(-0.03 * largest, 1.08 * largest), xlabel=f"{axes.get_xlabel()} ({name})")

@@ -1,7 +1,7 @@
 """The tables of parameters: the paper's counts beside the exact ones.
 
-Two conventions, side by side. The paper's: what trains outside the head; the positions of the entries do not count. The
-whole one: all that trains, and all that must be stored to use the model again.
+Two conventions, side by side. The paper counts what trains outside the head, without the positions of the entries. The
+whole count has all that trains, and all that must be stored to use the model again.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def _whole(paper: dict[str, list[PaperRow]], full: dict[str, Sizes]) -> Table:
 
 
 def _found(full: dict[str, Sizes], model: str, method: str, settings: dict[str, Any]) -> tuple[Size | None, str]:
-    """The size, if it was counted, and the model as the tables name it."""
+    """The size, or None if it was not counted, and the model as the tables name it."""
     return (full[model].find(method, settings), full[model].title) if model in full else (None, model)
 
 
@@ -91,7 +91,7 @@ def _number(value: int | None) -> str:
 
 
 def products(full: Sequence[Sizes]) -> list[tuple[list[str], bool]]:
-    """For each model a line, its matrices and FourierFT's counts, and whether these are n times those."""
+    """For each model: scale, name, matrices and FourierFT's counts, and whether each count is n times the matrices."""
     found = []
     for sizes in full:
         matrices = sum(group.count for group in sizes.matrices)
