@@ -2,12 +2,12 @@
 
     delta_W = s B1 S B2^T = s sum_k c_k b1(u_k) b2(v_k)^T,   s = scale / sqrt(2 d1 d2)
 
-b(u) is column u of a basis matrix of unit columns, one for each side. A cosine of the Fourier basis has the norm
-scale / sqrt(2 d1 d2) too: in every basis the same scale makes a delta_W of the same size at the start, and gradients of
-the same size, so that the same rates mean the same.
+b1(u), b2(v) are columns of basis matrices B1 (d1, d1) and B2 (d2, d2), of unit norm. A cosine of the Fourier basis also
+has norm scale / sqrt(2 d1 d2), so the same scale gives the same initial size of delta_W and of its gradients in every
+basis, and learning rates are comparable.
 
-delta_W, and the gradient from G = dL/d(delta_W), take d1 d2 (d1 + n / d1) multiply-adds (none where the basis is the
-identity): what a comparison of bases needs, not more.
+Forming delta_W takes d1 d2 (d1 + n / d1) multiply-adds (none for the identity), and so does the gradient from
+G = dL/d(delta_W): enough to compare bases, not fast.
 """
 
 import math
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 def _random(d: int, generator: Generator) -> Tensor:
-    """Gaussian, not orthogonal, of unit norm in the mean: the paper's R-B."""
+    """Gaussian columns of unit norm on average, not orthogonal: the paper's R-B."""
     return torch.randn(d, d, generator=generator, dtype=torch.float64) / math.sqrt(d)
 
 
 def _orthogonal(d: int, generator: Generator) -> Tensor:
-    """Uniform among the orthogonal matrices (QR, with the signs of R taken out): the paper's O-B."""
+    """Uniform over the orthogonal matrices (QR, corrected by the signs of diag R): the paper's O-B."""
     q, r = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))
     return q * r.diagonal().sign()
 
 
 def _dct(d: int, generator: Generator) -> Tensor:
-    """Cosines of half periods, DCT-II."""
+    """Orthonormal DCT-II."""
     place, frequency = torch.arange(d, dtype=torch.float64)[:, None], torch.arange(d)
     cosines = torch.cos(math.pi / d * (place + 0.5) * frequency) * math.sqrt(2 / d)
     cosines[:, 0] /= math.sqrt(2)
@@ -41,16 +41,16 @@ def _dct(d: int, generator: Generator) -> Tensor:
 
 
 def _hartley(d: int, generator: Generator) -> Tensor:
-    """cos + sin, on each side apart: real, and its own inverse."""
+    """Discrete Hartley transform, cos + sin, separately on each side."""
     place = torch.arange(d, dtype=torch.float64)
     angle = (place[:, None] * place % d) * (2 * math.pi / d)
     return (angle.cos() + angle.sin()) / math.sqrt(d)
 
 
 def _haar(d: int, generator: Generator) -> Tensor:
-    """Haar's wavelets: means of neighbours, and their differences, halved as long as the length is even.
+    """Haar wavelets: means and differences of neighbours, applied again to the means while their number is even.
 
-    What remains of a length that is no power of two, 3 of 384, stays as it is: means of blocks of 128.
+    Of length 384 three means remain, of blocks of 128.
     """
     if d % 2:
         return torch.eye(d, dtype=torch.float64)
@@ -61,23 +61,23 @@ def _haar(d: int, generator: Generator) -> Tensor:
 
 
 BASES: dict[str, Callable[[int, Generator], Tensor] | None] = {
-    "fourier": None,  # has forms of its own, which no matrix is needed for
+    "fourier": None,  # needs no matrix: see spectral.py
     "random": _random,
     "orthogonal": _orthogonal,
     "dct": _dct,
     "hartley": _hartley,
     "haar": _haar,
-    "identity": None,  # no transform: entries of delta_W itself
+    "identity": None,  # the coefficients are entries of delta_W itself
 }
 
 
 def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tensor, Tensor] | tuple[()]:
-    """B1 (out, out) and B2 (in, in), float32 on the CPU, drawn, if at all, from the seed; () where none are needed."""
+    """B1 (out, out) and B2 (in, in), float32 on the CPU; random ones are drawn from the seed. () if none are needed."""
     vectors = BASES[basis]
     if vectors is None:
         return ()
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    with torch.device("cpu"):  # whatever the default is
+    with torch.device("cpu"):  # whatever the default device is
         left, right = (vectors(d, generator).float() for d in shape)
     return left, right
 

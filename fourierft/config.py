@@ -1,4 +1,4 @@
-"""What one FourierFT adapter is: how many coefficients, where they stand, and in which modules. Validated when made."""
+"""The configuration of an adapter: how many coefficients, at which positions, in which modules."""
 
 import re
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from .parts import matches, split_target
 
 @dataclass(frozen=True)
 class FourierConfig:
-    """The configuration of an adapter; immutable. Raises FourierError, naming the field, for a value that cannot work.
+    """The configuration of an adapter; immutable. Raises FourierError, naming the field, for an invalid value.
 
-    n: coefficients of each adapted matrix (paper: n; PEFT: n_frequency).
-    scale: the factor of delta_W (paper: alpha; PEFT: scaling). It does not carry over between widths: keep
-        scale / (out * in) in mind.
-    targets: names of the modules to adapt. A module is meant by a name that equals its path or ends it after a dot;
+    n: number of coefficients of each adapted matrix (paper: n; PEFT: n_frequency).
+    scale: factor of delta_W (paper: alpha; PEFT: scaling). What matters is scale / (out * in): another width needs
+        another scale.
+    targets: names of the modules to adapt. A name matches a module whose path is that name, or ends in it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
         A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.
-    head: names, by the same suffix rule, of modules that stay trainable and are saved in full (PEFT: modules_to_save).
-        What is inside a head is not adapted.
-    entry_seed: seed of the entries' positions. 2024 is the paper's, 777 is PEFT's default.
-    init: "normal", c ~ N(0, 1), the paper's: delta_W is not zero at the start; or "zeros".
-    band: None, or (center, width) in bins: draw the entries from the Gaussian band-pass of Equation 5.
-    basis: what the entries are coefficients of: "fourier", or one of those that it is compared with, see `bases.py`:
-        "random", "orthogonal" (both drawn from entry_seed), "dct", "hartley", "haar", "identity".
-    entries: "random", or "grid": a set of rows times a set of columns, which costs as little as LoRA, and bounds the
-        rank of delta_W to about 2 sqrt(n), see `grid.py`. n is then to have two factors in the matrix's proportion.
-    shared_entries: True, the paper's: matrices of one shape share their entries. False: the k-th adapted module, in the
-        order of the model, draws with entry_seed + k (parts of one module share theirs).
-    task_type, base_model: recorded in adapter_config.json for PEFT; nothing here reads them.
+    head: names, by the same suffix rule, of modules that are trained and saved in full (PEFT: modules_to_save).
+        Modules inside a head are not adapted.
+    entry_seed: seed of the positions of the coefficients. 2024 is the paper's, 777 is PEFT's default.
+    init: "normal", c ~ N(0, 1), as in the paper, so that delta_W does not start at zero; or "zeros".
+    band: None, or (center, width) in bins: draw the positions from the Gaussian band-pass of Equation 5.
+    basis: "fourier", or another basis for comparison (`bases.py`): "random", "orthogonal" (both drawn from entry_seed),
+        "dct", "hartley", "haar", "identity".
+    entries: "random" positions, or a "grid", all pairs of some rows and some columns: as cheap as LoRA, but the rank of
+        delta_W is at most about 2 sqrt(n) (`grid.py`). n must then have two factors roughly in the ratio out : in.
+    shared_entries: True, as in the paper: matrices of one shape share their positions. False: the k-th adapted module,
+        in the order of the model, uses entry_seed + k (parts of one module share their positions).
+    task_type, base_model: recorded in adapter_config.json for PEFT; not used by this library.
     """
 
     n: int
@@ -46,7 +46,7 @@ class FourierConfig:
     base_model: str | None = None
 
     def __post_init__(self) -> None:
-        # Lists come out of JSON and YAML; tuples keep the configuration immutable and hashable.
+        # JSON and YAML give lists; tuples keep the configuration immutable and hashable.
         for field in ("targets", "head", "band"):
             if isinstance(getattr(self, field), list):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
@@ -57,15 +57,15 @@ class FourierConfig:
             raise FourierError(f"FourierConfig: {error}") from None
 
     def parts_of(self, path: str) -> tuple[str, ...] | None:
-        """The parts to adapt of the module at this path, in the order q, k, v: () for all of it, None if it is not
-        meant. Raises FourierError if two targets mean it and differ in its parts.
+        """The parts to adapt of the module at this path, in the order q, k, v; () for the whole module, None if no
+        target matches it. Raises FourierError if targets with different parts match it.
         """
         if isinstance(self.targets, str):
             return () if re.fullmatch(self.targets, path) else None
         named = (split_target(target) for target in self.targets)
         meant = {parts for name, parts in named if matches(name, path)}
         if len(meant) > 1:
-            raise FourierError(f"targets={self.targets!r} means {path} twice, with other parts: name it once")
+            raise FourierError(f"targets={self.targets!r} means {path} twice, with different parts: name it once")
         return next(iter(meant), None)
 
     def entries_of(self, k: int) -> Entries:

@@ -1,7 +1,7 @@
-"""adapter_config.json: the configuration of an adapter as PEFT writes it, and where PEFT has no words, with its own.
+"""adapter_config.json: the configuration of an adapter in PEFT's format.
 
-What PEFT cannot express, a band, another basis, a grid of entries or entries that are not shared, and parts of a fused
-projection, has a type of its own, so that PEFT refuses the file by that name instead of misreading it.
+PEFT cannot express a band, another basis, a grid, positions that are not shared, or parts of a fused projection. Such a
+file has another `peft_type`, so that PEFT refuses it by that name instead of misreading it.
 """
 
 import json
@@ -15,7 +15,7 @@ from .errors import FourierError
 CONFIG_FILE = "adapter_config.json"
 PEFT_TYPE, EXTENDED_TYPE = "FOURIERFT", "FOURIERFT_EXTENDED"
 Document = dict[str, Any]
-# The fields of FourierConfig under PEFT's keys; the first four are in every file.
+# PEFT's key of each field of FourierConfig; the first four are in every file.
 KEYS = {
     "n": "n_frequency",
     "scale": "scaling",
@@ -25,9 +25,9 @@ KEYS = {
     "task_type": "task_type",
     "base_model": "base_model_name_or_path",
 }
-# What PEFT cannot express, with the values it implies.
+# Fields that PEFT cannot express, with the values it implies.
 EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries": True}
-# PEFT's keys on which no number depends, and those that change what the adapter is, with the only value supported.
+# PEFT's keys on which no result depends, and those that change the adapter, with the only value supported.
 INERT = {"auto_mapping", "fan_in_fan_out", "inference_mode", "peft_version", "revision"}
 UNSUPPORTED: Document = {
     "n_frequency_pattern": {},
@@ -48,10 +48,10 @@ def extensions(config: FourierConfig) -> Document:
 
 
 def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Document:
-    """What `save` writes of an adapter of this configuration for a model of this class."""
+    """The document of an adapter with this configuration, for a model of class `model`."""
     extended = extensions(config)
     document = {key: getattr(config, field) for field, key in KEYS.items()} | UNSUPPORTED
-    # By which PEFT's AutoPeftModel finds the base model where no task type says it.
+    # From which PEFT's AutoPeftModel finds the base model if there is no task type.
     classes = {"base_model_class": model.__name__, "parent_library": model.__module__}
     document |= {
         "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
@@ -67,8 +67,9 @@ def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Doc
 
 
 def read_document(file: Path) -> Document:
-    """The document, of known keys alone. Raises FourierError for one that changes what the adapter is in a way that
-    this library has not, and for a key it never heard of, unless its value says "none": PEFT adds keys that do so.
+    """Reads and checks a document. Raises FourierError if it uses a feature of PEFT that is not supported here.
+
+    An unknown key counts as one, unless its value is empty or false: newer versions of PEFT add such keys.
     """
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -87,14 +88,14 @@ def read_document(file: Path) -> Document:
             raise FourierError(f"{said} is not supported: only {UNSUPPORTED[key]!r} is; load it with PEFT")
         if key not in KNOWN and value:
             raise FourierError(
-                f"{said} is unknown, and may change what the adapter is: load it with PEFT, or take the key out if no "
-                "number depends on it"
+                f"{said} is unknown, and may change the adapter: load it with PEFT, or remove the key if no result "
+                "depends on it"
             )
     return document
 
 
 def to_config(document: Document, file: Path) -> FourierConfig:
-    """The configuration that a document states. Raises FourierError, naming the file, for one that is invalid."""
+    """The configuration in a document. Raises FourierError, naming the file, if it is invalid."""
     extras, zeros = document.get("fourierft", {}), document.get("init_weights", False)
     if not isinstance(extras, dict) or not extras.keys() <= EXTRAS.keys():
         raise FourierError(
@@ -112,8 +113,9 @@ def to_config(document: Document, file: Path) -> FourierConfig:
 
 
 def identities(document: Document) -> tuple[str, str]:
-    """What the coefficients mean nothing without, as this library writes it and as it used to. It is kept in both
-    files of an adapter, so that a mix of two saves is found out.
+    """The settings that give the coefficients their meaning, as a string, in the current and in the former format.
+
+    Both files of an adapter have it, so that files of two different saves are detected.
     """
     keys = ("n_frequency", "scaling", "random_loc_seed", "fourierft", "target_modules")
     values = [document.get(key) for key in keys]
@@ -121,6 +123,6 @@ def identities(document: Document) -> tuple[str, str]:
 
 
 def unreadable(file: Path, error: OSError) -> FourierError:
-    """What to raise where a file of an adapter cannot be read."""
+    """The exception for a file of an adapter that cannot be read."""
     what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
     return FourierError(f"{file} {what}: give the folder that fourierft.save or PEFT wrote")

@@ -1,8 +1,8 @@
 """Which n positions of the spectrum carry a coefficient: drawn once from a seed, equal on every machine.
 
-Without a band the draw is uniform and equal, number for number, to PEFT's for the same seed. With `band=(center,
-width)` it follows the Gaussian band-pass of the paper's frequency-bias study (Equation 5). On a grid (`grid.py`) the
-positions are a set of rows times a set of columns.
+By default the draw is uniform and the same as PEFT's for the same seed. With `band=(center, width)` it follows the
+Gaussian band-pass of the paper's frequency-bias study (Equation 5). With `kind="grid"` (`grid.py`) the positions are
+all pairs of some rows and some columns.
 """
 
 import math
@@ -21,10 +21,10 @@ Band = tuple[float, float]
 
 @dataclass(frozen=True)
 class Entries:
-    """n positions drawn from a seed, and what their coefficients are read in; immutable, and the key of a plan.
+    """n positions, drawn from a seed, and the basis of their coefficients; immutable; with a shape the key of a plan.
 
-    n, band, basis: as of FourierConfig; seed, kind: its entry_seed and entries.
-    Raises FourierError, by the name in FourierConfig, for a value that is invalid or conflicts with the others.
+    The fields are n, entry_seed, band, basis and entries of FourierConfig.
+    Raises FourierError, naming the field of FourierConfig, for a value that is invalid or conflicts with another.
     """
 
     n: int
@@ -51,7 +51,7 @@ class Entries:
         """Raises FourierError unless n distinct positions can be drawn from a spectrum of this (out, in) shape."""
         if self.kind == "grid":
             self.sides(shape)
-        # Equation 5 gives the zero frequency probability 0 in every band but those centred on it.
+        # In a band the zero frequency has probability 0, unless the band is centred on it.
         available = shape[0] * shape[1] - (self.band is not None and self.band[0] > 0)
         if self.n > available:
             raise FourierError(
@@ -62,9 +62,9 @@ class Entries:
     def sample(self, shape: Shape) -> Tensor:
         """n distinct positions (u, v) of an (out, in) spectrum, in the unshifted order of `torch.fft`.
 
-        Returns (2, n) int64 on the CPU, rows u in [0, out) and columns v in [0, in); a grid in the order of its rows.
-        Its columns are of 0 < v < in / 2, half of those that are not their own mirrors: so no two of the n cosines are
-        the same, and all are orthogonal and of one norm. Raises FourierError if n does not fit the shape.
+        Returns (2, n) int64 on the CPU: rows u in [0, out), columns v in [0, in). A grid is listed row by row, and all
+        its columns have 0 < v < in / 2, so that its n cosines are orthogonal and of equal norm.
+        Raises FourierError if n does not fit the shape.
         """
         self.check(shape)
         generator = torch.Generator(device="cpu").manual_seed(self.seed)
@@ -79,17 +79,17 @@ class Entries:
         if self.band is None:
             flat = drawn(self.n, shape[0] * shape[1])
         else:
-            # The n largest of log p + Gumbel noise are a draw without replacement in proportion to p. Staying with
-            # log p keeps the far ends of a narrow band apart, where p itself underflows; multinomial stops at 2^24.
+            # The n largest of log p + Gumbel noise are a draw without replacement with probabilities p. p itself would
+            # underflow far from a narrow band, and torch.multinomial takes at most 2^24 positions.
             log_p = band_log_probability(shape, *self.band).flatten()
             noise = torch.empty(log_p.shape, dtype=torch.float64, device="cpu").exponential_(generator=generator)
             flat = torch.topk(log_p - noise.log_(), self.n).indices
         return torch.stack([flat // shape[1], flat % shape[1]])
 
     def sides(self, shape: Shape) -> tuple[int, int]:
-        """(a, b) with a b = n, the rows and columns of a grid, in proportion as near as can be to (out, in).
+        """(a, b), the numbers of rows and columns of a grid: a b = n, with a / b as near to out / in as possible.
 
-        Raises FourierError where they would be out of it by more than a factor of 4, naming the nearest n that is not.
+        Raises FourierError, naming the nearest n that works, if a / b would differ from out / in by more than 4 times.
         """
         n, sides = self.n, _grid_sides(shape, self.n)
         if sides is None:
@@ -103,8 +103,7 @@ class Entries:
 def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:
     """log p(u, v) of Equation 5, unnormalised: p = exp(-((D^2 - center^2) / (D width))^2). Returns (out, in) float64.
 
-    D is the distance, in bins, of (u, v) to the zero frequency, the centre of the shifted spectrum. At D = 0 the
-    limit is taken: p = 1 for center 0, else 0 (log p = -inf).
+    D is the distance, in bins, from (u, v) to the zero frequency. At D = 0 p is its limit: 1 for center 0, else 0.
     """
     u, v = (torch.fft.fftfreq(d, 1 / d, dtype=torch.float64, device="cpu") for d in shape)
     distance = torch.hypot(u[:, None], v[None, :])
@@ -114,12 +113,12 @@ def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:
 
 
 def is_int(value: object) -> bool:
-    """Whether this is an integer, which True and False are not."""
+    """Whether `value` is an integer, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_finite(value: object) -> bool:
-    """Whether this is a number that some float is as large as; NaN is not."""
+    """Whether `value` is a number within the range of a float, and not NaN or a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
@@ -128,7 +127,7 @@ def _grid_sides(shape: Shape, n: int) -> tuple[int, int] | None:
         return abs(math.log(a * a * shape[1] / (n * shape[0])))
 
     fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= _grid_columns(shape)]
-    # Of two that are as near, 25 x 40 and 40 x 25, the one of fewer columns: the backward pass keeps 2 b a token.
+    # Of two that are equally near, 25 x 40 and 40 x 25, the one with fewer columns: 2 b numbers per token are saved.
     best = min(reversed(fitting), key=lambda a: round(skew(a), 9), default=None)
     return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None
 

@@ -1,8 +1,8 @@
-"""The one exception of the library: what a user did can be put right, and the message says how."""
+"""The one exception of the library, for what a user can correct; the message says how."""
 
 
 class FourierError(ValueError):
-    """A configuration, model or file that cannot be used; the message names it, its value and the remedy."""
+    """A configuration, model or file cannot be used; the message names it, its value and the remedy."""
 
 
 def require(valid: bool, field: str, value: object, remedy: str) -> None:

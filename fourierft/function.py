@@ -1,8 +1,8 @@
-"""y = x (W + delta_W)^T + b with a frozen W, and a backward pass that keeps next to nothing.
+"""y = x (W + delta_W)^T + b with a frozen W, and a backward pass that saves next to nothing.
 
-For the backward pass a layer saves its input x and its n coefficients, nothing else of its own: delta_W costs a
-fraction of one matrix product and is made again. x is saved only if something needs G = g^T x, and the frozen weight is
-referred to only if x needs a gradient.
+A layer saves its input x and its n coefficients for the backward pass; delta_W is formed again there, which costs a
+fraction of one matrix product. x is saved only if the coefficients or the weight need a gradient, and a reference to
+the frozen weight only if x does.
 """
 
 from collections.abc import Callable
@@ -32,18 +32,18 @@ def fourier_linear(
     dequantise: Callable[[Tensor], Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Equation 4: y = x (W + delta_W)^T + b, or, of no weight, the change x delta_W^T alone.
+    """Equation 4: y = x (W + delta_W)^T + b; without a weight only the change, x delta_W^T.
 
-    x: (..., in), weight: (out, in), bias: (out,) or None, all of one dtype unless autocast is active; spectrum: (n,)
-    coefficients, made float32 unless they are float64; plan: their entries, on the device of x. `dequantise` turns a
-    weight stored in another form into an (out, in) one, in both passes, so that no dense copy is kept. `dtype`: what to
-    compute in, instead of the dtype of x or of autocast.
-    Returns (..., out) in that dtype; the change alone in that of the coefficients. Differentiable once in x, weight,
-    bias and spectrum. Raises FourierError if x and weight differ in dtype.
+    x: (..., in), weight: (out, in), bias: (out,) or None, all of one dtype unless autocast is active; spectrum: the
+    coefficients, (n,), cast to float32 unless they are float64; plan: on the device of x. `dequantise` turns a
+    quantised weight into an (out, in) one, in each pass, so that no dense copy is kept. `dtype`: what to compute in,
+    instead of the dtype of x or of autocast.
+    Returns (..., out) in that dtype; without a weight in the dtype of the coefficients. Differentiable once in x,
+    weight, bias and spectrum. Raises FourierError if x and weight differ in dtype.
     """
     if spectrum.dtype in LOW_PRECISION:
-        spectrum = spectrum.float()  # FSDP's mixed precision hands over rounded coefficients; nothing rounds them again
-    if dtype is None and autocasts(x.device) and x.dtype != torch.float64:  # it leaves float64 alone
+        spectrum = spectrum.float()  # from FSDP's mixed precision, which has rounded them
+    if dtype is None and autocasts(x.device) and x.dtype != torch.float64:  # autocast leaves float64 alone
         dtype = torch.get_autocast_dtype(x.device.type)
     elif weight is not None and dequantise is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
@@ -52,13 +52,12 @@ def fourier_linear(
 
 
 def autocasts(device: torch.device) -> bool:
-    """Whether autocast is active on the device. "meta" knows none; to ask whether a device does breaks torch 2.11's
-    graphs."""
+    """Whether autocast is active on the device. "meta" has none; asking torch whether it has breaks graphs of 2.11."""
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 def _as_given(device: torch.device) -> AbstractContextManager:
-    """Products in the dtype of their operands. Those follow autocast already; it would narrow delta_W and G as well."""
+    """Disables autocast: the operands have been cast already, and it would also cast delta_W and G."""
     return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
 
 
@@ -93,7 +92,7 @@ class _FourierProduct(torch.autograd.Function):
             narrower = algorithm.saved_dtype or dtype
             saved = _cast(x, narrower) if narrower.itemsize < dtype.itemsize else narrow
         elif needs_spectrum:
-            saved = projected  # enough for the coefficients, and far less than x
+            saved = projected  # all that the coefficients need, and far less than x
         ctx.save_for_backward(
             saved,
             weight if needs_x else None,
@@ -102,7 +101,7 @@ class _FourierProduct(torch.autograd.Function):
         )
         ctx.plan, ctx.scale, ctx.algorithm, ctx.dtype, ctx.dequantise = plan, scale, algorithm, dtype, dequantise
         ctx.x_dtype, ctx.wide = x.dtype, spectrum.dtype
-        # As nn.Linear's, no view: autograd would refuse to have a view changed in place, by ReLU(inplace=True) or +=.
+        # Not a view, as for nn.Linear: autograd refuses in-place changes of a view, by ReLU(inplace=True) or +=.
         return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], plan.shape[0]))
 
     @staticmethod
@@ -150,16 +149,16 @@ def _dense(weight: Tensor | None, dtype: torch.dtype, dequantise: Callable[[Tens
     return (weight if dequantise is None else dequantise(weight)).to(dtype)
 
 
-# The last tensor that was cast, its version then, and the result; all weakly, so that nothing is kept alive.
+# The last tensor that was cast, its version at that time, and the result: weak references, which keep nothing alive.
 _last_cast: tuple[TensorWeakRef, int, TensorWeakRef] | None = None
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """x in `dtype`. Layers that read the same x in a row, a query and a value, get, and save, one tensor."""
+    """x in `dtype`. Consecutive layers with the same x, such as a query and a value, get, and save, the same tensor."""
     global _last_cast
-    if torch.compiler.is_compiling() or x.dtype == dtype or x.is_inference():  # it cannot trace the last question
+    if torch.compiler.is_compiling() or x.dtype == dtype or x.is_inference():  # torch.compile cannot trace is_inference
         return x.to(dtype)
-    last = _last_cast  # read once: another thread may put its own there at any moment
+    last = _last_cast  # read once: another thread may replace it
     if last is not None:
         source, version, result = last[0](), last[1], last[2]()
         if source is x and x._version == version and result is not None and result.dtype == dtype:

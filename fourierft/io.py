@@ -1,6 +1,6 @@
 """An adapter on disk, in PEFT's format: `adapter_config.json` (`document.py`) and `adapter_model.safetensors`.
 
-What is saved here loads in PEFT and the other way round, trained head included; a digest that PEFT passes over tells
+PEFT loads what is saved here, and the other way round, trained heads included. A digest, which PEFT ignores, detects
 damaged tensors.
 """
 
@@ -40,14 +40,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
-    """Writes the coefficients and the head of an adapted model into the folder `path`, made if need be.
+    """Writes the coefficients and the head of an adapted model into the folder `path`, which is created if missing.
 
-    The model may be wrapped (compiled, DDP, FSDP, an average of weights) or held by another: what is written is that of
-    the model that `adapt` was given. Where it is sharded by FSDP2, every process has to call.
+    The model may be the one that `adapt` was given, or one that wraps it (compiled, DDP, FSDP, an average of weights)
+    or contains it. If it is sharded by FSDP2, every process has to call this.
 
-    `peft=True` insists on a file PEFT can read: raises FourierError, naming the setting, if there can be none. It also
-    does for a plain model, and for coefficients on meta or sharded otherwise. Both files are complete on disk
-    before either takes its name, so a failed or killed save leaves the older adapter in place; OSError passes through.
+    Raises FourierError for a plain model, for coefficients on the meta device or sharded in another way, and, with
+    peft=True, for settings that PEFT cannot express. Both files are complete on disk before either gets its name, so
+    that a failed or killed save leaves the older adapter intact; OSError passes through.
     """
     model = adapted_model(model)
     config, layers = config_of(model), fourier_layers(model)
@@ -73,10 +73,10 @@ def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
 def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     """Loads the adapter in the folder `path`, written by `save` or by PEFT, into a plain or an adapted model.
 
-    A plain model is adapted as the file says. An adapted one, which may be wrapped or held by another, must agree with
-    the file in n, scale, entries, targets and head. Returns the model. Raises FourierError, with the model unchanged,
-    for a missing, foreign or damaged file, keys that do not fit, a wrong shape, or a model on meta or sharded. Damaged
-    tensors are found by the digest that `save` writes; PEFT writes none.
+    A plain model is adapted first. An adapted one, which may be wrapped or contained in another, must agree with the
+    file in n, scale, positions, targets and head. Returns the model. Raises FourierError, with the model unchanged, for
+    a missing, foreign or damaged file, keys or shapes that do not fit, and a model that is on the meta device or
+    sharded. Damaged tensors are detected by the digest that `save` writes; PEFT writes none.
     """
     folder = Path(path)
     document = read_document(folder / CONFIG_FILE)
@@ -108,7 +108,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256, in hex, over name, dtype, shape and bytes of each tensor, in the order of the names."""
+    """SHA-256, in hex, of the name, dtype, shape and bytes of each tensor, sorted by name."""
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(json.dumps([name, str(tensor.dtype), tensor.shape]).encode())
@@ -141,13 +141,13 @@ def _check_whole(tensors: dict[str, Tensor], shapes: Shapes) -> None:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """A copy on the CPU, since safetensors refuses tied tensors; gathered, where it is a DTensor."""
+    """A copy on the CPU, since safetensors refuses tied tensors; a DTensor is gathered."""
     tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return tensor.detach().cpu().contiguous().clone()
 
 
 def _tensors(layers: Mapping[str, Any], heads: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The tensors of an adapter under their keys in the file, sharing memory with the model."""
+    """The tensors of an adapter by their keys in the file, sharing memory with the model."""
     named = {_spectrum_key(path): layer.fourierft_spectrum for path, layer in layers.items()}
     for path, head in heads.items():
         named |= {f"{PREFIX}{path}.{name}": tensor for name, tensor in head.state_dict().items()}
@@ -171,16 +171,16 @@ def _read_weights(file: Path, document: Document) -> dict[str, Tensor]:
             f"one and {ours[0]} in the other; save the adapter again"
         )
     if sha256 is not None and sha256 != digest(tensors):
-        raise FourierError(f"{file} is damaged: its tensors have not the digest it states, {sha256}; save it again")
+        raise FourierError(f"{file} is damaged: its tensors do not have the digest it states, {sha256}; save it again")
     return {without_wrappers(key): tensor for key, tensor in tensors.items()}
 
 
 def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor]) -> FourierConfig:
-    """The configuration for this model: of its names those that the model has, and the heads that the keys tell of."""
+    """The configuration with the names that match this model, and the heads for which there are tensors."""
     paths = [path for path in modules_by_path(model) if path]
-    # PEFT lists names by default that a model may lack (`score` beside `classifier`).
+    # By default PEFT lists names that a model may lack (`score` beside `classifier`).
     named = [name for name in config.head if any(matches(name, path) for path in paths)]
-    # Its rule for heads has no dot, so that `classifier` takes `pre_classifier` too: the keys tell.
+    # Its rule for heads requires no dot: `classifier` also matches `pre_classifier`, if there are tensors of it.
     extra = [
         path
         for path in paths
@@ -195,7 +195,7 @@ def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor
 
 
 def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> None:
-    """Raises FourierError if the adapted model is merged, or differs from the file in what the coefficients mean."""
+    """Raises FourierError if the adapted model is merged, or its configuration differs from that of the file."""
     merged = [path for path, layer in fourier_layers(model).items() if layer.merged]
     if merged:
         raise FourierError(f"{merged[0]} is merged: call fourierft.unmerge before loading other coefficients")
@@ -215,7 +215,7 @@ def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> N
 
 
 def _check_tensors(tensors: dict[str, Tensor], heads: dict[str, Tensor], spectra: Shapes, file: Path) -> None:
-    """Raises FourierError unless the tensors of the file are those of the heads and the spectra."""
+    """Raises FourierError unless the tensors of the file fit the heads and the spectra."""
     shapes = {key: tuple(tensor.shape) for key, tensor in heads.items()} | spectra
     problems = [f"{key} is missing" for key in shapes if key not in tensors]
     problems += [f"{key} belongs to no module of the adapter" for key in tensors if key not in shapes]
@@ -232,7 +232,7 @@ def _check_tensors(tensors: dict[str, Tensor], heads: dict[str, Tensor], spectra
 
 
 def _write_together(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes all files to the disk under temporary names, then gives them theirs; leaves no temporary behind."""
+    """Writes all files to disk under temporary names, then renames them; leaves no temporary file behind."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
     try:

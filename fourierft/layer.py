@@ -1,4 +1,4 @@
-"""What every adapted layer has, whatever its frozen weight is stored as: coefficients, entries, an algorithm."""
+"""What all adapted layers have, however the frozen weight is stored: coefficients, their positions, an algorithm."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +17,11 @@ from .products import LOW_PRECISION, delta_weight
 class FourierLayer(nn.Module):
     """The adapter of a linear layer of (out, in) features; a subclass adds the frozen weight and the product with it.
 
-    `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 beside a float64 weight), zero at first:
-    `reset_spectrum` draws them. With `parts`, some of q, k and v, the layer is a fused projection and each part that is
-    named a matrix of its own: the entries are those of an (out / 3, in) matrix, the coefficients (len(parts), n).
-    They stay float32 through `.half()` and the like. `algorithm` says how the layer computes.
-    Raises FourierError for entries that do not fit, and parts of what is no fused projection.
+    `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 if the weight is), zero until `reset_spectrum`
+    draws them; `.half()` and the like leave them float32. With `parts`, some of q, k and v, the layer is a fused
+    projection, and each of these parts a matrix of its own: the positions are those of an (out / 3, in) matrix, the
+    coefficients (len(parts), n). `algorithm` determines how the layer computes.
+    Raises FourierError for entries that do not fit, and for parts of a layer that is no fused projection.
     """
 
     fourierft_spectrum: nn.Parameter
@@ -33,7 +33,7 @@ class FourierLayer(nn.Module):
         check_replaceable(base)
         self.out_features, self.in_features = shape
         self.entries, self.scale, self.parts, self.algorithm = entries, scale, parts, Algorithm()
-        self.matrix_shape = matrix_shape(shape, parts)  # of the layer, or of a part of it
+        self.matrix_shape = matrix_shape(shape, parts)  # (out, in) of the layer, or of each part
         entries.check(self.matrix_shape)
         weight: Any = base.weight
         size = (len(parts), entries.n) if parts else (entries.n,)
@@ -43,7 +43,7 @@ class FourierLayer(nn.Module):
 
     @property
     def plan(self) -> Plan | BasisPlan:
-        """The tables of the entries, on the device of the coefficients, however those came there."""
+        """The tables of the positions, on the device of the coefficients, even if these were moved by assignment."""
         if self._plan.u.device != self.fourierft_spectrum.device:
             self._plan = self._make_plan()
         return self._plan
@@ -53,7 +53,7 @@ class FourierLayer(nn.Module):
         return False
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested as x is."""
+        """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested if x is."""
         if not x.is_nested:
             return self.product(x)
         sequences = x.unbind()
@@ -61,29 +61,29 @@ class FourierLayer(nn.Module):
         return torch.nested.as_nested_tensor(list(rows), layout=x.layout)
 
     def product(self, x: Tensor) -> Tensor:
-        """What a subclass computes of x: (..., in). Returns (..., out)."""
+        """The layer's output, (..., out), for x: (..., in). Implemented by subclasses."""
         raise NotImplementedError
 
     def merged_weight(self) -> tuple[Tensor, float]:
-        """Of a subclass: what `set_merged` takes, and the relative share of delta_W that it has lost to rounding."""
+        """W + delta_W, for `set_merged`, and the relative share of delta_W lost in rounding. Of subclasses."""
         raise NotImplementedError
 
     def set_merged(self, merged_weight: Tensor) -> None:
-        """Of a subclass: makes this a plain layer of that weight, until `unmerge`."""
+        """Makes this a plain layer with that weight, until `unmerge`. Implemented by subclasses that can be merged."""
         raise NotImplementedError
 
     def unmerge(self) -> None:
-        """Does nothing to a layer that is not merged."""
+        """Restores the frozen weight. Does nothing if the layer is not merged."""
 
     @torch.no_grad()
     def reset_spectrum(self, init: str) -> None:
-        """Sets the coefficients: "normal", from N(0, 1) by the global CPU generator on every device, or "zeros"."""
+        """Sets the coefficients: "normal", N(0, 1) from the global CPU generator, whatever the device, or "zeros"."""
         draw = torch.randn if init == "normal" else torch.zeros
         self.fourierft_spectrum.copy_(draw(self.fourierft_spectrum.shape, device="cpu"))
 
     @torch.no_grad()
     def delta_weights(self) -> dict[str, Tensor]:
-        """delta_W of each adapted matrix by its part, "" for a whole layer: `matrix_shape`, detached."""
+        """delta_W of each adapted matrix, of `matrix_shape`, detached, by its part; "" for a whole layer."""
         spectra = self.fourierft_spectrum if self.parts else self.fourierft_spectrum[None]
         return {
             part: delta_weight(c, self.plan, self.scale)
@@ -91,7 +91,7 @@ class FourierLayer(nn.Module):
         }
 
     def delta_weight(self) -> Tensor:
-        """delta_W of the layer, (out, in), in the dtype of the coefficients, detached; zero in parts not adapted."""
+        """delta_W of the layer, (out, in), in the dtype of the coefficients, detached; zero in other parts."""
         deltas = self.delta_weights()
         if not self.parts:
             return deltas[""]
@@ -111,16 +111,16 @@ class FourierLayer(nn.Module):
             return moved
 
         super()._apply(keep_wide, recurse)
-        self._plan = self._make_plan()  # now, since torch.compile cannot trace the draw
+        self._plan = self._make_plan()  # now: torch.compile cannot trace the draw
         return self
 
     def _take_over(self, base: nn.Module) -> None:
-        """Takes the mode of `base`, and from it whatever is hooked into its call.
+        """Takes over the training mode of `base`, and moves here the hooks of its calls.
 
-        The hooks move with the dictionaries that hold them, so that their handles still remove them.
+        The dictionaries of hooks are moved, not copied, so that the handles of the hooks still remove them.
         """
         placement = vars(base).get("_hf_hook")
-        if placement is not None:  # accelerate's: brings the inputs to the layer's device
+        if placement is not None:  # accelerate's, which moves the inputs to the layer's device
             from accelerate.hooks import add_hook_to_module, remove_hook_from_module
 
             remove_hook_from_module(base)
@@ -133,7 +133,7 @@ class FourierLayer(nn.Module):
             add_hook_to_module(self, placement)
 
     def _end_fast_path(self) -> None:
-        """nn.TransformerEncoderLayer reads the weights of its layers instead of calling them, unless one has a hook."""
+        """Adds a hook, without which nn.TransformerEncoderLayer would read the weight instead of calling the layer."""
         self._fast_path = self.register_forward_pre_hook(_inert)
 
     def extra_repr(self) -> str:
@@ -149,7 +149,7 @@ def _inert(layer: nn.Module, args: tuple) -> None:
 
 
 def check_replaceable(base: nn.Module) -> None:
-    """Raises FourierError if something other than its type decides what `base` computes, and would be lost."""
+    """Raises FourierError if what `base` computes depends on more than its type and its weights, and would be lost."""
     own = getattr(vars(base).get("forward"), "__func__", None) is type(base).forward
     if "_hf_hook" in vars(base) and base.weight.is_meta:
         problem = "its weight is offloaded by accelerate: adapt the model first, then offload it"

@@ -1,9 +1,9 @@
-"""The forms of `tokens.py` on a CPU in C (native.c), compiled once for a machine, in under a second, where it has cc.
+"""`tokens.py` on a CPU in C (native.c), compiled when first used on a machine, in less than a second.
 
-A transform of torch reads and writes memory, and so does every index, transpose and sum between two of them. In C a few
-rows at a time go through the whole form within the cache, in a tenth of the time. It needs a C compiler (`CC`, or cc)
-when it is first used on a machine; without one, torch computes the same to rounding. The compiled file is kept in
-`$XDG_CACHE_HOME/fourierft`, by default ~/.cache/fourierft, under a name that tells source, compiler and processor.
+Each transform of torch, and each index, transpose and sum between transforms, reads and writes memory. In C a few rows
+at a time stay in the cache from beginning to end, which takes a tenth of the time. Without a C compiler (`CC`, or cc)
+torch computes the same, up to rounding. The compiled file is kept in `$XDG_CACHE_HOME/fourierft`, by default
+~/.cache/fourierft, under a name that depends on source, compiler and processor.
 """
 
 import ctypes
@@ -24,23 +24,23 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
 COMPILE, LINK = ("-O3", "-fPIC", "-Wno-psabi", "-c"), ("-shared",)
-# The first that a compiler takes. Linked without -fopenmp, the calls of OpenMP find the library that torch has loaded:
-# two would hold each other's cores. Without OpenMP one core does it all.
+# The first flags that the compiler accepts are used. Linked without -fopenmp, so that OpenMP is the library that torch
+# has loaded: two would compete for the cores. Without OpenMP one core is used.
 FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()
 DTYPES = (torch.float32, torch.bfloat16)  # of rows
 
 
 def available(*lengths: int) -> bool:
-    """Whether rows of these lengths can go this way here. The first call on a machine compiles.
+    """Whether rows of these lengths can be transformed here: they must be even, without a prime factor above 61.
 
-    They must be even and have no prime factor above 61.
+    The first call on a machine compiles.
     """
     return library() is not None and all(_transform(length) for length in lengths)
 
 
 @cache
 def library() -> Any:
-    """The compiled file, loaded; None without a compiler, or, with a warning that says why, where it fails."""
+    """The compiled library; None without a compiler, or, with a warning that says why, if it fails."""
     try:
         return _load()
     except (OSError, subprocess.SubprocessError) as error:
@@ -58,10 +58,10 @@ def through_spectrum(
     y: Tensor | None = None,
     w: Tensor | None = None,
 ) -> Tensor:
-    """Adds to y the change of rows x by coefficients in `factor`, and returns the sampled product of x and w.
+    """Adds to y the change of the rows x by `factor`, and returns the sampled product of x and w.
 
-    x: (T, from), y and w: (T, to), narrower than float64; source, target: (n,) int64, bins of x and of y and
-    w; sign: (n,) float32; factor: (n,) float32, with y. With X, W the real transforms of x and w:
+    x: (T, from), y and w: (T, to), narrower than float64; source, target: (n,) int64, frequencies of x, and of y and w;
+    sign: (n,) float32; factor: (n,) float32, needed with y. With X, W the real transforms of x and w:
 
         y += irfft(Y, norm="forward"),   Y[target_k] += factor_k (Re X[source_k] - i sign_k Im X[source_k])
         returned:   sum_t Re X[source_k] Re W[target_k] - sign_k Im X[source_k] Im W[target_k]
@@ -84,7 +84,7 @@ def through_spectrum(
     return sums.sum(0)
 
 
-# What torch.compile cannot look into, as one node of its graph.
+# One node in the graph of torch.compile, which cannot trace it.
 _operator = torch.library.custom_op("fourierft::through_spectrum", through_spectrum, mutates_args=("y",))
 _operator.register_fake(lambda x, source, *others: x.new_empty(len(source), dtype=torch.float64))
 
@@ -99,7 +99,7 @@ def _address(x: Tensor | None) -> int | None:
 
 @cache
 def _transform(length: int) -> int:
-    """The address of the transform of this length; 0 of a length that has none."""
+    """The address of the transform of this length; 0 if there is none."""
     return library().make_transform(length) or 0
 
 
@@ -118,7 +118,7 @@ def _load() -> ctypes.CDLL | None:
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 os.replace(_compile(compiler, Path(work)), kept)
         return _declare(ctypes.CDLL(str(kept)))
-    except PermissionError:  # no folder of one's own: compiled for this process alone
+    except PermissionError:  # the cache is not ours: compiled for this process only
         with tempfile.TemporaryDirectory() as work:
             return _declare(ctypes.CDLL(str(_compile(compiler, Path(work)))))
 
@@ -126,7 +126,7 @@ def _load() -> ctypes.CDLL | None:
 def _loads(path: Path) -> bool:
     try:
         return path.exists() and bool(ctypes.CDLL(str(path)))
-    except OSError:  # damaged, or another OpenMP than it was made for
+    except OSError:  # damaged, or compiled for another OpenMP
         return False
 
 
@@ -157,7 +157,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def _processor() -> str:
-    """What -march=native goes by: homes are shared between machines."""
+    """What -march=native depends on: a home may be shared between machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Parts of a fused projection: q, k and v one below the other, each as high as the input is wide, each a matrix."""
+"""Parts of a fused projection: q, k and v, stacked in this order, each a square matrix as wide as the input."""
 
 from .entries import Shape
 from .errors import FourierError
@@ -7,7 +7,7 @@ PARTS = ("q", "k", "v")
 
 
 def split_target(target: str) -> tuple[str, tuple[str, ...]]:
-    """("c_attn", ("q", "v")) of "c_attn:q,v". No parts of a plain name, nor of what is no selection of q, k, v."""
+    """Splits "c_attn:q,v" into ("c_attn", ("q", "v")). No parts for a plain name or an invalid selection."""
     name, _, listed = target.partition(":")
     parts = tuple(part for part in PARTS if part in listed.split(","))
     return name, parts if ",".join(parts) == listed else ()
@@ -19,9 +19,9 @@ def matches(name: str, path: str) -> bool:
 
 
 def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:
-    """(out, in) of each adapted matrix of a layer of this (out, in) shape: of a part, or of the whole layer.
+    """The (out, in) of each adapted matrix of a layer of this (out, in) shape: of a part, or of the whole layer.
 
-    Raises FourierError for parts of a layer that is no fused projection by its shape.
+    Raises FourierError if there are parts and the layer does not have the shape of a fused projection.
     """
     out, width = shape
     if parts and out != len(PARTS) * width:
@@ -33,9 +33,9 @@ def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:
 
 
 def part_rows(shape: Shape, parts: tuple[str, ...]) -> dict[str, slice]:
-    """Which rows of an (out, in) weight each part is, or all of them, as "", where no parts are named.
+    """The rows of an (out, in) weight that each part takes; without parts all rows, under "".
 
-    Raises FourierError for parts of a layer that is no fused projection by its shape.
+    Raises FourierError if there are parts and the layer does not have the shape of a fused projection.
     """
     height, _ = matrix_shape(shape, parts)
     starts = {part: i * height for i, part in enumerate(PARTS) if part in parts} or {"": 0}

@@ -1,10 +1,10 @@
-"""Where the coefficients stand, as the index tables that every fast form of delta_W reads.
+"""The positions of the coefficients, as the index tables that every fast form of delta_W reads.
 
 delta_W is a sum of cosines (`reference.py`, with s = scale / (d1 d2), d1 = out, d2 = in):
 
     delta_W[p, q] = s sum_k c_k cos(2 pi (u_k p / d1 + v_k q / d2))
 
-A cosine is even, so every frequency can be folded to at most half its period, if the sign between the two is kept:
+A cosine is even, so each frequency can be folded to at most half its period, if the sign between the two is kept:
 
     delta_W[p, q] = s sum_k c_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
 """
@@ -23,10 +23,10 @@ from .entries import Entries, Shape
 
 @dataclass(frozen=True, eq=False)
 class AnyPlan:
-    """The entries of one (out, in) matrix on one device, n in all.
+    """The n positions of one (out, in) matrix, on one device.
 
-    entries: what is planned; of several the coefficients are concatenated and the changes added.
-    u, v: (n,) int64, along the rows and the columns of the spectrum.
+    entries: what was drawn; if several, their coefficients are concatenated and their delta_W added.
+    u, v: (n,) int64, rows and columns of the spectrum.
     """
 
     shape: Shape
@@ -38,69 +38,69 @@ class AnyPlan:
     def n(self) -> int:
         return len(self.u)
 
-    def __reduce__(self) -> tuple:  # copies and pickles of a layer ask again, and share what is there
+    def __reduce__(self) -> tuple:  # copies and pickles of a layer share the plan
         return make_plan, (self.shape, self.u.device, *self.entries)
 
 
 @dataclass(frozen=True, eq=False)
 class Plan(AnyPlan):
-    """Folded entries; 36 bytes each.
+    """Folded positions of the Fourier basis; 36 bytes each.
 
     u, v: (n,) int64, folded frequencies along the rows and the columns of delta_W. sign: (n,) float32, 1 or -1.
-    u_share, v_share: (n,) float32, how much of an entry a half spectrum over u, or over v, holds: 1 at the frequency 0
-    and at half an even length, which are their own mirrors; 1/2 elsewhere, where the inverse transform counts twice.
-    slots: (n,) int64, the place of an entry in the half spectrum (d2 // 2 + 1, d1), flattened: row v, and in it the
-    column -sign u, for the sign of the forward transform.
+    u_share, v_share: (n,) float32, weight of a coefficient in a half spectrum over u, or over v: 1 at frequency 0 and
+    at half an even length, which are their own mirrors; 1/2 elsewhere, since the inverse transform counts those twice.
+    slots: (n,) int64, index of a coefficient in the flattened half spectrum (d2 // 2 + 1, d1): row v, column -sign u
+    (minus, for the sign of the forward transform).
     """
 
     sign: Tensor
     u_share: Tensor
     v_share: Tensor
     slots: Tensor
-    native: bool = False  # whether rows can go through C, see `native.py`
-    grid: tuple[int, ...] = ()  # (rows, columns) that the entries are the product of, if they are
-    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # of the kernels and of `grid.py`
+    native: bool = False  # whether `native.py` can transform the rows
+    grid: tuple[int, ...] = ()  # (a, b) if the positions are a grid of a rows and b columns
+    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # cached by the kernels and `grid.py`
 
     @property
     def frequencies(self) -> tuple[Tensor, Tensor]:
-        """sign u and v: (n,) int64 each, whose waves along the rows and the columns make up a cosine."""
+        """sign u and v, (n,) int64: the signed frequencies along the rows and the columns."""
         return self.sign.long() * self.u, self.v
 
     def unit(self, scale: float) -> float:
-        """s, the factor of a cosine."""
+        """s, the factor of each cosine."""
         return scale / math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class BasisPlan(AnyPlan):
-    """Entries of another basis than Fourier's, with its vectors.
+    """Positions in another basis than Fourier's, with that basis.
 
-    vectors: those of `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan.
+    vectors: `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan.
     """
 
     vectors: tuple[Tensor, ...]
 
     def unit(self, scale: float) -> float:
-        """The factor of a product of two vectors, see `bases.py`."""
+        """s of `bases.py`, the factor of each product of basis vectors."""
         return scale / math.sqrt(2 * math.prod(self.shape))
 
 
-# Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
+# Not a functools.cache: torch.compile would trace through it into the draw.
 _plans: dict[tuple, Plan | BasisPlan] = {}
 
 
 def make_plan(shape: Shape, device: torch.device, *entries: Entries) -> Plan | BasisPlan:
-    """The plan of these entries, more than one only of the Fourier basis; one object for all who ask for the same."""
+    """The plan of these entries (several only in the Fourier basis); equal arguments get the same object."""
     key = shape, device, entries
     if key not in _plans:
-        with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
+        with torch.inference_mode(False):  # tables made in inference mode could not be used in training
             drawn = torch.cat([one.sample(shape) for one in entries], dim=1)
             _plans[key] = (_fold if entries[0].basis == "fourier" else _in_basis)(shape, device, entries, drawn)
     return _plans[key]
 
 
 def waves(frequencies: Tensor, places: int, period: int) -> Tensor:
-    """cos and sin of 2 pi f p / period, (n, 2, places) float64: f from `frequencies`, (n,) int64, p from 0 on."""
+    """cos and sin of 2 pi f p / period, (n, 2, places) float64. f: `frequencies`, (n,) int64; p: 0 to places - 1."""
     angle = (frequencies[:, None] * torch.arange(places, device=frequencies.device) % period).double()
     angle *= 2 * torch.pi / period
     return torch.stack([angle.cos(), angle.sin()], dim=1)

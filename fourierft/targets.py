@@ -1,4 +1,4 @@
-"""Which modules of a model a configuration means: names to adapt, parts of fused projections, heads."""
+"""Finds the layers of a model that a configuration adapts, and its heads, and checks that they can be adapted."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,20 +15,20 @@ from .parts import matches, matrix_shape, split_target
 from .quantized import quantized_shape
 from .readers import reader
 
-# A fused projection of BLOOM, Falcon and GPT-NeoX, of the size of three matrices but not one below the other.
+# The fused projection of BLOOM, Falcon and GPT-NeoX: q, k and v alternate head by head.
 INTERLEAVED = "query_key_value"
-# What wrappers inside a model put into its paths: compiled modules, FSDP, activation checkpoints.
+# Names that wrappers inside a model add to its paths: compiled modules, FSDP, activation checkpoints.
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 WHOLE_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 
 
 def modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules by their paths, the model's own being "", as if there were no wrappers in between."""
+    """The modules by their paths without wrappers; "" is the model itself."""
     return {without_wrappers(path): module for path, module in model.named_modules()}
 
 
 def without_wrappers(path: str) -> str:
-    """The path of a module, or of a tensor, in the model that is not wrapped."""
+    """The path of a module, or of a tensor, without the names of wrappers inside the model."""
     return ".".join(name for name in path.split(".") if name not in WRAPPERS)
 
 
@@ -82,7 +82,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
 
 
 def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Raises FourierError for a layer whose weight another module reads, since its adapter would do nothing there."""
+    """Raises FourierError for a layer whose weight another module reads: its adapter would have no effect there."""
     paths = {layer: path for path, layer in layers.items()}
     for owner in model.modules():
         for name, child in owner.named_children():
@@ -94,7 +94,7 @@ def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
 
 
 def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
-    """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
+    """The modules that stay trainable, by path. Raises FourierError for a name that matches no module."""
     modules = {path: module for path, module in modules_by_path(model).items() if path}
     for name in names:
         if not any(matches(name, path) for path in modules):

@@ -1,14 +1,14 @@
-"""Figures from the records alone: the rank of delta_W, what a score costs (the Pareto view), the curves of losses, and
-the studies'.
+"""Make all figures from the records: the rank of delta_W, scores against costs (the Pareto view), the curves of losses,
+and those of the studies.
 
     python -m scripts.figures [--records results/records] [--studies results/studies] [--out results/figures]
                               [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
-Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
-its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. Curves: likewise
-where the score is a loss and a run has two epochs or more. Studies: as each draws itself; none with a filter. The same
-records give the same bytes; a figure whose records are gone goes too, unless a filter was given. A record that cannot
-be read or does not agree with itself is named and left out; the exit code is then 2, as where the filters leave none.
+Ranks: a PNG per experiment, model and method, of the smallest seed that succeeded; those of the miniature are in the
+folders of its runs. Pareto: a PNG and a PDF per experiment, model and scale with at least three methods. Curves:
+likewise, where the score is a loss and a run has at least two epochs. Studies: not with a filter. The same records give
+the same bytes. Without a filter, figures without records are removed. A record that is unreadable or inconsistent is
+named and left out; the exit code is then 2, as it is if no record passes the filters.
 """
 
 import re
@@ -34,7 +34,7 @@ def build(
     model: str | None = None,
     scale: str | None = None,
 ) -> list[Path]:
-    """Draw every figure of the records that pass; returns their paths. Raises UserError."""
+    """Draw the figures of the records that pass the filters; returns their paths. Raises UserError."""
     everything = rows(find(records))
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
@@ -58,10 +58,10 @@ def build(
 
 
 def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
-    """The rank of delta_W of each row and experiment; of real models alone."""
+    """Draw the rank of delta_W for each row and experiment, except those of the miniature; returns the paths."""
     written = []
     for row in chosen:
-        if row.scale == "mini":  # a demonstration, no evidence; its plots stand in the runs' folders
+        if row.scale == "mini":  # a demonstration; its plots are in the folders of its runs
             continue
         for exp, cell in row.cells.items():
             analysed = [run for run in cell.runs if run.rank]
@@ -81,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     folders = {"records": "results/records", "studies": "results/studies", "out": "results/figures"}
     parser = options(__doc__, {name: (folder, "default: %(default)s") for name, folder in folders.items()})
-    parser.add_argument("--exp", help="of this experiment alone")
-    parser.add_argument("--model", help="of this model alone")
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
+    parser.add_argument("--exp", help="of this experiment only")
+    parser.add_argument("--model", help="of this model only")
+    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
     return make("figures", build, parser.parse_args(arguments))
 
 

@@ -1,4 +1,4 @@
-"""What the commands share that make pages and pictures of all records."""
+"""What the commands that make pages and figures have in common."""
 
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -12,7 +12,7 @@ from experiments.style import save_all
 
 
 def options(description: str, folders: Mapping[str, tuple[str, str]]) -> ArgumentParser:
-    """A command line of folders: name -> (default, what is there)."""
+    """A parser with an option per folder. folders: name -> (default, help)."""
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     for name, (default, what) in folders.items():
         parser.add_argument(f"--{name}", type=Path, default=Path(default), metavar="FOLDER", help=what)
@@ -20,7 +20,7 @@ def options(description: str, folders: Mapping[str, tuple[str, str]]) -> Argumen
 
 
 def make(command: str, build: Callable[..., Iterable[Path]], options: Namespace) -> int:
-    """Build, and print the paths of what was written and, on stderr, what is wrong; returns the exit code."""
+    """Call `build` with the options; print the paths that it wrote and, on stderr, problems. Returns the exit code."""
     with left_out() as problems:
         try:
             print(*build(**vars(options)), sep="\n")

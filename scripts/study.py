@@ -2,12 +2,11 @@
 
     python -m scripts.study scaling [--scale mini|small|paper] [--share 1/2] [train.device=cuda ...]
 
-Overrides, as for run.py, hold for every run of the study and change what is recorded. What has its record is not run
-again, so an interrupted study goes on where it stopped; --share 2/4 takes the second of four parts of its settings, for
-several machines or GPUs. Records go to OUT/<study>/; its pages and figures are then written, as `make tables` and
-`make figures` do for all. Exit code 1 if runs diverged or ran out of memory, as their records tell, 2 where something
-asked for is wrong or a record is left out, since it cannot be read or does not agree with itself, 130 after an
-interruption.
+Overrides, as for run.py, apply to every run of the study and change what is recorded. A run with a record is not
+repeated, so an interrupted study continues where it stopped. --share 2/4 takes the second of four parts of the
+settings, for several machines or GPUs. Records go to OUT/<study>/; then the study's pages and figures are written, as
+by `make tables` and `make figures`. Exit code 1 if runs diverged or ran out of memory (see their records), 2 for a
+wrong argument or if a record was left out as unreadable or inconsistent, 130 after an interruption.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from scripts.making import save_drawings
 
 
 def parse_share(text: str) -> tuple[int, int]:
-    """K/M, 1 <= K <= M. Raises UserError."""
+    """Parse K/M, 1 <= K <= M. Raises UserError."""
     part, slash, parts = text.partition("/")
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UserError(f"--share {text}: want K/M, the K-th of M parts, such as 2/4")
@@ -49,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=list(STUDIES))
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, where there is that")
+    parser.add_argument(
+        "--scale", choices=["paper", "small", "mini"], help="default: mini, or paper for a study of that scale only"
+    )
     parser.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
     parser.add_argument("--out", type=Path, default=Path("results/studies"), metavar="FOLDER")
     parser.add_argument("--tables", type=Path, default=Path("results/tables"), metavar="FOLDER")

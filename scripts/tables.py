@@ -1,13 +1,12 @@
-"""The paper's tables of scores (2 to 5) and that of held-out losses as Markdown and LaTeX, one a scale, the tables of
-the bench and of the parts of a step, Table 1 and every count of parameters, what choosing the epoch buys, the studies'
-pages, and results/README.md with the verdicts.
+"""Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, the bench, the parts of a
+step, the gain by choosing the best epoch, the studies; and results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
                              [--bench results/bench] [--micro results/micro] [--parameters results/parameters]
                              [--paper results/paper] [--out results/tables]
 
-The same records give the same bytes. A record that cannot be read or does not agree with itself is named and left out;
-the exit code is then 2, as where one of the paper's tables cannot be read.
+The same records give the same bytes. A record that is unreadable or inconsistent is named and left out; the exit code
+is then 2, as it is if one of the paper's tables is unreadable.
 """
 
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from experiments.errors import UserError
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import Logs, Share, read_facts, read_paper
-from experiments.paper.score_tables import TABLE2, TABLES
+from experiments.paper.score_tables import SCORE_TABLES, TABLE2
 from experiments.record import find, replace_file
 from experiments.report import micro as microbench
 from experiments.report import official_logs, scores, selection, sizes, speed
@@ -38,11 +37,12 @@ FOLDERS = {
     "out": ("results/tables", "the pages, the index in its parent folder"),
     "configs": ("configs", "whose recipes get a command"),
 }
-OWN = (*(f"{table.key}_*" for table in TABLES), "study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*")
+MADE = [f"{table.key}_*" for table in SCORE_TABLES]
+MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
 def graded(judged: Path) -> list[Row]:
-    """The rows of the judged records. Raises UserError."""
+    """The rows of the judged records. Raises UserError for a record without a judge."""
     found = find(judged)
     if unjudged := [record for record in found if record.judge is None]:
         names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
@@ -61,7 +61,7 @@ def build(
     out: Path,
     configs: Path,
 ) -> list[Path]:
-    """Write every table and the index; remove tables that have no record any more. Raises UserError."""
+    """Write all tables and the index, and remove tables without records; returns the paths. Raises UserError."""
     printed, logs = read_paper(paper), read_facts(Logs, paper)
     runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, speed.Bench)
     everything = rows(runs)
@@ -80,7 +80,7 @@ def build(
     files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
     for path, text in files.items():
         replace_file(path, text.encode())
-    for stale in {path for pattern in OWN for path in out.glob(pattern)} - files.keys():
+    for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
         stale.unlink()
     return list(files)
 

@@ -1,1 +1,1 @@
-"""The paper as facts: what it prints, and how its tables are made."""
+"""The paper as facts: what it prints, and what its tables of scores are."""

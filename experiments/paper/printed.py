@@ -11,7 +11,7 @@ from experiments.typed import Typed
 from experiments.yaml_files import read_yaml
 
 # The paper's tables, by the files of results/paper.
-TABLES = {
+TABLE_NAMES = {
     "table1_parameters": "Table 1",
     "table2_glue": "Table 2",
     "table3_e2e": "Table 3",
@@ -25,7 +25,7 @@ UNEXPLAINED = "UNEXPLAINED"
 
 
 class PaperRow(Typed):
-    """One printed row of any table. `settings` are those of this suite's method that the row stands for.
+    """One printed row of any table. settings: those of this suite's method that correspond to it.
 
     params, bytes: as printed, of what trains outside the head; None where the paper prints none. note, bytes_note: why
     such a number is not the exact one. median, mean, std: scores by data set or metric, as printed.
@@ -45,7 +45,7 @@ class PaperRow(Typed):
 
     @property
     def scores(self) -> dict[str, float]:
-        """The printed centre of each column, whichever it is."""
+        """The printed median or mean of each column."""
         return self.median or self.mean
 
     @property
@@ -59,14 +59,14 @@ class PaperRow(Typed):
         return title(self.method, self.settings)
 
     def params_remark(self, exact: int) -> str:
-        """Why the printed count is not `exact`; empty where that rounds to it."""
+        """Why the printed count is not `exact`; empty if `exact` rounds to it."""
         if self.params is None or self.note:
             return self.note or ""
         how = agreement(self.params[:-1], Decimal(exact), UNITS[self.params[-1]])
         return UNEXPLAINED if how is None else how
 
     def bytes_remark(self, exact: int) -> str:
-        """Why the printed bytes are not four for each of the `exact` parameters; empty where those round to them."""
+        """Why the printed bytes are not four per `exact` parameter; empty if those round to them."""
         if self.bytes is None or self.bytes_note:
             return self.bytes_note or ""
         digits, unit = self.bytes[:-2], self.bytes[-2:]
@@ -89,7 +89,7 @@ class Share(Typed):
 
 
 class Peak(Typed):
-    """Megabytes of GPU memory that the project's page prints for RoBERTa-large, or that they did not fit."""
+    """GPU memory in megabytes that the project's page prints for RoBERTa-large; "OOM" where it did not fit."""
 
     task: str
     method: str
@@ -117,8 +117,8 @@ class Logs(Typed):
 
 
 class Asked(Typed):
-    """What a user of the official code or of PEFT asked. source: where. links: files of this project that show the
-    answer, from its root."""
+    """What a user of the official code or of PEFT asked. source: the address of the question. links: files of this
+    project that show the answer, relative to its root."""
 
     source: Annotated[str, Field(pattern=r"^https://github\.com/")]
     question: str
@@ -128,7 +128,7 @@ class Asked(Typed):
 
     @property
     def place(self) -> str:
-        """The source in short: "official #6", "PEFT #1838", "PEFT MetaMathQA"."""
+        """The source, abbreviated: "official #6", "PEFT #1838", "PEFT MetaMathQA"."""
         whose = "PEFT" if "/huggingface/peft/" in self.source else "official"
         last = self.source.rsplit("/", 1)[-1]
         return f"{whose} {'#' * last.isdigit()}{last}"
@@ -144,8 +144,8 @@ FILES: dict[type[Typed], tuple[str, str]] = {
 
 
 def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
-    """How `exact` agrees with the printed digits, which count `unit`s: "" where it rounds to them, or "cut off"; None
-    where it does not agree."""
+    """How `exact` agrees with the printed digits, in multiples of `unit`: "" if it rounds to them, "cut off" if it was
+    truncated to them, None if neither."""
     digits = Decimal(printed)
     value, last = digits * unit, Decimal(1).scaleb(digits.as_tuple().exponent) * unit
     if abs(value - exact) <= last / 2:
@@ -154,7 +154,7 @@ def agreement(printed: str, exact: Decimal, unit: int) -> str | None:
 
 
 def title(method: str, settings: dict[str, Any]) -> str:
-    """A method with the settings that size it."""
+    """The method and the settings that size it."""
     return f"{method} ({listed(settings)})" if settings else method
 
 
@@ -164,12 +164,12 @@ def listed(settings: dict[str, Any]) -> str:
 
 
 def read_paper(folder: Path) -> dict[str, list[PaperRow]]:
-    """The rows of every table in `TABLES`, by its key. Raises UserError."""
-    return {name: read_list(folder / f"{name}.yaml", "rows", PaperRow) for name in TABLES}
+    """The rows of every table in `TABLE_NAMES`, by its key. Raises UserError."""
+    return {name: read_list(folder / f"{name}.yaml", "rows", PaperRow) for name in TABLE_NAMES}
 
 
 def read_facts(kind: type[Typed], folder: Path) -> list[Typed]:
-    """What FILES has of a kind, in the order of the file. Raises UserError."""
+    """All items of a kind in FILES, in the order of the file. Raises UserError."""
     name, key = FILES[kind]
     return read_list(folder / f"{name}.yaml", key, kind)
 

@@ -1,6 +1,6 @@
-"""The tables of scores as facts, as configs/tables.yaml has them: columns, seeds, statistic and words.
+"""The tables of scores as facts, read from configs/tables.yaml: columns, seeds, statistic and words.
 
-One more table is one more entry there: what reads the records and writes the pages knows no table by name.
+A new table is a new entry there; the code that reads records and writes pages knows no table by name.
 """
 
 import math
@@ -27,8 +27,8 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """How runs that differ in their seed alone become one number. whose: the seeds. on_test: whether the score is that
-    of the test set."""
+    """How runs that differ only in their seed become one number. on_test: whether scores are of the test set. whose:
+    who chose the seeds."""
 
     seeds: tuple[int, ...]
     centre_name: Literal["median", "mean"]
@@ -39,16 +39,16 @@ class Protocol:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def centre(self, values: Sequence[float]) -> float:
-        """Of one value or more."""
+        """The centre of one value or more."""
         return STATISTICS[self.centre_name](values)
 
     def spread(self, values: Sequence[float]) -> float:
-        """Of two values or more."""
+        """The spread of two values or more."""
         return STATISTICS[self.spread_name](values)
 
     @property
     def signs(self) -> dict[str, str]:
-        """What keeps a cell from being the paper's evidence, by the sign that says so."""
+        """Sign -> what it says keeps a cell from being evidence."""
         signs = {
             "†": f"not all of {self.whose} {COUNTS[len(self.seeds)]} seeds",
             "‡": "code not at a clean commit",
@@ -60,7 +60,7 @@ class Protocol:
 class Column:
     """One column: a metric of one experiment, `factor` times the recorded number, shown with `digits` decimals.
 
-    loss: shown is minus the logarithm of the recorded number, in nats instead, and less is better.
+    loss: whether minus the logarithm of the recorded number is shown instead, in nats, where less is better.
     """
 
     exp: str
@@ -76,7 +76,7 @@ class Column:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def value(self, recorded: float) -> float:
-        """What is shown of the recorded number."""
+        """The number that is shown for a recorded one."""
         return -math.log(recorded) if self.loss else self.factor * recorded
 
 
@@ -85,7 +85,7 @@ PRIMARY = Column("", "", "")  # of any experiment: the primary metric, in percen
 
 @dataclass(frozen=True)
 class QualityClaim:
-    """What the paper claims of a table. above: the settings of FourierFT that must be better than LoRA, not level."""
+    """The paper's claim about a table. above: FourierFT's settings that must be better than LoRA, not only level."""
 
     name: str
     statement: str
@@ -96,14 +96,13 @@ class QualityClaim:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One table. `blocks` are the epochs whose scores are shown, the paper's choice first.
+    """One table. blocks: which epochs' scores are shown, and the title of each block; the paper's choice first.
 
-    extra: columns that the paper does not have, at any scale. parts: such columns, never at its scale. whole: whether
-    every column stands at the other scales too, or those alone that have a record. averaged: whether the columns have a
-    mean, by which the claim is then judged, or are judged one by one. rate: what to call the examples that are trained
-    on in a second, where that is shown. example: one run, as a command. judged: whether the scores are a judge's, whose
-    records stand apart: one block a judge, as different ones do not compare. measure: what the scores are in, where
-    percent will not do.
+    extra: columns that the paper lacks, shown at any scale. parts: columns that the paper lacks, not shown at its
+    scale. whole: whether the other scales too show every column, or only those with a record. averaged: whether the
+    columns have a mean, which then judges the claim; else each column does. rate: the name of the training examples,
+    where their number per second is shown. example: the command of one run. judged: whether a judge scores; its records
+    are kept apart, with one block per judge, since judges do not compare. measure: the unit, where it is not percent.
     """
 
     key: str  # the file in results/paper, and the beginning of those in results/tables
@@ -125,16 +124,16 @@ class ScoreTable:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def columns_at(self, scale: str) -> tuple[Column, ...]:
-        """Every column that may stand at this scale."""
+        """The columns that this scale can show."""
         return self.columns + self.extra + (() if scale == "paper" else self.parts)
 
     @property
     def selection(self) -> Selection:
-        """The paper's choice of the epoch."""
+        """The epoch that the paper reports."""
         return next(iter(self.blocks))
 
     def unit(self, name: str) -> str:
-        """What the scores are in, `name` being percent or points: "in percent, but for X and Y", no percentages."""
+        """The unit of the scores, such as "in percent, but for X and Y". name: percent or points."""
         if self.measure:
             return self.measure
         others = [column.heading for column in self.columns if column.factor != 100]
@@ -150,8 +149,8 @@ def read_tables(path: Path) -> tuple[ScoreTable, ...]:
         raise UserError(f"{path}: not a list of tables ({error}); mend it or restore it") from error
 
 
-TABLES = read_tables(ROOT / "configs" / "tables.yaml")
-_BY_KEY = {table.key: table for table in TABLES}
+SCORE_TABLES = read_tables(ROOT / "configs" / "tables.yaml")
+_BY_KEY = {table.key: table for table in SCORE_TABLES}
 TABLE2, TABLE3, TABLE4, TABLE5 = (
     _BY_KEY[key] for key in ("table2_glue", "table3_e2e", "table4_instruct", "table5_vit")
 )
@@ -159,13 +158,13 @@ HELD_OUT, METAMATH = _BY_KEY["held_out_instruct"], _BY_KEY["metamath"]
 
 
 def table_of(exp: str) -> ScoreTable:
-    """The table of what a run itself measures; Table 2 for an experiment that no table has."""
-    measured = (table for table in TABLES if not table.judged)
+    """The table of the scores that a run of this experiment measures; Table 2 if no table has the experiment."""
+    measured = (table for table in SCORE_TABLES if not table.judged)
     having = (table for table in measured if any(column.exp == exp for column in table.columns + table.parts))
     return next(having, TABLE2)
 
 
-def foremost(exp: str) -> Column:
-    """What stands for an experiment where one number must: the first of its columns, or its primary metric."""
+def leading_column(exp: str) -> Column:
+    """The column that represents an experiment in a figure: its first one, or its primary metric."""
     table = table_of(exp)
     return next((column for column in table.columns + table.parts if column.exp == exp), Column(exp, exp, exp))

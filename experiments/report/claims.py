@@ -1,4 +1,4 @@
-"""The paper's claims and what the records say of each: one small function a claim; those on quality stand apart."""
+"""The paper's claims and what the records say of each: one function per claim; those on quality are in quality.py."""
 
 import statistics
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import LORA_NAMES, PaperRow, Share
-from experiments.paper.score_tables import TABLES
+from experiments.paper.score_tables import SCORE_TABLES
 from experiments.report.aggregate import Row
 from experiments.report.quality import marks, pairs, quality
 from experiments.report.render import DASH, Table
@@ -24,14 +24,14 @@ def claims(
     judged: Sequence[Row] = (),
     ranked: Sequence[Row] = (),
 ) -> list[Claim]:
-    """Every claim. `paper`: the printed rows by the tables' keys. `full`: the counts at full size; `shares`: those of
-    LoRA's parameters that the paper claims. `judged`: the rows of runs whose answers were graded; `ranked`: those
-    that tell of ranks, `rows` unless given."""
+    """All claims. paper: the printed rows by table key. full: the counts at full size. shares: the shares of LoRA's
+    parameters that the paper states. judged: the rows of runs with graded answers. ranked: the rows used for ranks,
+    `rows` by default."""
     return [
         parameters(rows, full, shares),
         *(
             quality(table, [*rows, *judged] if table.judged else rows, paper[table.key])
-            for table in TABLES
+            for table in SCORE_TABLES
             if table.claim
         ),
         rank(ranked or rows),
@@ -41,10 +41,10 @@ def claims(
 
 
 def parameters(rows: Sequence[Row], full: Sequence[Sizes] = (), shares: Sequence[Share] = ()) -> Claim:
-    """An adapter counts exactly n times the adapted matrices (section 3.2, Table 1): arithmetic, so what is counted at
-    full size judges it as a run does.
+    """An adapter has exactly n parameters per adapted matrix (section 3.2, Table 1). This is arithmetic: a count at
+    full size is as good as a run.
 
-    The shares of LoRA's parameters are told, not judged: the paper takes them of counts that it prints rounded.
+    The shares of LoRA's parameters are reported, not judged: the paper computes them from rounded counts.
     """
     lines, outcomes = [], []
     for line, holds in products(full):
@@ -58,12 +58,12 @@ def parameters(rows: Sequence[Row], full: Sequence[Sizes] = (), shares: Sequence
         trained = f"{adapter:,} at n={n:,}" + ("" if exact else f", which is not {n:,} × {matrices}")
         runs[run.scale, run.model.name, str(matrices), trained] += 1
     lines = by_scale([*lines, *([*key, str(runs[key])] for key in sorted(runs))])
-    counts = Table("n × matrices, counted", ["Scale", "Model", "Matrices", "Trained, head apart", "Runs"], lines)
+    counts = Table("n × matrices, counted", ["Scale", "Model", "Matrices", "Adapter", "Runs"], lines)
     lora = shares_of_lora(full, shares)
     percent = Table("In percent of LoRA's parameters", ["Model", "FourierFT", "LoRA", "Exact", "Printed"], lora)
     return Claim(
         "Parameters",
-        "An adapter is n numbers a matrix: n × L trainable parameters, the head apart (Table 1).",
+        "An adapter has n parameters per matrix: n × L without the head (Table 1).",
         tuple(table for table in (counts, percent) if table.rows),
         tuple(outcomes),
         ("table1_parameters", "parameters"),
@@ -97,7 +97,7 @@ def rank(rows: Sequence[Row]) -> Claim:
 
 
 def memory(benches: Sequence[Bench]) -> Claim:
-    """The peak of a training step of RoBERTa-large; what is saved for the backward pass is told, not judged."""
+    """Judged by the peak of a training step of RoBERTa-large; bytes saved for the backward pass are reported only."""
     lines, outcomes = [], []
     for bench in benches:
         saved, peak = ([measure(name) for name in (OURS, LORA)] for measure in (bench.saved, bench.peak))
@@ -120,7 +120,7 @@ def memory(benches: Sequence[Bench]) -> Claim:
 
 
 def speed(benches: Sequence[Bench]) -> Claim:
-    """A training step of LLaMA-7B by this library's layer; PEFT's layer is told, not judged."""
+    """Judged by a training step of LLaMA-7B with this library's layer; PEFT's layer is reported only."""
     lines, outcomes = [], []
     for bench in benches:
         ours, theirs = bench.ratio(OURS, LORA), bench.ratio(PEFT, LORA)
@@ -142,5 +142,5 @@ def speed(benches: Sequence[Bench]) -> Claim:
 
 
 def _in(values: Sequence[int | None], unit: int, name: str, digits: int) -> list[str]:
-    """Bytes in a larger unit, or dashes unless all are there."""
+    """The values in a larger unit; dashes unless all were measured."""
     return [DASH if None in values else f"{value / unit:.{digits}f} {name}" for value in values]

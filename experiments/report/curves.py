@@ -1,6 +1,6 @@
 """The course of training: every method's loss on the validation set, epoch by epoch.
 
-Drawn of experiments whose score is a loss. Of one epoch there is no curve, and such a run is left out.
+Only for experiments whose score is a loss. A run of one epoch has no curve, and is left out.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.paper.score_tables import foremost
+from experiments.paper.score_tables import leading_column
 from experiments.record import Record
 from experiments.report.aggregate import Cell, Row, by_experiment
 from experiments.report.pareto import LOSS
@@ -18,29 +18,29 @@ from experiments.style import blank, course, legend, tidy
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """(exp, model, scale) -> its rows with a run that ended well, where the score is a loss and one has a curve."""
-    found = by_experiment(rows)
-    return {k: own for k, own in found.items() if foremost(k[0]).loss and any(curve(row.cells[k[0]]) for row in own)}
+    """(exp, model, scale) -> the rows with a run that succeeded, where the score is a loss and some row has a curve."""
+    found = {key: own for key, own in by_experiment(rows).items() if leading_column(key[0]).loss}
+    return {key: own for key, own in found.items() if any(curve(row.cells[key[0]]) for row in own)}
 
 
 def curve(cell: Cell) -> dict[float, list[float]]:
-    """Epoch -> the loss of each seed (nats), over the epochs that all seeds have; empty where those are fewer than two.
+    """Epoch -> the loss of each seed (nats), for the epochs that all seeds have; empty if there are fewer than two.
 
     Raises KeyError: an epoch lacks the metric of the experiment's score.
     """
-    column = foremost(cell.runs[0].exp)
+    column = leading_column(cell.runs[0].exp)
     found = by_epoch(cell.runs, lambda epoch: column.value(epoch[column.metric]))
     return found if len(found) > 1 else {}
 
 
 def by_epoch(runs: Sequence[Record], value: Callable[[dict[str, float]], float]) -> dict[float, list[float]]:
-    """Epoch -> the value of each run, over the epochs that all of them have."""
+    """Epoch -> the value of each run, for the epochs that all runs have."""
     seeds = [{epoch["epoch"]: value(epoch) for epoch in run.metrics.per_epoch} for run in runs]
     return {epoch: [found[epoch] for found in seeds] for epoch in sorted(set.intersection(*map(set, seeds)))}
 
 
 def draw(rows: Sequence[Row], exp: str) -> Figure:
-    """The figure of one experiment: a line a method, its mean over the seeds, a band from the lowest to the highest.
+    """The figure of one experiment: a line per method, the mean over seeds, and a band from the lowest to the highest.
 
     A method has the colour and the marker that it has in the Pareto view of the same rows.
     """
@@ -68,5 +68,5 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
 
 def _place(exp: str) -> Callable[[Row], tuple[float, str]]:
-    """The order of the Pareto view: by trained parameters, then by name."""
+    """The sort key of the Pareto view: trained parameters, then name."""
     return lambda row: (statistics.median(run.params.adapter for run in row.cells[exp].runs), row.title)

@@ -204,7 +204,7 @@ def tables(micros: Iterable[Micro]) -> list[Table]:
 
 def pages(micros: Sequence[Micro]) -> list[Page]:
     """The page; none where nothing was measured."""
-    return [Page("micro", TITLE, tables(micros), NOTES, told=f"machines: {len(micros)}")] if micros else []
+    return [Page("micro", TITLE, tables(micros), NOTES, index_note=f"machines: {len(micros)}")] if micros else []
 
 
 SHAPE = ["d", "n", "Tokens", "In"]

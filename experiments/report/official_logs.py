@@ -1,4 +1,4 @@
-"""The official repository's logs, a second anchor beside the paper's numbers: FourierFT on GLUE, five seeds each."""
+"""The official repository's logs, a second reference beside the paper's numbers: FourierFT on GLUE, five seeds each."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NOTE = (
 
 
 def as_rows(logs: Sequence[Logs]) -> list[PaperRow]:
-    """The logs as rows of Table 2, one a model; the mean only where every task was logged."""
+    """The logs as rows of Table 2, one per model; the mean only where every task was logged."""
     rows = []
     for model in dict.fromkeys(one.model for one in logs):
         own = {one.task: one for one in logs if one.model == model}
@@ -36,7 +36,7 @@ def as_rows(logs: Sequence[Logs]) -> list[PaperRow]:
 
 
 def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) -> Table:
-    """The paper, the logs and our runs at the paper's scale, task by task. `paper`: the rows of Table 2."""
+    """The paper, the logs and our runs at the paper's scale, task by task. paper: the printed rows of Table 2."""
     columns, lines = {column.key: column for column in TABLE2.columns}, []
     for logged in as_rows(logs):
         printed = next(line for line in paper if (line.model, line.title) == (logged.model, logged.title))

@@ -10,10 +10,10 @@ from experiments.report.render import Table, latex, markdown
 
 @dataclass(frozen=True)
 class Page:
-    """Tables with the notes below them, and figures by a word that tells them apart ("" for one that needs none).
+    """Tables, the notes below them, and figures by the suffix of their file names ("" for none).
 
-    key: by which a claim names it, and the beginning of its files' names. scale: of its records, where it has one.
-    told: the end of its line in the index. appendix: Markdown below the notes.
+    key: how claims refer to it, and the prefix of its file names. scale: of its records, if it has one.
+    index_note: what its index line ends with. appendix: Markdown below the notes.
     """
 
     key: str
@@ -21,7 +21,7 @@ class Page:
     tables: Sequence[Table]
     notes: Sequence[str] = ()
     scale: str = ""
-    told: str = ""
+    index_note: str = ""
     appendix: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
@@ -32,12 +32,12 @@ class Page:
 
     @property
     def drawings(self) -> dict[str, Figure]:
-        """The figures by the names of their files, without the kind."""
+        """File name without extension -> figure."""
         return {self._stem(word): figure for word, figure in self.figures.items()}
 
     @property
     def texts(self) -> dict[str, str]:
-        """The Markdown and the LaTeX by the names of their files."""
+        """File name -> text, the Markdown and the LaTeX."""
         tables = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in self.tables)
         notes = "".join(f"- {note}\n" for note in self.notes)
         above = f"{self.title}: " if self.scale else ""
@@ -48,13 +48,13 @@ class Page:
         }
 
     def link(self, folder: str) -> str:
-        """To the Markdown, which stands in `folder`."""
+        """A Markdown link to the page, which lies in `folder`."""
         return f"[{self.title}]({folder}/{self._stem()}.md)"
 
     def entry(self, folder: str) -> str:
-        """Its line in an index that stands beside `folder` and figures/."""
+        """Its line in an index that lies beside `folder` and figures/."""
         links = [f"[LaTeX]({folder}/{self._stem()}.tex)", *(f"[figure](figures/{stem}.png)" for stem in self.drawings)]
-        return f"{self.link(folder)} ({', '.join(links)})" + (f"; {self.told}" if self.told else "")
+        return f"{self.link(folder)} ({', '.join(links)})" + (f"; {self.index_note}" if self.index_note else "")
 
     def _stem(self, word: str = "") -> str:
         return "_".join(part for part in (self.key, self.scale, word) if part)

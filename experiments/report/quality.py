@@ -15,14 +15,14 @@ ROUNDING = 1e-9  # of a difference of two floats
 
 
 def quality(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
-    """What the paper claims of one of its tables: FourierFT against LoRA and head-only. `rows`: of judged runs where
-    judges score."""
+    """The paper's claim about one of its tables: FourierFT against LoRA and head-only. rows: those of judged runs too,
+    for a table scored by judges."""
     return (_of_judges(table, rows, paper) if table.judged else compared(table, rows, paper)).claim(table)
 
 
 def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> "Comparison":
-    """Judges of the paper's kind decide; one that refutes is enough. What other judges say is told alone, and so are
-    held-out losses: they are all that scale small has."""
+    """Only GPT-4 judges decide, and one that refutes is enough. Scores of other judges are reported only, and so are
+    held-out losses, the only measurement at scale small."""
     losses = compared(HELD_OUT, [row for row in rows if not row.judge], ())
     tables, outcomes, whole = [*losses.tables], [replace(one, where="held-out loss") for one in losses.outcomes], False
     for judge in sorted({row.judge for row in rows if row.judge}):
@@ -36,7 +36,7 @@ def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]
 
 @dataclass(frozen=True)
 class Comparison:
-    """FourierFT against LoRA and the head alone in one table: the differences, and what they say of LoRA."""
+    """FourierFT against LoRA and the head alone in one table: the differences, and the outcomes against LoRA."""
 
     pages: tuple[str, ...]
     tables: Sequence[Table]
@@ -44,14 +44,14 @@ class Comparison:
     whole: bool
 
     def claim(self, table: ScoreTable) -> Claim:
-        """What the paper claims of the table, with this as its evidence."""
+        """The paper's claim about the table, with this as its evidence."""
         said = table.claim
         return Claim(said.name, said.statement, tuple(self.tables), tuple(self.outcomes), self.pages, self.whole)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One column of two rows: the cell of FourierFT and that of the other."""
+class Difference:
+    """One column of two rows: the cell of FourierFT, and that of the other method."""
 
     column: Column
     selection: Selection
@@ -60,23 +60,23 @@ class Pair:
 
     @property
     def seeds(self) -> int:
-        """Of the two, the fewer."""
+        """The smaller number of the two."""
         return min(len(self.ours.runs), len(self.theirs.runs))
 
     @property
     def gap(self) -> float:
-        """The centre of the one minus that of the other, as the column shows them."""
+        """FourierFT's centre minus the other's, in the unit of the column."""
         ours, theirs = (cell.centre(self.selection, self.column) for cell in (self.ours, self.theirs))
         return ours - theirs
 
     @property
     def marks(self) -> str:
-        """What keeps either from being evidence."""
+        """The signs of what keeps either cell from being evidence."""
         return marks((self.ours, self.theirs))
 
     @property
     def is_level(self) -> bool:
-        """Whether the one falls behind the other by the mean of the two measured spreads at most."""
+        """Whether FourierFT is worse by at most the mean of the two measured spreads."""
         spreads = [cell.spread(self.selection, self.column) or 0.0 for cell in (self.ours, self.theirs)]
         return (self.gap if self.column.loss else -self.gap) <= statistics.mean(spreads) + ROUNDING
 
@@ -85,17 +85,17 @@ class Pair:
 
 
 def marks(cells: Iterable[Cell]) -> str:
-    """What keeps any of the cells from being evidence, each sign once."""
+    """The signs of what keeps any of the cells from being evidence, each once."""
     return "".join(dict.fromkeys("".join(cell.marks for cell in cells)))
 
 
 def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Comparison:
-    """FourierFT against LoRA and head-only, column by column, and what that says of LoRA.
+    """FourierFT against LoRA and head-only, column by column, and the outcomes against LoRA.
 
-    The verdict needs every FourierFT row of the paper's table beside its LoRA, in all columns, with its seeds at a
-    clean commit. The average, or each column of a table that has none, may then fall below LoRA's by the mean of the
-    paper's standard deviations, no more; that of the settings in the claim's `above` must be higher than LoRA's.
-    At scale small every metric may fall below by the mean of the two spreads that were measured there.
+    The verdict needs every FourierFT row of the paper's table and its LoRA row, in all columns, with all seeds at a
+    clean commit. The average, or each column in a table without averages, may be worse than LoRA's by at most the mean
+    of the paper's standard deviations; with the settings in the claim's `above` it must be better. At scale small each
+    metric may be worse by at most the mean of the two measured spreads.
     """
     lines, outcomes, judged = [], [], set()
     groups = [table.columns] if table.averaged else [(column,) for column in table.columns]
@@ -126,18 +126,19 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
     return Comparison((table.key,), _differences(table, lines), outcomes, judged >= needed)
 
 
-def _columns(row: Row, other: Row, table: ScoreTable) -> dict[Column, Pair]:
+def _columns(row: Row, other: Row, table: ScoreTable) -> dict[Column, Difference]:
     """The columns in which both rows have runs."""
     cells = {column: (row.cell(column), other.cell(column)) for column in table.columns_at(row.scale)}
-    return {c: Pair(c, table.selection, *two) for c, two in cells.items() if all(cell and cell.runs for cell in two)}
+    both = {column: two for column, two in cells.items() if all(cell and cell.runs for cell in two)}
+    return {column: Difference(column, table.selection, *two) for column, two in both.items()}
 
 
 def _at_scale_small(
-    table: ScoreTable, size: str, found: dict[Column, Pair], heads: dict[Column, Pair]
+    table: ScoreTable, size: str, found: dict[Column, Difference], heads: dict[Column, Difference]
 ) -> Iterator[Outcome]:
-    """Whether FourierFT is level with LoRA, experiment by experiment, in every metric of it. An experiment in which the
-    head alone is level with LoRA cannot tell; an incomplete set of seeds is evidence, other marks are not."""
-    experiments: dict[str, list[Pair]] = {}
+    """For each experiment, whether FourierFT is level with LoRA in all of its metrics; undecided where the head alone
+    is level with LoRA. Runs marked for anything but missing seeds are no evidence."""
+    experiments: dict[str, list[Difference]] = {}
     for column, pair in found.items():
         if column not in table.extra:
             experiments.setdefault(column.exp, []).append(pair)
@@ -150,7 +151,7 @@ def _at_scale_small(
 
 
 def _differences(table: ScoreTable, lines: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Table]:
-    """A row a pair of rows, in the columns that have any; none where there is no pair."""
+    """One row per pair of rows, in the columns that have a value; no table without pairs."""
     if not lines:
         return []
     columns = [column.heading for column in table.columns + table.extra + table.parts]
@@ -162,7 +163,7 @@ def _differences(table: ScoreTable, lines: Sequence[tuple[dict[str, str], dict[s
 
 
 def pairs(rows: Sequence[Row], methods: Sequence[str]) -> Iterator[tuple[Row, Row]]:
-    """Every FourierFT row, variants apart, with every row of `methods` on the same model at the same scale."""
+    """Every FourierFT row that is no variant, with every row of `methods` on the same model at the same scale."""
     for row in (row for row in rows if row.method == "fourierft" and not row.is_variant):
         for other in rows:
             if other.method in methods and (row.scale, row.model) == (other.scale, other.model):

@@ -1,36 +1,34 @@
 """The tables of parameters: the paper's counts beside the exact ones.
 
-Two conventions, side by side. The paper's: what trains outside the head; the positions of the entries do not count. The
-whole one: all that trains, and all that must be stored to use the model again.
+Two conventions, side by side. The paper counts what trains outside the head, without the positions of the entries. The
+whole count has all that trains, and all that must be stored to use the model again.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from experiments.measure.sizes import Size, Sizes, wanted
-from experiments.paper.printed import FLOAT, TABLES, UNEXPLAINED, PaperRow, Share, title
+from experiments.paper.printed import FLOAT, TABLE_NAMES, UNEXPLAINED, PaperRow, Share, title
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
 EXACT = [
-    "Exact: trained parameters, head excluded (the paper's convention), counted in the model of full size.",
-    "A row without a remark prints the exact number, rounded. Any other difference says where it comes from, or is "
+    "Adapter: parameters trained outside the head, as the paper counts. Exact: counted in the full-size model.",
+    "Without a remark, the printed number is the exact one, rounded. Any other difference is explained, or marked "
     f"{UNEXPLAINED}.",
     "‡ code not at a clean commit.",
 ]
 EXACT_BYTES = [
-    "Exact bytes: four a value. The printed KB is 1024 bytes; MB is 1024 KB, or what the remark says.",
-    "File: the bytes that were written for the adapter, the head (two classes on RoBERTa, ten on ViT), names and "
-    "settings.",
+    "Exact bytes: four per value. The printed KB is 1024 bytes; MB is 1024 KB unless the remark says otherwise.",
+    "File: the bytes written for the adapter, the head (two classes on RoBERTa, ten on ViT), names and settings.",
 ]
 WHOLE = [
-    "Adapter: trained outside the head, the paper's count. Trained: adapter and head. Heads: two classes on RoBERTa, "
-    "ten on ViT, none on language models.",
-    "BitFit trains every bias of the encoder, those of the layer norms and of the embeddings' norm included.",
-    "Stored: values and bytes of the files that were written (safetensors, and PEFT's adapter_config.json). With the "
-    "frozen model they are all that is needed.",
-    "Positions: integers that FourierFT would store besides, two an entry for each shape of matrix, if they were not "
-    "drawn again from the seed in adapter_config.json. The paper's text counts them, n (2 + L); its tables n L.",
+    "Trained: adapter and head. Heads: two classes on RoBERTa, ten on ViT, none on language models.",
+    "BitFit trains every bias of the encoder, including those of its layer norms and of the embeddings' norm.",
+    "Stored: values and bytes of the written files (safetensors and PEFT's adapter_config.json), which with the frozen "
+    "model are all that is needed.",
+    "Positions: integers that FourierFT would also store, two per entry and shape of matrix, if they were not redrawn "
+    "from the seed in adapter_config.json. The paper's text counts them, n (2 + L); its tables do not, n L.",
 ]
 
 
@@ -39,16 +37,16 @@ def pages(paper: dict[str, list[PaperRow]], full: Sequence[Sizes]) -> list[Page]
     if not full:
         return []
     by_model = {sizes.model: sizes for sizes in full}
-    first, *others = [_compared(name, paper[name], by_model) for name in TABLES]
-    told = f"models: {len(full)}"
+    first, *others = [_compared(name, paper[name], by_model) for name in TABLE_NAMES]
+    note = f"models: {len(full)}"
     return [
-        Page("table1_parameters", "Table 1: parameters and bytes", [first], [*EXACT, *EXACT_BYTES], told=told),
+        Page("table1_parameters", "Table 1: parameters and bytes", [first], [*EXACT, *EXACT_BYTES], index_note=note),
         Page(
             "parameters",
             "Parameters of Tables 2 to 5, and what is stored",
             [*others, _whole(paper, by_model)],
             [*EXACT, *WHOLE],
-            told=told,
+            index_note=note,
         ),
     ]
 
@@ -65,9 +63,9 @@ def _compared(name: str, rows: Sequence[PaperRow], full: dict[str, Sizes]) -> Ta
             line += [row.bytes or DASH, _number(size and FLOAT * size.adapter), _number(size and size.stored_bytes)]
             remarks += [f"bytes: {why}" for why in [row.bytes_remark(size.adapter)] if why] if size else []
         lines.append([*line, "; ".join(filter(None, remarks))])
-    header = ["Model", "Method", "Params, printed", "Params, exact"]
+    header = ["Model", "Method", "Adapter, printed", "Adapter, exact"]
     header += ["Bytes, printed", "Bytes, exact", "File"] if with_bytes else []
-    heading = f"{TABLES[name]}: trained parameters, printed and exact"
+    heading = f"{TABLE_NAMES[name]}: trained parameters, printed and exact"
     return Table(heading, [*header, "Remark"], lines, sentences=True)
 
 
@@ -84,7 +82,7 @@ def _whole(paper: dict[str, list[PaperRow]], full: dict[str, Sizes]) -> Table:
 
 
 def _found(full: dict[str, Sizes], model: str, method: str, settings: dict[str, Any]) -> tuple[Size | None, str]:
-    """The size, if it was counted, and the model as the tables name it."""
+    """The size, or None if it was not counted, and the model as the tables name it."""
     return (full[model].find(method, settings), full[model].title) if model in full else (None, model)
 
 
@@ -93,7 +91,7 @@ def _number(value: int | None) -> str:
 
 
 def products(full: Sequence[Sizes]) -> list[tuple[list[str], bool]]:
-    """For each model a line, its matrices and FourierFT's counts, and whether these are n times those."""
+    """For each model: scale, name, matrices and FourierFT's counts, and whether each count is n times the matrices."""
     found = []
     for sizes in full:
         matrices = sum(group.count for group in sizes.matrices)

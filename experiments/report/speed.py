@@ -230,8 +230,8 @@ def tables(benches: Iterable[Bench]) -> list[Table]:
 
 def pages(benches: Sequence[Bench]) -> list[Page]:
     """The page; none where nothing was measured."""
-    notes, told = [*NOTES, *descriptions(benches)], f"cases: {len(benches)}"
-    return [Page("bench", TITLE, tables(benches), notes, told=told)] if benches else []
+    notes, note = [*NOTES, *descriptions(benches)], f"cases: {len(benches)}"
+    return [Page("bench", TITLE, tables(benches), notes, index_note=note)] if benches else []
 
 
 def targets(benches: Iterable[Bench]) -> Table:

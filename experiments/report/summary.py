@@ -1,4 +1,4 @@
-"""results/README.md: which claims of the paper stand, what was measured of each, and where everything is."""
+"""results/README.md: the verdict on each claim of the paper, what was measured of it, and an index of all pages."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from experiments.report.render import Table, markdown
 from experiments.report.verdicts import FEWEST, Claim
 
 INTRODUCTION = f"""\
-Generated from the records by `make tables`; not edited by hand. Scales never mix. The verdict is of the paper's models
-on the paper's data alone. Scale small, a smaller pre-trained model or part of the data, all real, has a column of its
-own: fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone is level with LoRA. Level
-is what falls behind by no more than the measured spread; the studies call better or worse what Welch's t-test does, at
-5 % over all comparisons of a claim. Scale mini, the miniature, is a demonstration: it is told below and counts for
-nothing.
+Generated from the records by `make tables`; not edited by hand. Scales are never mixed. The verdict rests on the
+paper's models and data alone. Scale small (a smaller pre-trained model, or part of the data, all real) has a column of
+its own; fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone is level with LoRA. A
+method is level if it is worse by at most the measured spread; in the studies it is better or worse if Welch's t-test
+says so, at 5 % over all comparisons of a claim. Scale mini, the miniature, is a demonstration: it is reported below and
+decides nothing.
 """
 
 ANSWERS = {"not reproduced": "no", "reproduced": "yes", "does not hold": "no", "holds": "yes"}
@@ -31,8 +31,8 @@ def summary(
     pages: Sequence[Page],
     folder: str,
 ) -> str:
-    """The whole page. `glue`: the printed rows of Table 2; `paper`: the folder of the logs and the questions; `pages`:
-    those of the index, which stand in `folder`. Raises UserError."""
+    """The whole page. glue: the printed rows of Table 2. paper: the folder of the paper's numbers. pages: those of the
+    index, which lie in `folder`. Raises UserError."""
     logs, asked = (read_facts(kind, paper) for kind in (Logs, Asked))
     parts = [
         "# Results\n",
@@ -62,14 +62,14 @@ def summary(
 def _overview(claims: Iterable[Claim], header: Sequence[str]) -> Table:
     name, statement, verdict = header
     rows = [
-        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.smaller)]
+        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.small_scale)]
         for claim in claims
     ]
     return Table("", [name, statement, f"{verdict}, paper scale", "At scale small"], rows)
 
 
 def _answer(claim: Claim, verdict: str) -> str:
-    """A question is answered by yes or no, where a claim is reproduced, or holds, or not."""
+    """The verdict; for a question, yes or no in place of the words for claims."""
     if claim.question:
         for said, answer in ANSWERS.items():
             verdict = verdict.replace(said, answer)
@@ -77,13 +77,13 @@ def _answer(claim: Claim, verdict: str) -> str:
 
 
 def _link(claim: Claim) -> str:
-    """The claim's name, linked to what was measured of it."""
+    """The claim's name, linked to its section if it has one."""
     anchor = re.sub(r"[^\w -]", "", claim.name.lower()).replace(" ", "-")
     return f"[{claim.name}](#{anchor})" if claim.measured else claim.name
 
 
 def _measured(claim: Claim, pages: Iterable[Page], folder: str) -> str:
-    """The section of one claim: its tables, each below its caption, and its sentences; first where there is more."""
+    """The section of one claim: links to its pages, its tables, its sentences."""
     links = ", ".join(page.link(folder) for page in pages if page.key in claim.pages)
     parts = [f"### {claim.name}\n", *([f"{links}.\n"] if links else [])]
     sentences = "".join(f"- {one}\n" for one in claim.measured if isinstance(one, str))
@@ -97,7 +97,7 @@ def _block(table: Table) -> str:
 
 
 def asked_table(asked: Iterable[Asked]) -> Table:
-    """A row a question of a user, with links as seen from results/."""
+    """One row per question of a user, with links relative to results/."""
     lines = []
     for one in asked:
         links = ", ".join(f"[{PurePosixPath(link).name}](../{link})" for link in one.links)

@@ -1,7 +1,7 @@
-"""A claim of the paper, where it was tested, and what follows: the verdict, and the words for scale small.
+"""A claim of the paper, its outcomes, and what follows from them: the verdict, and the summary of scale small.
 
-The two never mix: the verdict is of the paper's models on the paper's data, whatever a smaller model did. Scale mini is
-a demonstration; it is told, and counts for neither.
+The two are kept apart: the verdict follows from the paper's models on the paper's data alone. Scale mini is a
+demonstration: it is reported, and decides nothing.
 """
 
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from experiments.report.render import DASH, Table, span
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
 CANNOT_TELL = "cannot tell"
-SCALES = ("paper", "full size", "small", "mini")  # in the order of what they say about the paper
-FEWEST = 3  # seeds that decide anything: of fewer the spread is not known
+SCALES = ("paper", "full size", "small", "mini")  # by how much they say about the paper
+FEWEST = 3  # seeds that are needed to decide anything: with fewer the spread is unknown
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a claim holds in one place; None where that place cannot tell.
+    """Whether a claim holds in one place; `holds` is None where the evidence is undecided.
 
-    where: a task or a model, as the page says it. seeds: behind it; None where no seed could change it, as of a count.
-    size: of the method, where it has several there. evidence: whether the runs may decide anything.
+    where: a task or a model, as the page names it. seeds: how many are behind it; None for exact counts, which no seed
+    changes. size: of the method, where several were run there. evidence: whether the runs may decide anything.
     """
 
     scale: str
@@ -33,11 +33,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper beside what was measured.
+    """A claim of the paper, and what was measured of it.
 
-    measured: sentences, and tables where there are many. pages: the keys of those that show more. whole: whether
-    everything that could refute it was measured. question: no claim of the paper but a question that it leaves open, to
-    be answered by yes or no. counted: what outcomes without seeds are.
+    measured: sentences and tables. pages: the keys of the pages with details. whole: whether everything that a
+    confirmation needs was measured. question: whether it is not a claim but a question that the paper leaves open,
+    answered by yes or no. counted: what an outcome without seeds is, such as runs.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """At the paper's scale, where one failure is enough to refute."""
+        """At the paper's scale, where one outcome that fails refutes the claim."""
         holds = {one.holds for one in self.outcomes if one.scale in SCALES[:2] and one.evidence}
         if False in holds:
             return NOT_REPRODUCED
@@ -60,9 +60,9 @@ class Claim:
         return CANNOT_TELL if None in holds else REPRODUCED
 
     @property
-    def smaller(self) -> str:
+    def small_scale(self) -> str:
         """At scale small: "holds (STS-B; 3 seeds)", "does not hold (...)", both as "mixed (...)", "cannot tell (...)",
-        "too few seeds (1)", "holds in 2 of 3 cases" of what has no seeds, or a dash."""
+        "too few seeds (1)", "holds in 2 of 3 cases" for exact counts, or a dash."""
         found = [one for one in self.outcomes if one.scale == "small"]
         if found and found[0].seeds is None:
             return f"holds in {sum(bool(one.holds) for one in found)} of {len(found)} {self.counted}"
@@ -81,17 +81,17 @@ class Claim:
 
 
 def _seeds(outcome: Outcome) -> int:
-    """Those that count: none where the runs are no evidence."""
+    """The seeds that count: 0 where the runs are no evidence."""
     return (outcome.seeds or 0) if outcome.evidence else 0
 
 
 def _places(outcomes: Iterable[Outcome], every: Iterable[Outcome]) -> str:
-    """Where, each once; with the sizes where another size came out otherwise."""
+    """Each place once, with the size where sizes disagree there."""
     own, others = list(outcomes), list(every)
     split = {one.where for one in own for other in others if one.where == other.where and one.holds != other.holds}
     return "; ".join(dict.fromkeys(f"{one.where} at {one.size}" if one.where in split else one.where for one in own))
 
 
 def by_scale(rows: Iterable[list[str]]) -> list[list[str]]:
-    """Rows whose first cell is a scale: the paper's first, and otherwise as they came."""
+    """Rows sorted by the scale in their first cell, the paper's first; otherwise in the order given."""
     return sorted(rows, key=lambda row: SCALES.index(row[0]))

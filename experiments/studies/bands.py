@@ -1,4 +1,4 @@
-"""The figures of the study of frequency bias: the score against the favoured band, and Figure 3's maps of the bands."""
+"""The figures of the study of frequency bias: scores against the favoured band, and the maps of Figure 3."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ NO_BIAS = "no bias"
 
 
 def draw(axes: Axes, groups: measures.Groups, metric: str) -> None:
-    """The score against the favoured central frequency, beside no bias."""
+    """The view: scores against the favoured central frequency, and the level of no bias."""
     series = {band[0]: measures.scores(runs) for band, runs in groups.items() if band}
     views.lines(axes, {"favoured band": series}, "favoured central frequency (bins)")
     if () in groups:
@@ -20,7 +20,7 @@ def draw(axes: Axes, groups: measures.Groups, metric: str) -> None:
 
 
 def maps() -> Figure:
-    """Figure 3: the probability of each position under Equation 5, the zero frequency in the middle."""
+    """Figure 3: the probability of each position under Equation 5, with the zero frequency in the middle."""
     figure, panels = style.panels([f"centre {centre}" for centre in CENTRES], height=1.7, across=len(CENTRES))
     half = SIDE // 2
     for axes, centre in zip(panels, CENTRES, strict=True):

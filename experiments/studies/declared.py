@@ -1,6 +1,6 @@
-"""The studies that are sweeps: what tells their settings apart, and how they are shown.
+"""The studies that are sweeps: what distinguishes their settings, and how they are shown.
 
-configs/study/<name>.yaml has the words, the questions and the runs of each.
+configs/study/<name>.yaml has the texts, the questions and the runs of each.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ SIZES = {"fourierft": "n", "lora": "r"}
 
 
 def _of(run: Record | Planned, key: str, default: Any = None) -> Any:
-    """A setting of the method, as the record or the plan has it."""
+    """The value of a setting of the method, in the record or in the plan."""
     return run.config["method"].get(key, default)
 
 
@@ -23,7 +23,7 @@ SCALING = Sweep(
     name="scaling",
     setting=lambda run: (run.method, _of(run, SIZES[run.method])),
     label=lambda setting: (setting[0], f"{SIZES[setting[0]]}={setting[1]}"),
-    view=views.against(measures.per_matrix, "trained parameters of a matrix"),
+    view=views.against(measures.per_matrix, "adapter parameters per matrix"),
 )
 BIAS = Sweep(
     name="bias",
@@ -50,7 +50,7 @@ CURVES = Sweep(
 INITIALISATION = Sweep(name="initialisation", setting=lambda run: (_of(run, "init"),), view=views.by_epoch)
 LUCK = Sweep(
     name="luck",
-    # The run that both have, with seed 0, is of the former alone: a test takes them as independent.
+    # The run that both groups share, with seed 0, counts in the first only: the test assumes independent groups.
     setting=lambda run: (questions.TRAINING if run.seed else questions.POSITIONS,),
     pooled=("entry_seed",),
     header=("Runs", "Lowest", "Median", "Highest", "Standard deviation"),

@@ -1,4 +1,4 @@
-"""What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
+"""What the studies compute from the records of runs: scores, comparisons, and cells of a table."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ Setting = tuple[Any, ...]
 
 
 class Groups(dict[Setting, list[Record]]):
-    """The runs of one model and task by their setting, in the order of a table."""
+    """Setting -> runs, of one model and task, in the order of the table."""
 
     @property
     def runs(self) -> list[Record]:
-        """All of them."""
+        """All runs."""
         return [run for runs in self.values() for run in runs]
 
     @property
@@ -28,11 +28,12 @@ class Groups(dict[Setting, list[Record]]):
 
 
 LEVEL = 0.05  # of a test
-HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
+HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
 NOTE = (
-    "Scores: median ± sample standard deviation over the seeds, in percent of the task's metric on its validation set, "
-    "or test set where there is one; of the best epoch there, which the set itself chooses, and of the last. Rate: of "
-    "what trains in the matrices. Trials: behind the rate. † fewer than three seeds. ‡ code not at a clean commit."
+    "Scores: median ± sample standard deviation over the seeds, in percent, of the task's metric on its validation "
+    "set, or on its test set where there is one; at the best epoch, which validation chooses, and at the last. Rate: "
+    "the adapter's learning rate. Trials: those of the search for it. † fewer than three seeds. ‡ code not at a clean "
+    "commit."
 )
 
 
@@ -47,7 +48,7 @@ def centre(records: Sequence[Record]) -> float:
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """The sample standard deviation; None of fewer than two."""
+    """The sample standard deviation; None of fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -68,19 +69,19 @@ def compare(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int =
 
 def not_below(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> tuple[float, bool | None]:
     """As `compare`, and whether ours are level or above: True where the difference is no more than the mean of both
-    deviations, False where the test says below, None where there is more than the one and less than the other."""
+    deviations, False where the test says below, None otherwise."""
     gap, above = compare(ours, theirs, comparisons)
     noise = statistics.mean(spread(scores(runs)) or 0.0 for runs in (ours, theirs))
     return gap, above if above is not None else True if gap >= -noise else None
 
 
 def per_matrix(record: Record) -> float:
-    """Trained parameters of one adapted matrix. The run must have had its ranks analysed."""
+    """Adapter parameters per adapted matrix. The run must have an analysis of ranks."""
     return record.params.adapter / record.rank.summary.count
 
 
 def cells(records: Sequence[Record]) -> list[str]:
-    """The cells below HEADER of runs that differ in their seed alone."""
+    """The cells below HEADER, of runs that differ only in their seed."""
     first = records[0]
     marks = "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
     return [
@@ -100,29 +101,29 @@ def _told(values: Sequence[float]) -> str:
 
 
 def extremes(records: Sequence[Record]) -> list[str]:
-    """Runs, lowest, median and highest score, standard deviation."""
+    """The cells: number of runs; lowest, median and highest score; standard deviation."""
     values = scores(records)
     shown = min(values), statistics.median(values), max(values), spread(values)
     return [str(len(values)), *(number(value, 2) for value in shown)]
 
 
 def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:
-    """The median against that of the reference, in percent of it."""
+    """The cell: relative difference of the medians, in percent of the reference."""
     return f"{signed(100 * (centre(records) / centre(reference) - 1))} %" if reference else DASH
 
 
 def name(groups: Groups) -> str:
-    """The model and the task, as tables have them."""
+    """The model and the task, as tables name them."""
     return " on ".join(groups.place)
 
 
 def of_every_epoch(records: Sequence[Record]) -> list[str]:
-    """What every run measured in every epoch, but for the loss on validation."""
+    """The metrics that every run measured in every epoch, except the loss on validation."""
     epochs = [epoch for record in records for epoch in record.metrics.per_epoch]
     return [name for name in epochs[0] if name not in ("epoch", "loss") and all(name in epoch for epoch in epochs)]
 
 
 def by_epoch(records: Sequence[Record], name: str) -> dict[float, list[float]]:
-    """Epoch -> what each run measured then, over the epochs that all have: a loss as it is, the rest in percent."""
+    """Epoch -> the value of each run, for the epochs that all runs have: losses as recorded, the rest in percent."""
     factor = 1 if name.endswith("loss") else 100
     return curves.by_epoch(records, lambda epoch: factor * epoch[name])

@@ -1,7 +1,7 @@
-"""The runs of a study, as configs/study/<name>.yaml lists them.
+"""A study as its file describes it, configs/study/<name>.yaml: texts, questions, and the runs of each scale.
 
-A line of `runs` is a command line of run.py, values to sweep over separated by commas. Lines that differ in their seed
-alone are one setting. `runs.py` carries a plan out.
+A line of `runs` is a command line of run.py, with commas between the values of a sweep. Runs that differ only in their
+seed have the same setting. `runs.py` carries a plan out.
 """
 
 import itertools
@@ -22,9 +22,9 @@ Overrides = tuple[str, ...]
 
 
 class SearchPlan(Typed):
-    """How each setting finds its hyper-parameters: `trials` points of `ranges`, judged on the share `holdout`.
+    """The search for the hyper-parameters of each setting: `trials` points of `ranges`, judged on the share `holdout`.
 
-    overrides: what a trial has besides its setting, such as fewer epochs or rows.
+    overrides: those of a trial in addition to its setting, such as fewer epochs or rows.
     """
 
     trials: PositiveInt
@@ -33,7 +33,7 @@ class SearchPlan(Typed):
     overrides: Overrides = ()
 
 
-class Plan(Typed):
+class RunPlan(Typed):
     """The runs of one study at one scale."""
 
     runs: Overrides = Field(min_length=1)
@@ -41,8 +41,7 @@ class Plan(Typed):
 
     @property
     def settings(self) -> dict[Overrides, list[str]]:
-        """Each setting with its seeds, as overrides, in the order of the plan. Raises HydraException for a line that is
-        no command line."""
+        """Setting -> seeds, both as overrides, in the order of the plan. Raises HydraException for an invalid line."""
         found: dict[Overrides, list[str]] = {}
         for line in self.runs:
             for overrides in _expand(line):
@@ -53,7 +52,7 @@ class Plan(Typed):
 
     @property
     def places(self) -> dict[tuple[str, str], list["Planned"]]:
-        """The runs of each (model, task)."""
+        """(model, task) -> its runs."""
         found: dict[tuple[str, str], list[Planned]] = {}
         for setting, seeds in self.settings.items():
             said = dict(override.split("=", 1) for override in setting)
@@ -64,11 +63,11 @@ class Plan(Typed):
         return found
 
 
-class Question(Typed):
-    """What is asked of the runs of one model and task after the other.
+class StudyQuestion(Typed):
+    """A claim or question that is tested on each model and task.
 
-    ask: by which function, of questions.py or of the study. tasks: those that a verdict needs, all of the paper's plan
-    by default. is_open: no claim of the paper but a question that it leaves open.
+    ask: the name of the function that answers it, in questions.py or of the study. tasks: those that a verdict needs;
+    by default all of the paper's plan. is_open: whether it is not a claim but a question that the paper leaves open.
     """
 
     name: str
@@ -79,18 +78,18 @@ class Question(Typed):
 
 
 class StudyFile(Typed):
-    """A study in its own words, and its runs by scale. labels: the columns that name a setting."""
+    """The content of a study's file. labels: the headers of the columns that name a setting."""
 
     title: str
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    questions: tuple[Question, ...]
-    paper: Plan | None = None
-    small: Plan | None = None
-    mini: Plan | None = None
+    questions: tuple[StudyQuestion, ...]
+    paper: RunPlan | None = None
+    small: RunPlan | None = None
+    mini: RunPlan | None = None
 
-    def plan(self, name: str, scale: str) -> Plan:
-        """Of one scale. Raises UserError where there is none."""
+    def plan(self, name: str, scale: str) -> RunPlan:
+        """The plan of one scale. Raises UserError where there is none."""
         if getattr(self, scale) is None:
             there = [scale for scale in ("paper", "small", "mini") if getattr(self, scale)]
             raise UserError(f"study {name} has no runs of scale {scale}: {name}.yaml lists {', '.join(there)}")
@@ -98,7 +97,7 @@ class StudyFile(Typed):
 
 
 class Planned(NamedTuple):
-    """One run of a plan: the fields of a record that tell the settings of a study apart."""
+    """One run of a plan, with the fields of a record that settings are made of."""
 
     method: str
     seed: int
@@ -106,7 +105,7 @@ class Planned(NamedTuple):
 
 
 def read_study(name: str) -> StudyFile:
-    """The file of a study. Raises UserError for a wrong key or value in it."""
+    """Read the file of a study. Raises UserError for an invalid key or value: names it."""
     file = PLANS / f"{name}.yaml"
     try:
         return StudyFile.model_validate(read_yaml(file))
@@ -116,7 +115,7 @@ def read_study(name: str) -> StudyFile:
 
 
 def _expand(line: str) -> Iterator[Overrides]:
-    """Every run of a line: the product over its swept values."""
+    """The runs of a line: the product over its swept values."""
     choices = []
     for override in OverridesParser.create().parse_overrides(line.split()):
         key, swept = override.get_key_element(), override.is_sweep_override()

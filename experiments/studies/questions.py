@@ -1,4 +1,4 @@
-"""What is asked of the runs of one model and task: what was found there, and whether the claim holds."""
+"""The functions that answer the questions of the sweeps, each from the runs of one model and task."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +17,17 @@ TRIED = ("random", "orthogonal")  # by the paper
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one model on one task, and whether the claim holds there; None: it cannot be told."""
+    """What was found for one model and task, in words, and whether the claim holds there; None: undecided."""
 
     said: str
     holds: bool | None
 
 
-Ask = Callable[[Groups], Finding | None]  # None where these runs do not tell
+Ask = Callable[[Groups], Finding | None]  # None where the runs lack what the question compares
 
 
 def _by_first(groups: Groups) -> dict[str, dict[float, list[Record]]]:
-    """First part of the setting -> its second -> the runs."""
+    """First part of the setting -> second part -> runs."""
     found: dict[str, dict[float, list[Record]]] = {}
     for (first, second), runs in groups.items():
         found.setdefault(first, {})[second] = runs
@@ -38,7 +38,7 @@ def _by_first(groups: Groups) -> dict[str, dict[float, list[Record]]]:
 
 
 def helps(groups: Groups) -> Finding | None:
-    """The largest n beats the smallest, and no step up in n is one down in score beyond the noise. LoRA's are told."""
+    """The largest n beats the smallest, and no n is significantly worse than the next smaller. LoRA: reported only."""
     methods = {method: list(sizes.values()) for method, sizes in _by_first(groups).items()}
     ours = methods.get("fourierft", [])
     if len(ours) < 2:
@@ -53,16 +53,16 @@ def helps(groups: Groups) -> Finding | None:
 
 
 def is_above_lora(groups: Groups) -> Finding | None:
-    """Wherever an n has as many parameters as an r."""
+    """FourierFT beats LoRA wherever an n and an r have the same number of parameters."""
     sizes = {(method, measures.per_matrix(runs[0])): runs for (method, _), runs in groups.items()}
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
     found = {n: measures.compare(sizes["fourierft", n], sizes["lora", n], len(shared)) for n in shared}
-    said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters a matrix" for size, (gap, _) in found.items())
+    said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters per matrix" for size, (gap, _) in found.items())
     return _all(f"FourierFT minus LoRA {said}", found)
 
 
 def smallest_is_level(groups: Groups) -> Finding | None:
-    """The smallest n against the smallest r: level or above."""
+    """The smallest n is level with the smallest r, or above."""
     methods = _by_first(groups)
     if not {"fourierft", "lora"} <= methods.keys():
         return None
@@ -76,7 +76,7 @@ def smallest_is_level(groups: Groups) -> Finding | None:
 
 
 def most_bands_are_below(groups: Groups) -> Finding | None:
-    """More than half of the favoured bands are below no bias; refuted where half of them are above."""
+    """More than half of the favoured bands are below no bias; refuted if at least half are above."""
 
     def holds(above: Sequence[bool | None]) -> bool | None:
         return True if above.count(False) > len(above) / 2 else False if above.count(True) >= len(above) / 2 else None
@@ -85,12 +85,12 @@ def most_bands_are_below(groups: Groups) -> Finding | None:
 
 
 def one_band_is_above(groups: Groups) -> Finding | None:
-    """Some favoured band is above no bias; refuted where all of them are below."""
+    """Some favoured band is above no bias; refuted if all are below."""
     return _bands(groups, lambda above: True if True in above else None if None in above else False)
 
 
 def _bands(groups: Groups, holds: Callable[[list[bool | None]], bool | None]) -> Finding | None:
-    """The bands against no bias. `holds`: of whether each is above it, below, or neither."""
+    """Compare each band with no bias. holds: the answer, given whether each is above (True), below or neither."""
     bands = {band[0]: runs for band, runs in groups.items() if band}
     if not bands or () not in groups:
         return None
@@ -105,12 +105,12 @@ def _bands(groups: Groups, holds: Callable[[list[bool | None]], bool | None]) ->
 
 
 def fourier_beats_the_papers(groups: Groups) -> Finding | None:
-    """Above every one of the paper's other bases that is there."""
+    """Fourier is above each of the paper's other bases that was run."""
     return _beats(TRIED, groups)
 
 
 def fourier_beats_the_others(groups: Groups) -> Finding | None:
-    """Above every one of the bases that is there and that the paper does not try."""
+    """Fourier is above each of the bases that were run and that the paper does not try."""
     return _beats([basis for basis in BASES[1:] if basis not in TRIED], groups)
 
 
@@ -121,7 +121,7 @@ def _beats(others: Sequence[str], groups: Groups) -> Finding | None:
 
 
 def normal_beats_zeros(groups: Groups) -> Finding | None:
-    """The paper's initialisation against zeros."""
+    """The paper's initialisation is above zeros."""
     if len(groups) < 2:
         return None
     gap, above = measures.compare(groups["normal",], groups["zeros",])
@@ -129,7 +129,7 @@ def normal_beats_zeros(groups: Groups) -> Finding | None:
 
 
 def grid_is_level(groups: Groups) -> Finding | None:
-    """At every n."""
+    """At every n the grid is level with random positions, or above."""
     kinds = _by_first(groups)
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
     shared = [n for n in grid if n in random]
@@ -138,7 +138,7 @@ def grid_is_level(groups: Groups) -> Finding | None:
 
 
 def _all(said: str, found: Mapping[object, tuple[float, bool | None]]) -> Finding | None:
-    """The claim holds where every comparison does, and not where one does not; None of no comparison."""
+    """Holds if every comparison does, fails if one fails; None without any comparison."""
     holds = {one for _, one in found.values()}
     return Finding(said, False if False in holds else None if None in holds else True) if found else None
 
@@ -147,7 +147,7 @@ def _all(said: str, found: Mapping[object, tuple[float, bool | None]]) -> Findin
 
 
 def is_better_throughout(groups: Groups) -> Finding | None:
-    """In at least nine of ten epochs, in score and, where it was measured, in the training loss."""
+    """FourierFT is better in at least nine of ten epochs, in score and (where measured) in training loss."""
     if not {("fourierft",), ("lora",)} <= groups.keys():
         return None
     said, shares = [], []
@@ -162,7 +162,7 @@ def is_better_throughout(groups: Groups) -> Finding | None:
 
 
 def positions_matter_less(groups: Groups) -> Finding | None:
-    """Less spread where the positions vary than where training does, by Levene's test of equal spreads."""
+    """Scores spread less over positions than over seeds of training, by Levene's test of equal spreads."""
     from scipy.stats import levene  # a second to import
 
     found = {what: measures.scores(groups.get((what,), ())) for what in (POSITIONS, TRAINING)}

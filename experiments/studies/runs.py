@@ -1,7 +1,7 @@
-"""A plan carried out: its runs one by one, what has its record not again.
+"""Carry out a plan, run by run; a run that has its record is not repeated.
 
-Where the plan has a search, each setting gets its own, with the same number of trials on a slice of the training rows
-(`experiments/search.py`), and its runs take the best point.
+If the plan has a search, each setting gets its own, with the same number of trials on a slice of the training rows
+(`experiments/search.py`), and its runs use the best point.
 """
 
 import itertools
@@ -14,20 +14,20 @@ from experiments import pipeline, search
 from experiments.config import Config, parse
 from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
-from experiments.studies.plan import Overrides, Plan, SearchPlan
+from experiments.studies.plan import Overrides, RunPlan, SearchPlan
 from experiments.training import Diverged
 
 
 def carry_out(
-    plan: Plan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
+    plan: RunPlan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
 ) -> list[str]:
-    """Run what the plan lists, the first seed of every setting before any second; returns the runs that diverged or ran
-    out of memory, each with its error.
+    """Run what the plan lists, the first seed of every setting before any second seed; returns the runs that diverged
+    or ran out of memory, each with its error.
 
-    Records go to folder/records, searches to folder/search. more: overrides of every run and trial, such as
-    train.device. share: (k, m) takes every m-th setting from the k-th on, for several machines. Hydra has to be set up
-    with the suite's configs. scale: of the runs, where any other is an error. What failed before is tried again. Raises
-    what `pipeline.run` and `search.prepare` raise.
+    Records go to folder/records, searches to folder/search. more: overrides for every run and trial, such as
+    train.device. share: (k, m) takes every m-th setting, starting with the k-th, for several machines. scale: the only
+    one that the runs may have. Failed runs are tried again. Hydra must be initialised on configs/. Raises what
+    `pipeline.run` and `search.prepare` raise.
     """
     failed, points = [], {}
     mine = list(itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]))
@@ -41,7 +41,9 @@ def carry_out(
             chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
             config = parse(compose("config", chosen))
             if config.train.is_trial:
-                raise UserError("train.max_steps, train.rows and train.holdout make a trial, whose record is none")
+                raise UserError(
+                    "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
+                )
             _take_over(config)
             try:
                 pipeline.run(config)
@@ -51,7 +53,7 @@ def carry_out(
 
 
 def _take_over(config: Config) -> None:
-    """Copy the record of the same run, of clean code and as many trials, from the suite's or from another study's."""
+    """Copy the record of the same run, of clean code with as many trials, from the suite's or another study's."""
     path, name = config.record_path, f"{config.name}.json"
     places = [ROOT / "results/records" / name, *sorted(config.record.dir.parent.parent.glob(f"*/records/{name}"))]
     for place in places if not path.exists() else ():

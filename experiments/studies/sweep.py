@@ -1,7 +1,7 @@
-"""A study of ordinary runs: its plan lists them, and their records show a score against what tells its settings apart.
+"""A study of ordinary runs: its file lists them, and its pages show scores by setting.
 
-Such a study is a `Sweep` in `declared.py`: what tells the settings apart, a view of them, and the questions asked of
-them. Everything else, the number of settings, seeds and tasks that a verdict needs included, follows from its plan.
+Such a study is a `Sweep` in `declared.py`: what distinguishes the settings, and how they are shown. The rest follows
+from its file, including the settings, seeds and tasks that a verdict needs.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ from experiments.report.verdicts import SCALES, Claim, Outcome
 from experiments.studies import measures, questions, views
 from experiments.studies.base import Study
 from experiments.studies.measures import Groups, Setting
-from experiments.studies.plan import Planned, Question, StudyFile, read_study
+from experiments.studies.plan import Planned, StudyFile, StudyQuestion, read_study
 from experiments.studies.questions import Ask
 
 Key = TypeVar("Key", bound=Hashable)
@@ -35,12 +35,12 @@ def _scored(groups: Groups) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Study):
-    """One sweep and what is asked of it.
+    """One sweep.
 
-    setting: what tells a run's setting from the others, of a record as of a planned run. order: of the settings.
-    label: its cells, below the labels of the file. header, cells: the others. view: draws the
-    panel of one model, task and metric. metrics: those that have a panel. maps: figures that need no record. pooled:
-    settings of the method in which the runs of one row may differ. across: panels in a row.
+    setting: the setting of a record or of a planned run. order: the sort key of settings. label: the cells that name a
+    setting, below the file's labels. header, cells: the other columns. view: draws the panel of one model, task and
+    metric. metrics: those with a panel. maps: figures that need no record. notes: below the tables, with those of the
+    file. pooled: the method's settings in which the runs of one row may differ. across: panels per row.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Sweep(Study):
     def run(
         self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
     ) -> list[str]:
-        """As `Study.run`; `overrides` and `share` as in `runs.carry_out`, whose failed runs it returns."""
+        """See `Study.run`."""
         from experiments.studies.runs import carry_out  # seconds to import, and not needed to read records
 
         return carry_out(self.file.plan(self.name, scale), folder, tuple(overrides), share, scale)
 
     def records(self, folder: Path) -> list[Record]:
-        """Every run of the study that ended well. Raises UserError."""
+        """The study's runs that succeeded. Raises UserError."""
         return [record for record in find(folder / "records") if record.status == "ok"]
 
     def pages(self, folder: Path) -> list[Page]:
@@ -82,8 +82,8 @@ class Sweep(Study):
         ]
 
     def by_scale(self, folder: Path) -> dict[str, list[Groups]]:
-        """The runs of each model and task, in the order of the scales. Raises UserError where a row of the table would
-        pool runs that differ in more than the seed and `pooled`."""
+        """Scale -> the runs of each model and task. Raises UserError where a row of the table would pool runs that
+        differ in more than the seed and `pooled`."""
         scales = grouped(self.records(folder), lambda record: record.scale)
         found = {
             scale: [self.groups(own) for own in grouped(scales[scale], lambda run: (run.model.name, run.task)).values()]
@@ -101,11 +101,11 @@ class Sweep(Study):
         return found
 
     def groups(self, records: Iterable[Record]) -> Groups:
-        """The runs of one model and task by their setting."""
+        """Group the runs of one model and task by setting."""
         return Groups(grouped(records, self.setting, self.order))
 
     def all_notes(self, folder: Path, scale: str) -> list[str]:
-        """`notes`, those of the file, and the runs of the scale that failed."""
+        """`notes`, those of the file, and the failed runs of the scale."""
         failed = [record for record in find(folder / "records") if record.status != "ok" and record.scale == scale]
         return [*self.notes, *self.file.notes, *map(_failure, failed)]
 
@@ -114,16 +114,16 @@ class Sweep(Study):
         return [self.claim(question, self.ask(question.ask, folder), found) for question in self.file.questions]
 
     def ask(self, name: str, folder: Path) -> Ask:
-        """The function of a question. Raises UserError where there is none."""
+        """The function that answers a question. Raises UserError where there is none."""
         if not hasattr(questions, name):
             raise UserError(f"configs/study/{self.name}.yaml: ask={name}: questions.py has no such function")
         return getattr(questions, name)
 
-    def claim(self, question: Question, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
-        """What the question says of one model and task after the other.
+    def claim(self, question: StudyQuestion, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
+        """Ask the question of each model and task.
 
-        At the paper's scale nothing follows from a task whose planned runs are not all there, or whose code was not
-        clean; the verdict needs every task that the question needs.
+        At the paper's scale a task whose planned runs are not complete, or whose code was not clean, is no evidence;
+        the verdict needs all tasks of the question.
         """
         measured, outcomes, judged = [], [], set()
         for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
@@ -148,7 +148,7 @@ class Sweep(Study):
 
     @cached_property
     def file(self) -> StudyFile:
-        """Its words, its questions and its runs."""
+        """The content of configs/study/<name>.yaml."""
         return read_study(self.name)
 
     @property
@@ -157,17 +157,17 @@ class Sweep(Study):
 
     @cached_property
     def planned(self) -> dict[tuple[str, str], Counter[Setting]]:
-        """How many runs of each setting the paper's scale needs, by model and task."""
+        """(model, task) -> the number of runs of each setting in the plan of the paper's scale."""
         places = self.file.plan(self.name, "paper").places
         return {place: Counter(map(self.setting, runs)) for place, runs in places.items()}
 
     def is_whole(self, groups: Groups) -> bool:
-        """Whether every planned run of their model and task is there."""
+        """Whether every planned run of this model and task is there."""
         planned = self.planned.get(groups.place, {})
         return bool(planned) and all(len(groups.get(setting, ())) >= count for setting, count in planned.items())
 
     def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
-        """Of one scale: one table a model and task."""
+        """The tables of one scale, one per model and task."""
         return [
             Table(
                 f"{measures.name(groups)}, {groups.runs[0].metrics.primary}",
@@ -178,7 +178,7 @@ class Sweep(Study):
         ]
 
     def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
-        """Of one scale: one panel a model, task and metric."""
+        """The figures of one scale, with a panel per model, task and metric."""
         shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
         titles = [", ".join(groups.place[::-1]) for groups, _ in shown]
         figure, panels = style.panels(titles, across=self.across)
@@ -190,7 +190,7 @@ class Sweep(Study):
 
 
 def _configuration(record: Record, pooled: Sequence[str]) -> str:
-    """Equal for runs that differ in their seed and the settings `pooled` of their method alone."""
+    """A hash equal for runs that differ only in their seed and in the method's settings `pooled`."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
     config["method"] = {key: value for key, value in config["method"].items() if key not in pooled}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
@@ -204,7 +204,7 @@ def _failure(record: Record) -> str:
 def grouped(
     records: Iterable[Record], key: Callable[[Record], Key], order: Callable[[Key], Any] = lambda key: key
 ) -> dict[Key, list[Record]]:
-    """The records by a key, in its order, each group in the order of its seeds."""
+    """Key -> records, sorted by key, each group sorted by seed."""
     found: dict[Key, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.seed, record.config_hash)):
         found[key(record)].append(record)

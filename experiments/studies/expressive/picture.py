@@ -1,4 +1,4 @@
-"""The figures of the study: accuracy over the epochs, and the regions of the plane that a network tells apart."""
+"""The figures of the study: accuracy over the epochs, and the regions of the plane by predicted class."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ PALETTE = [*COLOURS, "#F0E442"]
 
 
 def courses(variants: Sequence[Mapping[Method, Contest]]) -> Figure:
-    """A panel a variant: the median accuracy over the seeds by epoch, one line a method, and the quartiles."""
+    """A panel per variant: the median accuracy over the seeds by epoch, a line per method, and the quartiles."""
     variants = variants[:PANELS]
     figure, drawn = panels([next(iter(group.values())).variant.title for group in variants])
     handles = {}
@@ -40,7 +40,7 @@ def courses(variants: Sequence[Mapping[Method, Contest]]) -> Figure:
 
 
 def regions(outcomes: Mapping[Method, Contest]) -> Figure:
-    """A panel a method: the points of one seed, and the class that the trained network gives every place."""
+    """A panel per method: the points of one seed, and the class that the trained network predicts everywhere."""
     figure, drawn = panels([""] * len(outcomes), height=2.1)
     for axes, (method, outcome) in zip(drawn, outcomes.items(), strict=True):
         classes = [[int(digit) for digit in row] for row in outcome.sample.regions]
@@ -63,6 +63,6 @@ def regions(outcomes: Mapping[Method, Contest]) -> Figure:
         axes.grid(visible=False)
         axes.set(aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
     seed = next(iter(outcomes.values())).sample.seed
-    caption = f"the points of seed {seed}, a colour and a marker a class; behind them the class that the network tells"
+    caption = f"the points of seed {seed}, a colour and a marker per class; behind them the predicted class"
     figure.supxlabel(caption, fontsize=6.5)
     return figure

@@ -1,4 +1,4 @@
-"""The study: measure what is not there yet, then the table and the claim."""
+"""The study: measure what is missing, then make the table, the figures and the claim."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,26 +14,26 @@ from experiments.studies.expressive import picture
 from experiments.studies.expressive.outcome import BASE, SETTINGS, TITLES, VARIANTS, Contest, Method, Variant
 
 SEEDS = 20
-FEW, MOST = 0.25, 0.75  # of the seeds: at most so many is never, at least so many is reached
+FEW, MOST = 0.25, 0.75  # shares of the seeds: at most FEW counts as never, at least MOST as reached
 HEADER = ["Setting", "Trains in the layer", "Parameters", "Around it", "Seeds at 100 %", "Median epoch of it"]
 HEADER += ["Last accuracy, median", "lowest", "Rate", "Alpha", "Trials"]
 NOTES = (
-    "Eight classes of 30 points in the plane, 2 → 64 → 64 → 8 with ReLU; what trains in the 64 × 64 layer has 128 "
-    "parameters with LoRA and with FourierFT. Adam on all points at once, 2000 epochs. Accuracy: on the training "
-    "points, in percent. A seed draws points, layers, starting values and FourierFT's positions; every method of a "
-    "seed has the same points and layers.",
-    "Rate and alpha: of as many trials a method and setting, on five seeds that are not among those shown, the one "
-    "that came to 100 % in the fewest epochs, which is what the claim asks; it need not stay there.",
-    "The paper gives the classes, the layer and the methods. The first setting is the answer to its question, what 128 "
-    "numbers can express; the others change one thing that it leaves open, or two. The claim holds where LoRA comes to "
-    "100 % in at most a quarter of the seeds and FourierFT in at least three quarters.",
-    "All of ΔW: 4096 parameters, which shows that the points can be told apart. No ΔW: the layers around alone.",
+    "Eight classes of 30 points in the plane, a network 2 → 64 → 64 → 8 with ReLU. In the 64 × 64 layer LoRA and "
+    "FourierFT train 128 parameters each. Adam on all points at once, 2000 epochs. Accuracy: on the training points, in "
+    "percent. A seed draws points, layers, starting values and FourierFT's positions; all methods of a seed have the "
+    "same points and layers.",
+    "Rate and alpha: the trial that reached 100 % in the fewest epochs, which is what the claim is about; it need not "
+    "stay there. Every method and setting has the same number of trials, on five seeds that are not shown.",
+    "The paper gives the classes, the layer and the methods. The first setting answers its question, what 128 numbers "
+    "can express; the others change one or two things that it leaves open. The claim holds where LoRA reaches 100 % in "
+    "at most a quarter of the seeds and FourierFT in at least three quarters.",
+    "All of ΔW: 4096 parameters, which shows that the classes can be separated. No ΔW: only the layers around it train.",
 )
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. The study's own is the default; a test makes do with less."""
+    """How much is measured. The defaults are the study's; tests measure less."""
 
     variants: Sequence[Variant] = VARIANTS
     seeds: Sequence[int] = range(SEEDS)
@@ -43,7 +43,7 @@ class Effort:
 
     @property
     def counted(self) -> list[int]:
-        """The epochs that are recorded: ever wider apart, as they are drawn."""
+        """The recorded epochs, with growing distances, for a logarithmic axis."""
         return sorted({0, self.epochs, *(round(1.1**power) for power in range(200) if 1.1**power < self.epochs)})
 
 
@@ -82,7 +82,7 @@ class Expressive(Study):
         return [Page(self.key, self.title, [table], NOTES, self.scale, figures=figures)]
 
     def claims(self, folder: Path) -> list[Claim]:
-        """The verdict is of the first setting; what the others would say is told."""
+        """The first setting decides; the others are reported only."""
         groups = _by_variant(folder)
         judged = groups.get(BASE.name, {})
         holds = _holds(judged)
@@ -168,13 +168,13 @@ def _row(outcome: Contest) -> list[str]:
 
 
 def _told(outcome: Contest) -> str:
-    """In words, how many seeds came to 100 %."""
+    """How many seeds reached 100 %, in words."""
     line = f"100 % in {len(outcome.solved)} of {len(outcome.seeds)} seeds"
     return line + (f" (median epoch {statistics.median(outcome.solved):.0f})" if outcome.solved else "")
 
 
 def _line(outcomes: dict[Method, Contest]) -> str:
-    """One variant, and whether the claim holds there."""
+    """One variant in one line, and whether the claim holds there."""
     told = "; ".join(f"{TITLES[method]} {_told(outcome)}" for method, outcome in outcomes.items())
     holds = _holds(outcomes)
     word = {None: "", True: ": the claim holds", False: ": the claim does not hold"}[holds]
@@ -182,7 +182,7 @@ def _line(outcomes: dict[Method, Contest]) -> str:
 
 
 def _holds(outcomes: dict[Method, Contest]) -> bool | None:
-    """Whether LoRA fails and FourierFT succeeds, in most seeds; None where one of them was not measured."""
+    """Whether LoRA fails and FourierFT succeeds in most seeds; None where either was not measured."""
     if not {"lora", "fourierft"} <= outcomes.keys():
         return None
     shares = {method: len(one.solved) / len(one.seeds) for method, one in outcomes.items()}

@@ -1,8 +1,8 @@
-"""GPU memory and time: what a training step of RoBERTa-large needs on six GLUE tasks, method by method, beside what the
+"""GPU memory and time of a training step of RoBERTa-large on six GLUE tasks, by method, beside the numbers that the
 project's page prints for LoRA and FourierFT.
 
-Exact bytes need neither a GPU nor the memory: a minute for everything. Where there is a GPU the peak and the
-time of every step are measured too.
+The exact bytes take a minute in all, without a GPU or the memory. With a GPU, the peak and the time of every step are
+measured too.
 """
 
 from experiments.studies.memory.study import Memory

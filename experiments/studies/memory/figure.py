@@ -1,5 +1,4 @@
-"""The figure of the study of memory: what a step holds at least, by method and task, and the peaks, printed and
-measured."""
+"""The figure of the study of memory: the least that a step holds, and the printed and measured peaks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +15,7 @@ CARD = 24  # GiB of the page's RTX 4090
 
 
 def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: Sequence[Peak]) -> Figure:
-    """A panel a task, a bar a method; `headings`: the tasks in their order."""
+    """A panel per task with a bar per method. headings: task -> title, in the order of the panels."""
     figure = blank(5.2)
     panels = figure.subplots(2, 3, sharey=True)
     for axes, (task, heading) in zip(panels.flat, headings.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What a training step of one method needs on each GLUE task: exact bytes anywhere, peak and time where there is a GPU.
+"""What a training step of one method needs on each GLUE task: exact bytes on any machine, peak and time on a GPU.
 
 The step is counted at full size on the meta device, without weights and without the memory, as a GPU would run it.
 """
@@ -24,21 +24,21 @@ FLOAT = 4  # bytes of a float32
 
 
 @dataclass(frozen=True)
-class Task:
-    """A GLUE set as the page calls it. longest: tokens of its longest training row by RoBERTa's tokenizer, which makes
-    a run's peak; None where not all rows were counted."""
+class GlueSet:
+    """A GLUE set by the page's name. longest: tokens of its longest training row by RoBERTa's tokenizer, which causes a
+    run's peak; None if not all rows were counted."""
 
     heading: str
     longest: int | None
 
 
 TASKS = {
-    "mrpc": Task("MRPC", 102),
-    "cola": Task("CoLA", 47),
-    "qnli": Task("QNLI", None),
-    "sst2": Task("SST-2", 67),
-    "rte": Task("RTE", 292),
-    "stsb": Task("STS-B", 126),
+    "mrpc": GlueSet("MRPC", 102),
+    "cola": GlueSet("CoLA", 47),
+    "qnli": GlueSet("QNLI", None),
+    "sst2": GlueSet("SST-2", 67),
+    "rte": GlueSet("RTE", 292),
+    "stsb": GlueSet("STS-B", 126),
 }
 
 
@@ -59,18 +59,18 @@ class Step(Part):
 
     @property
     def gradient_bytes(self) -> int:
-        """One float32 a trained parameter."""
+        """One float32 per trained parameter."""
         return FLOAT * self.trained
 
     @property
     def state_bytes(self) -> int:
-        """AdamW's two moments of each trained parameter."""
+        """AdamW's two moments per trained parameter, float32."""
         return 2 * FLOAT * self.trained
 
     @property
     def least_bytes(self) -> int:
-        """What no step can do without: at the end of its forward pass it holds the weights, the optimizer's states and
-        what it saved, at the end of its backward pass the gradients instead. The peak is this and the workspace."""
+        """The least that a step holds: the weights, the optimizer's states, and the larger of what it saved (at the
+        end of the forward pass) and the gradients (at the end of the backward pass). The peak adds the workspace."""
         return self.weight_bytes + self.state_bytes + max(self.saved_bytes, self.gradient_bytes)
 
 
@@ -93,19 +93,19 @@ class Footprint(Measured):
 
     @property
     def title(self) -> str:
-        """The method, marked unless the code was at a clean commit."""
+        """The method, marked if the code was not at a clean commit."""
         return self.method + self.mark
 
     @property
     def machine(self) -> str | None:
-        """The GPU that measured peaks and times; None where none did."""
+        """The GPU that measured peaks and times; None if there was none."""
         return self.hardware.gpu if any(step.gpu for step in self.steps.values()) else None
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training step: a RoBERTa of one class (a regression) or several, adapted by `method`, on a batch of sequences
-    that are all as long as the longest."""
+    """A training step: a RoBERTa with one class (a regression) or several, adapted by `method`, on a batch of sequences
+    that all have the length of the longest."""
 
     method: Method
     config: RobertaConfig
@@ -115,7 +115,7 @@ class Case:
     tokens: int
 
     def build(self, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
-        """The adapted model, in training, with random weights, and its forward pass, which gives the loss."""
+        """The adapted model, in training mode with random weights, and its forward pass, which returns the loss."""
         with torch.device(device):
             model = AutoModelForSequenceClassification.from_config(
                 self.config, dtype=torch.float32, attn_implementation="eager"
@@ -142,7 +142,7 @@ class Case:
         )
 
     def measured(self, rounds: int, device: str = "cuda") -> Entry:
-        """Peak and seconds of the step, AdamW included, on the GPU; running out of memory is a result."""
+        """Peak and seconds of the step on the GPU, AdamW included; running out of memory is a result."""
         gc.collect()  # the case before
         try:
             model, forward = self.build(device)

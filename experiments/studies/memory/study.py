@@ -1,4 +1,4 @@
-"""The study: measure what is not there yet, then the tables, the figure and the claim."""
+"""The study: measure what is missing, then make the tables, the figure and the claim."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,15 +30,15 @@ METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapt
 METHODS += ["dylora", "adalora", "full"]
 ROUNDS = 10  # of timing
 NOTES = [
-    "Every method takes the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as the "
-    "official code computes.",
-    "Tokens: the official code pads to the longest of a batch, so the peak comes with the longest training row, by "
-    "RoBERTa's tokenizer, cut to Table 9's maximum. QNLI stands at the maximum, since not all its rows were counted. "
-    "MRPC, RTE and STS-B padded to their maximum would need as much: the printed peaks rule that out.",
-    "Saved: kept for the backward pass, exact, counted on the meta device with a GPU's dropout masks. At least: the "
-    "weights, AdamW's states (8 bytes a trained parameter) and what is saved, or the gradients where they are more. A "
-    "peak is that and the workspace.",
-    "Printed: the project's page, one RTX 4090 (24 GB); of MB, and how they were read, it says nothing more. "
+    "Every method has the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as in the "
+    "official code.",
+    "Tokens: the official code pads to the longest row of a batch, so the longest training row causes the peak; its "
+    "length is by RoBERTa's tokenizer, cut to Table 9's maximum. QNLI has the maximum, since not all its rows were "
+    "counted. MRPC, RTE and STS-B would need as much if padded to their maximum: the printed peaks rule that out.",
+    "Saved: bytes kept for the backward pass, exact, counted on the meta device with a GPU's dropout masks. At least: "
+    "the weights, AdamW's states (8 bytes per trained parameter), and the saved bytes or the gradients, whichever are "
+    "more. A peak adds the workspace.",
+    "Printed: by the project's page, for one RTX 4090 (24 GB); it does not say what MB means, nor how they were read. "
     "LoRA's hyper-parameters are not given there; here it has FourierFT's batch, r=8 and no dropout.",
     "Trained: parameters, the head (of two classes; of one on STS-B) included. DyLoRA: a step of the full rank, "
     "its largest. peft_fourierft: PEFT's own layer, which keeps delta_W in all layers but the lowest. fourierft_grid: "
@@ -48,7 +48,7 @@ NOTES = [
 
 
 class PeftFourierFT(ByPeft):
-    """FourierFT by PEFT's own layer."""
+    """FourierFT with PEFT's own layer."""
 
     name: Literal["peft_fourierft"]
     n: int
@@ -95,7 +95,7 @@ class Memory(Study):
         return [Page(self.key, self.title, tables, notes, "paper", figures={"": figure})]
 
     def claims(self, folder: Path) -> list[Claim]:
-        """Peaks on a GPU judge, task by task; what is saved is told, not judged."""
+        """Judged by peaks on a GPU, task by task; bytes saved are reported only."""
         found, printed = read(folder), read_facts(Peak, self.paper)
         both = [found[method] for method in (OURS, LORA) if method in found]
         pairs = {task: [one.steps[task] for one in both] for task in TASKS} if len(both) == 2 else {}
@@ -119,7 +119,7 @@ class Memory(Study):
 
 
 def read(folder: Path) -> dict[str, Footprint]:
-    """What was measured, by method, in the order of METHODS. Raises UserError."""
+    """Method -> its record, in the order of METHODS. Raises UserError."""
     found = {one.method: one for one in record.find(folder, Footprint)}
     if unknown := sorted(found.keys() - set(METHODS)):
         raise UserError(f"{folder}: the record of {unknown[0]}, no method of this study; move it away")
@@ -127,7 +127,7 @@ def read(folder: Path) -> dict[str, Footprint]:
 
 
 def footprint(method: str, gpu: bool) -> Footprint:
-    """One method on every task; on the GPU too where there is one. Hydra must be initialised on configs/."""
+    """One method on every task; gpu: whether to measure on the GPU too. Hydra must be initialised on configs/."""
     started, steps = record.now(), {}
     for task in TASKS:
         one = case(method, task)
@@ -145,7 +145,7 @@ def footprint(method: str, gpu: bool) -> Footprint:
 
 
 def case(method: str, task: str) -> Case:
-    """The step: batch and length of FourierFT's recipe for every method. Hydra must be initialised on configs/."""
+    """The step of a method, with the batch and length of FourierFT's recipe. Hydra must be initialised on configs/."""
     fourier = _config(task, OURS)
     if method == PEFT:
         settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
@@ -168,7 +168,7 @@ def _config(task: str, method: str, *more: str) -> Config:
 
 
 def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:
-    """FourierFT and LoRA, task by task, with what the page prints."""
+    """FourierFT and LoRA, task by task, with the page's numbers."""
     page = {(one.task, one.method): str(one.mb) for one in printed}
     rows = []
     for task, about in TASKS.items():
@@ -191,7 +191,7 @@ def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) ->
 
 
 def _all_methods(found: Mapping[str, Footprint]) -> Table:
-    """Every method by tasks: saved, and what a GPU measured."""
+    """Every method, task by task: bytes, and what a GPU measured."""
     rows = []
     for one in found.values():
         cells = []
@@ -210,7 +210,7 @@ def _all_methods(found: Mapping[str, Footprint]) -> Table:
 
 
 def _gpu(step: Step, digits: int = 1) -> tuple[str, str]:
-    """Peak in MiB and milliseconds, as a table has them."""
+    """The cells of peak (MiB) and time (ms)."""
     if step.gpu is None:
         return DASH, DASH
     if step.gpu.status != "ok":
@@ -219,7 +219,7 @@ def _gpu(step: Step, digits: int = 1) -> tuple[str, str]:
 
 
 def _compared(task: str, ours: Step, lora: Step, printed: Sequence[Peak]) -> str:
-    """One task in one line."""
+    """One task in one sentence."""
     page = {one.method: one.mb for one in printed if one.task == task}
     less = (lora.saved_bytes - ours.saved_bytes) / MIB
     line = f"{TASKS[task].heading}, {ours.batch} × {ours.tokens} tokens: saved for the backward pass FourierFT "
@@ -231,7 +231,7 @@ def _compared(task: str, ours: Step, lora: Step, printed: Sequence[Peak]) -> str
 
 
 def _is_below(ours: Step, lora: Step) -> bool | None:
-    """Whether FourierFT's peak is below LoRA's; None where not both were measured, or neither fits."""
+    """Whether FourierFT's peak is below LoRA's; None if either was not measured, or neither fits."""
     if not (ours.gpu and lora.gpu) or ours.gpu.status == lora.gpu.status == "oom":
         return None
     if "oom" in (ours.gpu.status, lora.gpu.status):

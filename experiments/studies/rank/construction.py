@@ -1,8 +1,8 @@
-"""The rank of FourierFT's delta_W before any training: what coefficients from N(0, 1) at random positions give alone.
+"""The rank of FourierFT's delta_W before any training: given by coefficients from N(0, 1) at random positions.
 
 Each coefficient adds one cosine, a matrix of rank at most 2, so min(2 n, d) bounds the rank; positions that share a row
-or a column keep it below. Measured for every setting whose trained delta_W a study holds, and for the paper's model
-over n. The scale is a factor of all singular values and moves no rank.
+or a column keep it below. Measured for every setting with a trained delta_W in the study, and for the paper's model
+for each n. The scale is a factor of all singular values and moves no rank.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Settings = dict[str, JsonValue]  # of FourierConfig, the targets apart
 
 
 class Construction(Document):
-    """delta_W at its start, (out, in), a few times over: the coefficients drawn anew, the positions the same."""
+    """Some draws of the initial delta_W, (out, in): new coefficients each time, the same positions."""
 
     settings: Settings
     shape: list[int]
@@ -43,14 +43,14 @@ class Construction(Document):
 
 
 class Constructions:
-    """Those that a folder holds, a file each."""
+    """The constructions in a folder, one per file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._found = {_key(one.settings, one.shape): one for one in record.find(folder, Construction)}
 
     def complete(self, records: Iterable[Record]) -> None:
-        """Measure what is missing: the start of each FourierFT run among `records`, and the paper's model over n."""
+        """Measure what is missing: the start of each FourierFT run in `records`, and the paper's model for each n."""
         wanted = [(settings, shape) for run in records for settings, shape in starts(run)]
         for settings, shape in wanted + [({**PAPERS, "n": n}, [WIDTH, WIDTH]) for n in SIZES]:
             key = _key(settings, shape)
@@ -61,18 +61,18 @@ class Constructions:
                 record.write(found, path)
 
     def before(self, runs: Iterable[Record]) -> list[MatrixRank]:
-        """The matrices that FourierFT runs started from, as far as measured; those that runs have in common once."""
+        """The measured matrices that FourierFT runs started from, each once."""
         keys = dict.fromkeys(_key(settings, shape) for run in runs for settings, shape in starts(run))
         return [matrix for key in keys if key in self._found for matrix in self._found[key].rank.matrices]
 
     def curve(self) -> dict[int, Rank]:
-        """n -> the ranks at the paper's width, by n."""
+        """n -> the ranks at the paper's width, sorted by n."""
         keys = {n: _key({**PAPERS, "n": n}, [WIDTH, WIDTH]) for n in SIZES}
         return {n: self._found[key].rank for n, key in keys.items() if key in self._found}
 
 
 def starts(run: Record) -> list[tuple[Settings, list[int]]]:
-    """The settings of a FourierFT run with each shape of its matrices; none of another method."""
+    """The settings of a FourierFT run, with each shape of its matrices; empty for other methods."""
     if run.method != "fourierft" or run.rank is None:
         return []
     settings = {name: value for name, value in run.config["method"].items() if name != "name"}
@@ -81,7 +81,7 @@ def starts(run: Record) -> list[tuple[Settings, list[int]]]:
 
 
 def measure(settings: Settings, shape: list[int]) -> Construction:
-    """By the library, on as many fresh layers as there are draws. Raises FourierError for settings that do not fit."""
+    """Measure with the library, on one fresh layer per draw. Raises FourierError for settings that do not fit."""
     names = [f"draw_{draw}" for draw in range(DRAWS)]
     model = nn.ModuleDict({name: nn.Linear(shape[1], shape[0], bias=False) for name in names})
     # Zero at first: these layers' own weights mean nothing, and adapt would warn that delta_W is large beside them.

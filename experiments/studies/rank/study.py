@@ -47,7 +47,7 @@ NOTES = (
 
 
 class RankOfDelta(Sweep):
-    """What training and what the construction have to do with the rank of delta_W."""
+    """How much of the rank of delta_W comes from training, and how much from the construction."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -67,11 +67,11 @@ class RankOfDelta(Sweep):
         return failed
 
     def records(self, folder: Path) -> list[Record]:
-        """Those of `Sweep.records` whose ranks were analysed."""
+        """Those of `Sweep.records` with an analysis of ranks."""
         return [record for record in super().records(folder) if record.rank]
 
     def constructions(self, folder: Path) -> Constructions:
-        """delta_W before training, of all that the study has."""
+        """The study's measurements of delta_W before training."""
         return Constructions(folder / "constructions")
 
     def ask(self, name: str, folder: Path) -> Ask:
@@ -86,8 +86,8 @@ class RankOfDelta(Sweep):
         return [replace(claim, measured=(*claim.measured, *([told] if ranks else [])))]
 
     def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
-        """One a model and task, a row a method and kind of matrix; FourierFT before and after training, where the start
-        was measured; and the construction by n."""
+        """One table per model and task, with a row per method and kind of matrix; FourierFT before and after training,
+        where the start was measured; the construction by n."""
         built, header = self.constructions(folder), [*self.file.labels, *HEADER]
         tables, pairs = [], []
         for groups in found:
@@ -104,8 +104,8 @@ class RankOfDelta(Sweep):
         return [table for table in tables if table.rows]
 
     def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
-        """A row a model and task: the spectra, FourierFT's before training among them, and both ranks by layer. Then
-        the construction by n."""
+        """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by layer.
+        Then the construction by n."""
         built = self.constructions(folder)
         figure, panels = style.panels([measures.name(groups) for groups in found for _ in range(1 + len(RANKS))])
         left = iter(panels)
@@ -124,13 +124,13 @@ class RankOfDelta(Sweep):
 
 
 def _matrices(records: Iterable[Record], kind: str | None = None) -> list[MatrixRank]:
-    """Of all runs; of one kind only, if given: the last name of the module path."""
+    """The matrices of all runs. kind: of this kind only, the last name of the module path."""
     found = [by_kind(record.rank) for record in records]
     return [matrix for kinds in found for name in kinds if kind in (None, name) for _, matrix in kinds[name]]
 
 
 def _cells(matrices: Sequence[MatrixRank]) -> list[str]:
-    """The cells below HEADER: how many, their full rank, and of each measure the median (lowest to highest)."""
+    """The cells below HEADER: count, full rank, and for each measure the median (lowest–highest)."""
     cells = [str(len(matrices)), span(min(matrix.shape) for matrix in matrices)]
     for value, digits in MEASURES.values():
         values = [value(matrix) for matrix in matrices]
@@ -141,7 +141,7 @@ def _cells(matrices: Sequence[MatrixRank]) -> list[str]:
 
 def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
     """FourierFT's numerical rank, median over the matrices: raised if it is above the highest before training, not
-    raised if it is not above the median of those. The other methods' are told."""
+    raised if it is at most the median of those. Other methods are reported only."""
     ours = groups.get((OURS,), [])
     start = built.before(ours)
     if not start:
@@ -163,7 +163,7 @@ def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
 
 
 def _draw_spectra(axes: Axes, groups: Groups) -> None:
-    """Each over its largest value."""
+    """Draw the spectra, each divided by its largest value."""
     for index, ((method,), runs) in enumerate(groups.items()):
         style.course(axes, *_spectrum(_matrices(runs)), index, label=method, markevery=0.2)
     floor = EPS * max(max(matrix.shape) for matrix in _matrices(groups.runs))
@@ -174,7 +174,7 @@ def _draw_spectra(axes: Axes, groups: Groups) -> None:
 
 
 def _spectrum(matrices: Sequence[MatrixRank]) -> tuple[Sequence[int], list[float], tuple[list[float], list[float]]]:
-    """Index, median over the matrices of that singular value over the largest, and its ends, lowest and highest.
+    """Indices, medians over the matrices of the singular values divided by the largest, and the lowest and highest.
 
     A zero matrix has no spectrum; the smallest matrix gives the length.
     """
@@ -189,7 +189,7 @@ def _spectrum(matrices: Sequence[MatrixRank]) -> tuple[Sequence[int], list[float
 
 
 def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
-    """One of RANKS by layer: the median over the seeds, a line a method and kind of matrix."""
+    """Draw one of RANKS by layer: the median over the seeds, a line per method and kind of matrix."""
     for index, runs in enumerate(groups.values()):
         for kind, line in zip(by_kind(runs[0].rank), STYLES, strict=False):
             layers: dict[int, list[float]] = defaultdict(list)
@@ -207,7 +207,7 @@ def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
 
 
 def _by_n(curve: Mapping[int, Rank]) -> Figure:
-    """Both ranks against n, without training, and the bound on them."""
+    """Draw both ranks against n, without training, and their bound."""
     figure, [axes] = style.panels([f"ΔW before training, {WIDTH} × {WIDTH}"])
     series = {
         name.lower(): {n: [value(matrix) for matrix in ranks.matrices] for n, ranks in curve.items()}

@@ -134,14 +134,14 @@ SMALL = """\
 
 ## test accuracy of the epoch that is best on validation (the paper's protocol)
 
-| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| Model | Method | By | Adapter | Head | EuroSAT | DTD, 10 classes | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 70.00 ×1† | — |
 | vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 79.00 ± 1.00 ×2† | 4 |
 
 ## test accuracy of the last epoch
 
-| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| Model | Method | By | Adapter | Head | EuroSAT | DTD, 10 classes | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 45.00 ×1† | — |
 | vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 45.00 ± 0.00 ×2† | 4 |
@@ -184,7 +184,7 @@ TEXTS = """\
 
 ## test scores of the last epoch (the paper's protocol)
 
-| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| Model | Method | By | Adapter | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 63.0 ×1† | 6.30 ×1† | — | 73.0 ×1† | 2.52 ×1† | 83.0 ×1† | — |
 | gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 60.5 ± 0.7 ×2† | 6.05 ± 0.07 ×2† | 41.0 ×1† | 70.5 ± 0.7 ×2† | \
@@ -192,7 +192,7 @@ TEXTS = """\
 
 ## test scores of the epoch that is best on validation
 
-| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| Model | Method | By | Adapter | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 50.0 ×1† | 5.00 ×1† | — | 60.0 ×1† | 2.00 ×1† | 70.0 ×1† | — |
 | gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 50.0 ± 0.0 ×2† | 5.00 ± 0.00 ×2† | 30.0 ×1† | 60.0 ± 0.0 ×2† | \
@@ -294,14 +294,14 @@ LOSSES = """\
 
 ## test loss of an answer's token, last epoch
 
-| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| Model | Method | By | Adapter | Head | Loss | Exact answers | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 1.250 ± 0.071 ×2† | 50.0 ± 0.0 ×2† | — |
 | llama_mini | full | ours | 24,000 | 0 | 0.500 ×1† | 90.0 ×1† | — |
 
 ## test loss of an answer's token, epoch that is best on validation
 
-| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| Model | Method | By | Adapter | Head | Loss | Exact answers | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 0.900 ± 0.000 ×2† | 50.0 ± 0.0 ×2† | — |
 | llama_mini | full | ours | 24,000 | 0 | 0.900 ×1† | 90.0 ×1† | — |

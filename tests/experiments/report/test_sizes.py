@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.measure.sizes import Sizes, counted_as, wanted
-from experiments.paper.printed import TABLES, UNEXPLAINED, Share, agreement, read_facts, read_paper, title
+from experiments.paper.printed import TABLE_NAMES, UNEXPLAINED, Share, agreement, read_facts, read_paper, title
 from experiments.report.claims import parameters
 from experiments.report.sizes import pages, products, shares_of_lora
 from experiments.report.verdicts import NOT_REPRODUCED, REPRODUCED
@@ -84,7 +84,7 @@ def test_printed_averages_are_those_of_the_scores(row):
 
 def test_the_tables_are_whole():
     lengths = {"table1_parameters": 32, "table2_glue": 15, "table3_e2e": 11, "table4_instruct": 12, "table5_vit": 10}
-    assert {name: len(rows) for name, rows in PAPER.items()} == lengths and lengths.keys() == TABLES.keys()
+    assert {name: len(rows) for name, rows in PAPER.items()} == lengths and lengths.keys() == TABLE_NAMES.keys()
     for name, columns in (("table2_glue", 6), ("table3_e2e", 5), ("table4_instruct", 2), ("table5_vit", 8)):
         assert {len(row.median or row.mean) for row in PAPER[name]} == {columns}
         assert all(row.std.keys() <= (row.median or row.mean).keys() for row in PAPER[name])

@@ -12,7 +12,7 @@ from experiments.config import parse
 from experiments.errors import UserError
 from experiments.studies import STUDIES
 from experiments.studies import plan as plans
-from experiments.studies.plan import Plan, SearchPlan, read_study
+from experiments.studies.plan import RunPlan, SearchPlan, read_study
 from experiments.studies.runs import carry_out
 from experiments.studies.sweep import Sweep
 from experiments.training import Diverged
@@ -73,7 +73,7 @@ def test_the_papers_plan_is_enough_for_a_verdict(name):
 
 
 def test_a_line_is_every_combination_and_runs_that_differ_in_seed_are_one_setting():
-    plan = Plan(runs=(f"{MINI} method.n=10,20 method.band=null,[0,5] seed=0,1", f"{MINI} method.n=30"))
+    plan = RunPlan(runs=(f"{MINI} method.n=10,20 method.band=null,[0,5] seed=0,1", f"{MINI} method.n=30"))
     found = plan.settings
     start = tuple(MINI.split())
     assert found == {
@@ -87,7 +87,7 @@ def test_a_line_is_every_combination_and_runs_that_differ_in_seed_are_one_settin
 
 
 def test_shares_are_all_settings_and_each_once(ran, tmp_path):
-    plan = Plan(runs=(f"{MINI} method.n=10,20,30,40,50",))
+    plan = RunPlan(runs=(f"{MINI} method.n=10,20,30,40,50",))
     taken = []
     for part in (1, 2):
         ran.clear()
@@ -103,7 +103,7 @@ def test_what_diverges_is_told_and_does_not_stop_the_rest(monkeypatch, tmp_path)
             raise {10: Diverged, 20: torch.OutOfMemoryError}[config.method.n]("too much")
 
     monkeypatch.setattr("experiments.pipeline.run", fail)
-    failed = carry_out(Plan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
+    failed = carry_out(RunPlan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
     assert len(failed) == 2 and all("too much" in failure for failure in failed)
 
 
@@ -118,7 +118,7 @@ def test_every_setting_gets_the_same_trials_and_its_runs_the_best_point(monkeypa
 
     monkeypatch.setattr("experiments.pipeline.run", score)
     ranges = {"fourierft": {"recipe.lr": (0.01, 0.5)}}
-    plan = Plan(
+    plan = RunPlan(
         runs=(f"{MINI} method.n=10,20 seed=3,4",),
         search=SearchPlan(trials=3, holdout=0.25, ranges=ranges, overrides=("recipe.epochs=1",)),
     )
@@ -142,14 +142,14 @@ def test_every_setting_gets_the_same_trials_and_its_runs_the_best_point(monkeypa
 
 def test_a_run_that_another_study_has_is_taken_over(ran, tmp_path):
     line = f"{MINI} method.n=10 seed=0"
-    carry_out(Plan(runs=(line,)), tmp_path / "one")
-    carry_out(Plan(runs=(line,)), tmp_path / "two")
+    carry_out(RunPlan(runs=(line,)), tmp_path / "one")
+    carry_out(RunPlan(runs=(line,)), tmp_path / "two")
     first, second = (config.record_path for config in ran)
     assert first.relative_to(tmp_path / "one") == second.relative_to(tmp_path / "two")
     assert first.read_bytes() == second.read_bytes()
     kept = configured(ran[1], commit="d" * 40)
     record.write(kept, second)  # what a study has itself stays
-    carry_out(Plan(runs=(line,)), tmp_path / "two")
+    carry_out(RunPlan(runs=(line,)), tmp_path / "two")
     assert record.read(second) == kept
 
 

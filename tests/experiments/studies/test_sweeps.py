@@ -152,14 +152,16 @@ def bases(random=0.72, orthogonal=0.75, dct=0.79):
 
 def test_fourier_must_beat_both_of_the_papers_bases(told):
     claims, reports = told("basis", changed(bases(), scale="small"))
-    assert claims["Basis"].smaller == claims["Other bases"].smaller == "holds (glue_rte; 5 seeds)"
+    assert claims["Basis"].small_scale == claims["Other bases"].small_scale == "holds (glue_rte; 5 seeds)"
     assert claims["Basis"].verdict == "not yet measured"
     assert reports[0].tables[0].rows[0][0] == "fourier"
     assert reports[0].tables[0].rows[-1][-1] == "−12.5 %"
     claims, _ = told("basis", changed(bases(orthogonal=0.81), scale="small"))
-    assert claims["Basis"].smaller.startswith("does not hold") and claims["Other bases"].smaller.startswith("holds")
+    assert claims["Basis"].small_scale.startswith("does not hold") and claims["Other bases"].small_scale.startswith(
+        "holds"
+    )
     claims, _ = told("basis", changed(bases(random=0.8), scale="small"))
-    assert claims["Basis"].smaller.startswith("cannot tell")
+    assert claims["Basis"].small_scale.startswith("cannot tell")
 
 
 WIDE, NARROW = (0.70, 0.75, 0.80, 0.72, 0.78, 0.71), (0.750, 0.751, 0.752, 0.749, 0.748, 0.7505)
