@@ -1,11 +1,12 @@
-"""Which cell of the paper a run reproduces, if any: decided once, here, for its record, and so for the tables.
+"""Which cell of the paper a run reproduces, if any: decided here alone, and recorded for the tables.
 
-A run is of a cell where its model, its data, its method and its recipe are those that this suite's own files give for
-the printed row. Another seed is another run of the same cell, and so is one that is only executed in another way.
+A run belongs to a cell where its model, data, method and recipe are those that the suite's own files give for the
+printed row. Runs with another seed, or only executed in another way, belong to the same cell.
 """
 
 import json
 
+from experiments import processes
 from experiments.config import Config, parse, suite
 from experiments.data.assets import Source
 from experiments.errors import UserError
@@ -13,6 +14,7 @@ from experiments.models.architectures import ARCHITECTURES
 from experiments.paper import printed
 from experiments.paper.score_tables import SCORE_TABLES
 from experiments.record import ROOT
+from experiments.tasks.base import Data
 
 PAPER = ROOT / "results" / "paper"
 # The seed, and what changes no result beyond rounding: not the precision, nor the order of the rows.
@@ -20,8 +22,29 @@ EXECUTION = {"seed", "model.miniature", "train.device", "train.attention", "trai
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")  # in a model's config.json
 
 
+def standing(config: Config, weights: Source, data: Data) -> tuple[str, str | None]:
+    """The scale of a run's numbers, and the cell of the paper that it reproduces; prints why where there is none.
+
+    A paper-scale model on part of the paper's data is of scale `small`, and so is a folder of another model's files.
+    Raises UserError where another scale is asked for.
+    """
+    scale, (found, why) = config.model.scale, cell(config)
+    if scale == "paper" and (other := other_shape(config, weights)):
+        scale, why = "small", other
+    elif scale == "paper" and not config.task.is_whole(data.splits):
+        scale, why = "small", f"{data.source.id} is not the whole of {config.task.name}"
+    if config.scale not in ("auto", scale):
+        raise UserError(
+            f"scale={config.scale}: {config.model.name} on {config.task.name} from {data.source.id} is of scale "
+            f"{scale}; choose another model, or supply the whole data set"
+        )
+    if why and scale != "mini" and not config.train.is_trial:
+        processes.say(f"{config.name}: no cell of the paper ({why})")
+    return scale, None if why else found
+
+
 def cell(config: Config) -> tuple[str | None, str]:
-    """The cell, table/model/method/column, and ""; or None, and in one line what differs from the nearest one.
+    """The cell, table/model/method/column, and ""; or None, and what differs from the nearest cell, in one line.
 
     Hydra has to be set up with the suite's configs. Raises UserError where the paper's numbers cannot be read.
     """
@@ -47,7 +70,7 @@ def cell(config: Config) -> tuple[str | None, str]:
 
 
 def other_shape(config: Config, weights: Source) -> str:
-    """How the files of one of the paper's models show that they are of another, in one line; empty where they do not.
+    """Where the files of one of the paper's models are of another shape, in one line; empty where they are not.
 
     Raises UserError for a configuration that cannot be read.
     """

@@ -31,7 +31,7 @@ from experiments.measure import memory
 from experiments.measure.timing import busyness, interleave
 from experiments.measure.workloads import SETS, Layer, Model, Work
 from experiments.report.speed import BASELINE, GRID, LORA, NOISE, OURS, Bench, Entry
-from fourierft.config import split_target
+from fourierft import split_target
 
 DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}
 SCALE, SEED, R = 150.0, 2024, 8

@@ -26,7 +26,7 @@ from experiments.measure import memory
 from experiments.report import micro
 from experiments.report.render import markdown
 from experiments.stopping import stoppable
-from fourierft import Algorithm, grid, products, spectral, tokens
+from fourierft import Algorithm, Entries, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan
 from fourierft.wide import wide_product
 
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(d: int, n: int, device: str, on_grid: bool = False) -> Plan:
-    return make_plan((d, d), n, SEED, None, torch.device(device), grid=on_grid)
+    return make_plan((d, d), torch.device(device), Entries(n, SEED, kind="grid" if on_grid else "random"))
 
 
 @contextmanager

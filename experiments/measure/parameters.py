@@ -21,7 +21,7 @@ from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
 from experiments.methods.base import Method, count, stored, weights
 from experiments.models.architectures import Architecture
-from fourierft.model import fourier_layers
+from fourierft import fourier_layers
 
 
 def method(name: str, settings: dict[str, Any]) -> Method:

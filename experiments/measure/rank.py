@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.record import EPS, MatrixRank, Rank, RankSummary
+from experiments.record import MatrixRank, Rank, RankSummary
+from experiments.record.parts import EPS
 from experiments.style import COLOURS, MARKERS, save
 
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"

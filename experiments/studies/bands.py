@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from experiments import style
 from experiments.studies import measures, views
-from fourierft.entries import band_log_probability
+from fourierft import band_log_probability
 
 CENTRES, WIDTH, SIDE = (0, 100, 200, 350, 480), 200, 768  # of the paper's Figure 3, in bins
 NO_BIAS = "no bias"

@@ -8,8 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from experiments.studies.expressive.outcome import CLASSES, Method, Variant
-from fourierft import sample_entries
-from fourierft.reference import delta_weight
+from fourierft import Entries, reference
 
 WIDTH = 64
 N = 2 * WIDTH  # as many as LoRA has with r = 1
@@ -78,12 +77,12 @@ class FourierFT(nn.Module):
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
         self.alpha = alpha
-        self.entries = [sample_entries((WIDTH, WIDTH), N, one.initial_seed()) for one in generators]
+        self.entries = [Entries(N, one.initial_seed()).sample((WIDTH, WIDTH)) for one in generators]
         self.c = nn.Parameter(torch.stack([torch.randn(N, generator=one) for one in generators]))
 
     def forward(self) -> Tensor:
         pairs = zip(self.c, self.entries, strict=True)
-        return torch.stack([delta_weight(c, entries, (WIDTH, WIDTH), self.alpha) for c, entries in pairs])
+        return torch.stack([reference.delta_weight(c, entries, (WIDTH, WIDTH), self.alpha) for c, entries in pairs])
 
 
 class Full(nn.Module):

@@ -9,7 +9,7 @@ from experiments.studies.expressive import Expressive, data, training
 from experiments.studies.expressive.model import WIDTH, Network
 from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Variant
 from experiments.studies.expressive.study import Effort, measure
-from fourierft import FourierLinear
+from fourierft import Entries, FourierLinear
 
 TINY = Effort(variants=[BASE], seeds=range(2), search_seeds=[1000], epochs=3, steps=5)
 AROUND = next(variant for variant in VARIANTS if variant.name == "around")
@@ -44,7 +44,7 @@ def test_every_method_has_as_many_trials():
 def test_the_change_is_the_librarys_layer():
     ours, _ = network("fourierft", (3, 4))
     for index, seed in enumerate((3, 4)):
-        layer = FourierLinear(torch.nn.Linear(WIDTH, WIDTH), n=128, scale=100.0, entry_seed=seed)
+        layer = FourierLinear(torch.nn.Linear(WIDTH, WIDTH), Entries(128, seed), scale=100.0)
         layer.fourierft_spectrum.data.copy_(ours.change.c[index])
         torch.testing.assert_close(ours.change()[index], layer.delta_weight())
 
