@@ -7,7 +7,6 @@ from experiments.errors import UserError
 from experiments.studies import STUDIES, measures, sweep
 from experiments.studies.bands import CENTRES, maps
 from experiments.studies.sweep import Sweep
-from experiments.style import save_all
 from tests.handmade import run
 
 SEEDS = (0, 11111, 22222, 33333, 44444)
@@ -248,12 +247,7 @@ def test_the_same_records_give_the_same_files_whatever_their_order(told, tmp_pat
     files = []
     for order in (1, -1):
         _, reports = told(name, EXAMPLES[name][::order])
-        drawings = {stem: figure for page in reports for stem, figure in page.drawings.items()}
-        drawn = [
-            path.read_bytes()
-            for stem, figure in drawings.items()
-            for path in save_all(figure, tmp_path / "figures", stem)
-        ]
+        drawn = [path.read_bytes() for page in reports for path in page.write_figures(tmp_path / "figures")]
         files.append(({file: text for page in reports for file, text in page.texts.items()}, drawn))
     assert files[0] == files[1]
     assert set(files[0][0]) == {f"study_{name}_paper.md", f"study_{name}_paper.tex"}
