@@ -23,7 +23,7 @@ from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
 from experiments.studies import STUDIES
 from experiments.style import save_all
-from scripts.making import make, options, save_drawings
+from scripts.making import make, options
 
 
 def build(
@@ -50,7 +50,7 @@ def build(
     if not filters:
         for name, study in STUDIES.items():
             for page in study.pages(studies / name):
-                written += save_drawings(page, out)
+                written += page.write_figures(out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
@@ -79,8 +79,9 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    folders = {"records": "results/records", "studies": "results/studies", "out": "results/figures"}
-    parser = options(__doc__, {name: (folder, "default: %(default)s") for name, folder in folders.items()})
+    folders = {"records": ("results/records", "records of runs"), "studies": ("results/studies", "those of studies")}
+    folders["out"] = ("results/figures", "where the figures go")
+    parser = options(__doc__, folders)
     parser.add_argument("--exp", help="of this experiment only")
     parser.add_argument("--model", help="of this model only")
     parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from experiments.errors import UserError
 from experiments.record import left_out
-from experiments.report.page import Page
-from experiments.style import save_all
 
 
 def options(description: str, folders: Mapping[str, tuple[str, str]]) -> ArgumentParser:
     """A parser with an option per folder. folders: name -> (default, help)."""
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     for name, (default, what) in folders.items():
-        parser.add_argument(f"--{name}", type=Path, default=Path(default), metavar="FOLDER", help=what)
+        parser.add_argument(
+            f"--{name}", type=Path, default=Path(default), metavar="FOLDER", help=f"{what} (default: {default})"
+        )
     return parser
 
 
@@ -28,8 +28,3 @@ def make(command: str, build: Callable[..., Iterable[Path]], options: Namespace)
             problems.append(str(error))
     sys.stderr.writelines(f"{command}: {problem}\n" for problem in problems)
     return 2 if problems else 0
-
-
-def save_drawings(page: Page, out: Path) -> list[Path]:
-    """Write the figures of a page; returns their paths. Raises RecordError."""
-    return [path for stem, figure in page.drawings.items() for path in save_all(figure, out, stem)]

@@ -18,11 +18,9 @@ from hydra import initialize_config_dir
 
 from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
-from experiments.record import left_out, replace_file
+from experiments.record import left_out
 from experiments.stopping import stoppable
 from experiments.studies import STUDIES
-from experiments.studies.base import Study
-from scripts.making import save_drawings
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -31,17 +29,6 @@ def parse_share(text: str) -> tuple[int, int]:
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UserError(f"--share {text}: want K/M, the K-th of M parts, such as 2/4")
     return int(part), int(parts)
-
-
-def show(study: Study, folder: Path, tables: Path, figures: Path) -> list[Path]:
-    """Write the study's pages and figures; returns their paths. Raises UserError."""
-    written = []
-    for page in study.pages(folder):
-        for file, text in page.texts.items():
-            replace_file(tables / file, text.encode())
-            written.append(tables / file)
-        written += save_drawings(page, figures)
-    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             study, folder = STUDIES[options.study], options.out / options.study
             with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
                 failed = study.run(scale, folder, options.overrides, share)
-            print(*show(study, folder, options.tables, options.figures), sep="\n")
+            for page in study.pages(folder):
+                print(*page.write_texts(options.tables), *page.write_figures(options.figures), sep="\n")
         except TOLD as error:
             problems.append(explain(error))
     sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])

@@ -27,15 +27,15 @@ from experiments.studies import STUDIES
 from scripts.making import make, options
 
 FOLDERS = {
-    "records": ("results/records", "the runs'"),
-    "judged": ("results/judged", "the runs' whose answers were graded"),
-    "studies": ("results/studies", "the studies'"),
-    "bench": ("results/bench", "make bench's"),
-    "micro": ("results/micro", "its microbenchmarks of parts"),
-    "parameters": ("results/parameters", "make parameters'"),
+    "records": ("results/records", "records of runs"),
+    "judged": ("results/judged", "records of runs with graded answers"),
+    "studies": ("results/studies", "records of the studies"),
+    "bench": ("results/bench", "records of make bench"),
+    "micro": ("results/micro", "records of the parts of a step"),
+    "parameters": ("results/parameters", "records of make parameters"),
     "paper": ("results/paper", "the paper's numbers"),
-    "out": ("results/tables", "the pages, the index in its parent folder"),
-    "configs": ("configs", "whose recipes get a command"),
+    "out": ("results/tables", "where the pages go; the index goes to its parent"),
+    "configs": ("configs", "whose recipes give the commands"),
 }
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
 MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
@@ -76,13 +76,12 @@ def build(
     ]
     found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
-    files = {out / name: text for page in pages for name, text in page.texts.items()}
-    files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
-    for path, text in files.items():
-        replace_file(path, text.encode())
-    for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
+    index, text = out.parent / "README.md", summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
+    written = [path for page in pages for path in page.write_texts(out)]
+    replace_file(index, text.encode())
+    for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
-    return list(files)
+    return [*written, index]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
