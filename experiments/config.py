@@ -6,11 +6,12 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from hydra import compose
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -137,10 +138,26 @@ def parse(composed: DictConfig) -> Config:
         raise UserError("\n".join(_describe(item) for item in error.errors())) from error
 
 
+def load(*overrides: str) -> Config:
+    """The run that these overrides, as run.py takes them, ask for. Raises UserError: what is wrong, what is allowed."""
+    try:
+        with legible():
+            return parse(composed("config", *overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
+
+
 def suite(*overrides: str) -> DictConfig:
     """What the suite's own files compose, without the user's configs/local. Raises HydraException."""
     own = ["local=none"] if (CONFIGS / "local").is_dir() else []
-    return compose("config", [*own, *overrides])
+    return composed("config", *own, *overrides)
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    """What Hydra composes of configs/<name>.yaml, or of the folder that Hydra is set up with. Raises HydraException."""
+    up = GlobalHydra.instance().is_initialized()
+    with nullcontext() if up else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, [*overrides])
 
 
 def _known(model: Model) -> Model:

@@ -9,18 +9,17 @@ by the only one there is. Exit code 2 where something asked for is wrong.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import record as records
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.judging import compare, judged
 from experiments.judging.compare import Side
 from experiments.judging.questions import BENCHES, find_bench
 from experiments.record import Record, replace_file
-from experiments.typed import user_path
 
 
 def read(file: Path, options: argparse.Namespace) -> Side:
@@ -49,30 +48,27 @@ def facts(record: Record, selection: str) -> list[str]:
     ]
 
 
+def work(options: argparse.Namespace) -> None:
+    """Write the page. Raises UserError."""
+    one, other = read(options.a, options), read(options.b, options)
+    names = [bench for bench in BENCHES if bench in one.answers and bench in other.answers]
+    page = compare.render([find_bench(options.assets, bench) for bench in names], one, other)
+    replace_file(options.out, page.encode())
+    print(f"written: {options.out}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
-    parser.add_argument("b", type=Path, metavar="B")
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
-    parser.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
-    parser.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
-    parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument(
-        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        one, other = read(options.a, options), read(options.b, options)
-        names = [bench for bench in BENCHES if bench in one.answers and bench in other.answers]
-        page = compare.render([find_bench(options.assets, bench) for bench in names], one, other)
-        replace_file(options.out, page.encode())
-    except UserError as error:
-        print(f"compare_answers: {error}", file=sys.stderr)
-        return 2
-    print(f"written: {options.out}")
-    return 0
+    command = Command("compare_answers", __doc__)
+    command.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
+    command.add_argument("b", type=Path, metavar="B")
+    command.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
+    command.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
+    command.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
+    command.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    command.add_assets()
+    return command.carry_out(work, arguments)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import peft
-from hydra import compose, initialize_config_dir
 
-from experiments.config import CONFIGS, TOLD, Config, explain, legible, parse
+from experiments.command import Command
+from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.methods.by_peft import ByPeft
 from experiments.methods.fourierft import FourierFT
@@ -116,22 +116,18 @@ def name_of(config: Config) -> str:
     return "-".join([model[0].lower() + model[1:], *sizes, f"lr_{config.recipe.lr:g}"])
 
 
+def work(options: argparse.Namespace) -> None:
+    """Export the settings. Raises UserError."""
+    print(f"written: {export(load(*options.overrides), load(*BENCHMARK), options.out)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
-    options = parser.parse_intermixed_args(arguments)
-    try:
-        with legible():
-            config, defaults = (parse(compose("config", overrides)) for overrides in (options.overrides, BENCHMARK))
-        print(f"written: {export(config, defaults, options.out)}")
-    except TOLD as error:
-        print(f"export_peft: {explain(error)}", file=sys.stderr)
-        return 2
-    return 0
+    command = Command("export_peft", __doc__)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
+    return command.carry_out(work, arguments)
 
 
 if __name__ == "__main__":
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        sys.exit(main())
+    sys.exit(main())

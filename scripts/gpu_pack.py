@@ -23,6 +23,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.record import ROOT, replace_file
 
@@ -163,6 +164,8 @@ def copy_project(project: Path) -> str:
 
 def pack(options: argparse.Namespace) -> None:
     """Make the folder anew. Raises UserError."""
+    if not re.fullmatch(r"3\.\d+", options.python):
+        raise UserError(f"--python {options.python}: give a version such as 3.12")
     there, out = dict(THERE), options.out.absolute()
     if options.there:
         try:
@@ -198,21 +201,13 @@ def _mib(path: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = Command("gpu_pack", __doc__)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    parser.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
-    parser.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
-    parser.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
-    parser.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    if not re.fullmatch(r"3\.\d+", options.python):
-        parser.error(f"--python {options.python}: give a version such as 3.12")
-    try:
-        pack(options)
-    except UserError as error:
-        print(f"gpu_pack: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
+    command.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
+    command.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
+    command.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
+    return command.carry_out(pack, arguments)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ after an interruption.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record as records
+from experiments.command import Command, stoppable
 from experiments.errors import UserError
 from experiments.judging import judged
 from experiments.judging.answers import read_answers
@@ -38,8 +38,7 @@ from experiments.judging.questions import BENCHES, Bench, digest, find_bench, re
 from experiments.judging.rating import RULES
 from experiments.record import Record
 from experiments.report.render import Table, markdown, number
-from experiments.stopping import stoppable
-from experiments.typed import user_path
+from experiments.results import Results
 
 
 @dataclass(frozen=True)
@@ -134,55 +133,56 @@ def positive(text: str) -> float:
     return float(text)
 
 
+def judge_all(options: argparse.Namespace) -> None:
+    """Judge all that is asked for, and print the scores and the expense, also of what was done before an error.
+
+    Raises UserError.
+    """
+    if options.parallel < 1:
+        raise UserError(f"--parallel {options.parallel}: give 1 or more")
+    works, done = plan(options), []
+    settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
+    endpoint = Endpoint.from_environment(options.model, **settings)
+    with opened(options.cache or options.runs / "judged.jsonl") as cache:
+        client = Client(endpoint, cache)
+        try:
+            for work in works:
+                done.append((work, judge(work, client, options)))
+        finally:
+            print(f"\n{report(done)}\n{expense(client, options.price)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    command = Command("judge", __doc__)
+    command.add_argument(
         "records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers lie in --runs"
     )
-    parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    parser.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
-    parser.add_argument("--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records")
-    parser.add_argument("--bench", choices=BENCHES, help="which --answers are to")
-    parser.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
-    parser.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
-    parser.add_argument(
+    command.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+    command.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
+    command.add_argument(
+        "--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records"
+    )
+    command.add_argument("--bench", choices=BENCHES, help="which --answers are to")
+    command.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
+    command.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
+    command.add_argument(
         "--rule",
         choices=RULES,
         default="agreed",
         help="which number is the score: what all ratings outside the judge's reasoning agree on, or FastChat's first",
     )
-    parser.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
-    parser.add_argument(
+    command.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
+    command.add_argument(
         "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
     )
-    parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
-    parser.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument(
-        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
-    )
-    parser.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
-    parser.add_argument("--out", type=Path, default=Path("results/judged"), help="folder of judged records")
-    options = parser.parse_args(arguments)
-    if options.parallel < 1:
-        parser.error("--parallel: at least 1")
-    done, client = [], None
-    try:
-        works = plan(options)
-        settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
-        endpoint = Endpoint.from_environment(options.model, **settings)
-        with opened(options.cache or options.runs / "judged.jsonl") as cache:
-            client = Client(endpoint, cache)
-            for work in works:
-                done.append((work, judge(work, client, options)))
-        return 0
-    except UserError as error:
-        print(f"judge: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if client:
-            print(f"\n{report(done)}\n{expense(client, options.price)}")
+    command.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
+    command.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    command.add_assets()
+    command.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
+    command.add_argument("--out", type=Path, default=Results().judged, help="folder of judged records")
+    return command.carry_out(judge_all, arguments)
 
 
 if __name__ == "__main__":

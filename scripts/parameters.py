@@ -12,25 +12,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
 from transformers.utils import logging
 
 from experiments import record
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure.parameters import sizes
 from experiments.models.architectures import ARCHITECTURES
 from experiments.report.paper import read_paper
 from experiments.report.sizes import Sizes, wanted
+from experiments.results import Results
 
 
-def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:
+def count(options: argparse.Namespace) -> None:
     """Count and write the named models, or all. Raises UserError."""
-    if unknown := [name for name in models if name not in ARCHITECTURES]:
+    logging.set_verbosity_error()
+    if unknown := [name for name in options.models if name not in ARCHITECTURES]:
         raise UserError(f"no model {', '.join(unknown)}; there are: {', '.join(ARCHITECTURES)}")
-    rows = wanted(read_paper(paper))
-    for name in models or ARCHITECTURES:
-        path = out / f"{name}.json"
-        if path.exists() and not force:
+    rows = wanted(read_paper(options.paper))
+    for name in options.models or ARCHITECTURES:
+        path = options.out / f"{name}.json"
+        if path.exists() and not options.force:
             record.read(path, Sizes)
             print(f"done before: {path} (--force repeats it)")
             continue
@@ -40,21 +42,13 @@ def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
-    parser.add_argument("--force", action="store_true", help="count again what is there")
-    parser.add_argument("--paper", type=Path, default=Path("results/paper"), help="folder of the paper's numbers")
-    parser.add_argument("--out", type=Path, default=Path("results/parameters"), metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    logging.set_verbosity_error()
-    try:
-        count(options.models, options.force, options.paper, options.out)
-    except UserError as error:
-        print(f"parameters: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command = Command("parameters", __doc__)
+    command.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
+    command.add_argument("--force", action="store_true", help="count again what is there")
+    command.add_argument("--paper", type=Path, default=Results().paper, help="folder of the paper's numbers")
+    command.add_argument("--out", type=Path, default=Results().parameters, metavar="FOLDER")
+    return command.carry_out(count, arguments)
 
 
 if __name__ == "__main__":
-    with initialize_config_dir(str(record.ROOT / "configs"), version_base="1.3"):
-        sys.exit(main())
+    sys.exit(main())

@@ -20,37 +20,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.errors import UserError
+from experiments.command import Command
 from experiments.pretraining.models import MODELS, Order
-from experiments.typed import user_path
+
+
+def work(options: argparse.Namespace) -> None:
+    """Pre-train the model, and print what was measured. Raises UserError."""
+    model = MODELS[options.model]
+    order = Order(options.out or model.out, options.seed, options.bf16, options.steps, options.assets)
+    metrics = model.train(order)
+    print(f"{order.out}: {', '.join(f'{name} {value:.3f}' for name, value in metrics.items())}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(MODELS), default="roberta")
+    command = Command("pretrain_mini", __doc__)
+    command.add_argument("--model", choices=sorted(MODELS), default="roberta")
     outs = ", ".join(f"{name}: {os.path.relpath(model.out)}" for name, model in MODELS.items())
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"to write to (default: {outs})")
-    parser.add_argument("--steps", type=int, help="of the optimizer (default: the model's own number)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
-    parser.add_argument(
-        "--assets",
-        type=user_path,
-        metavar="FOLDER",
-        default=os.environ.get("FOURIERFT_ASSETS") or None,
-        help="of vit_tiny and gpt2_tiny: has datasets/ (default: FOURIERFT_ASSETS)",
-    )
-    options = parser.parse_args(arguments)
-    model = MODELS[options.model]
-    order = Order(options.out or model.out, options.seed, options.bf16, options.steps, options.assets)
-    try:
-        metrics = model.train(order)
-    except UserError as error:
-        print(f"pretrain_mini: {error}", file=sys.stderr)
-        return 2
-    print(f"{order.out}: {', '.join(f'{name} {value:.3f}' for name, value in metrics.items())}")
-    return 0
+    command.add_argument("--out", type=Path, metavar="FOLDER", help=f"to write to (default: {outs})")
+    command.add_argument("--steps", type=int, help="of the optimizer (default: the model's own number)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
+    command.add_assets()
+    return command.carry_out(work, arguments)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from experiments.command import Command
 from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
@@ -30,20 +31,19 @@ class _Row(Line):
     references: list[str] = Field(min_length=1)
 
 
+def work(options: argparse.Namespace) -> None:
+    """Print the scores. Raises UserError."""
+    outputs, references = read(options.outputs, options.references)
+    scores = E2E().compute(predictions=outputs, references=references)
+    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
-    parser.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
-    options = parser.parse_args(arguments)
-    try:
-        outputs, references = read(options.outputs, options.references)
-        scores = E2E().compute(predictions=outputs, references=references)
-    except UserError as error:
-        print(f"score_texts: {error}", file=sys.stderr)
-        return 2
-    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
-    return 0
+    command = Command("score_texts", __doc__)
+    command.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
+    command.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
+    return command.carry_out(work, arguments)
 
 
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:

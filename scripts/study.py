@@ -17,10 +17,10 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 
+from experiments.command import stoppable
 from experiments.config import CONFIGS, TOLD, explain, legible
 from experiments.errors import UserError
 from experiments.record import left_out, replace_file
-from experiments.stopping import stoppable
 from experiments.studies import STUDIES, pages
 from experiments.studies.sweep import Sweep
 

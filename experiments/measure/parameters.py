@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 from torch import nn
 
 from experiments import record
+from experiments.config import composed
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
 from experiments.methods.base import Method, count, stored, weights
@@ -25,8 +25,8 @@ from fourierft.model import fourier_layers
 
 
 def method(name: str, settings: dict[str, Any]) -> Method:
-    """A method of configs/method, changed by `settings`. Hydra must be initialised on configs/."""
-    defaults = OmegaConf.to_container(compose(f"method/{name}")["method"])
+    """A method of configs/method, changed by `settings`."""
+    defaults = OmegaConf.to_container(composed(f"method/{name}")["method"])
     scale = {"scale": 1.0} if "scale" in defaults else {}  # recipes set it, and no count depends on it
     return TypeAdapter(AnyMethod).validate_python(defaults | scale | settings)
 
