@@ -28,10 +28,12 @@ from pathlib import Path
 import torch
 
 from experiments import record
+from experiments.command import Command, stoppable
 from experiments.errors import UserError
+from experiments.measure.bench import Bench
+from experiments.measure.micro import Micro
 from experiments.report import micro, speed
 from experiments.report.render import DASH, Table, markdown
-from experiments.stopping import stoppable
 
 CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"
 KERNEL_TESTS = ["tests/fourierft/test_kernel.py"]
@@ -149,7 +151,7 @@ def report(ended: Sequence[Ended], out: Path) -> str:
     """The stages, the values for the choice of algorithms, and the targets, of all that was measured below `out`."""
     rows = [[one.stage, one.state, DASH if one.seconds is None else f"{one.seconds:.0f}", one.said] for one in ended]
     with record.left_out() as problems:
-        micros, benches = record.find(out / "micro", micro.Micro), record.find(out / "bench", speed.Bench)
+        micros, benches = record.find(out / "micro", Micro), record.find(out / "bench", Bench)
     stages = Table("Stages", ["Stage", "State", "Seconds", "Its last line"], rows)
     tables = [stages, *map(micro.values_table, micros), speed.targets(benches)]
     shown = [f"\n{table.title}\n\n{markdown(table)}" for table in tables]
@@ -174,17 +176,12 @@ def gpu(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
-    parser.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
-    parser.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
-    options = parser.parse_args(arguments)
-    try:
-        return gpu(options)
-    except UserError as error:
-        print(f"gpu: {error}", file=sys.stderr)
-        return 2
+    command = Command("gpu", __doc__)
+    command.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
+    command.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
+    command.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
+    return command.carry_out(gpu, arguments)
 
 
 if __name__ == "__main__":

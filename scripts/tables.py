@@ -16,6 +16,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.measure.bench import Bench
+from experiments.measure.micro import Micro
 from experiments.record import find, replace_file
 from experiments.report import micro as microbench
 from experiments.report import official_logs, scores, selection, sizes, speed, verdict_page
@@ -73,8 +75,8 @@ def build(
 ) -> list[Path]:
     """Write every table and the index; remove tables that have no record any more. Raises UserError."""
     printed, shares, logs = read_paper(paper), read_shares(paper), read_logs(paper)
-    benches, full = find(bench, speed.Bench), find(parameters, sizes.Sizes)
-    parts = find(micro, microbench.Micro)
+    benches, full = find(bench, Bench), find(parameters, sizes.Sizes)
+    parts = find(micro, Micro)
     runs, answers = find(records), graded(judged)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())

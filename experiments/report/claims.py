@@ -4,13 +4,14 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from experiments.measure.bench import LORA, OURS, Bench
 from experiments.report.aggregate import Row
 from experiments.report.paper import LORA_NAMES, PaperRow, Share
 from experiments.report.quality import pairs, quality, quality_of_answers, quality_of_texts, quality_on_images
 from experiments.report.render import DASH, Table
 from experiments.report.score_tables import TABLE2, TABLE3, TABLE4, TABLE5
 from experiments.report.sizes import Sizes, products, shares_of_lora
-from experiments.report.speed import GIB, LORA, MIB, OURS, Bench
+from experiments.report.speed import GIB, MIB
 from experiments.report.verdicts import Claim, Outcome, by_scale, smaller, verdict
 
 

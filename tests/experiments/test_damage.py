@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.measure.bench import Bench
 from experiments.record import Record, RecordError, read
 from experiments.report.sizes import Sizes
-from experiments.report.speed import Bench
 from experiments.search import Trials
 from experiments.studies.construction import Construction
 from experiments.studies.expressive.outcome import Outcome

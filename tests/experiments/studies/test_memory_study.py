@@ -14,11 +14,11 @@ from experiments.config import parse
 from experiments.data.assets import read_rows
 from experiments.errors import UserError
 from experiments.measure import memory
+from experiments.measure.bench import Entry
 from experiments.models import architectures
 from experiments.record import LeftOut, RecordError
 from experiments.report.paper import read_peaks
 from experiments.report.render import page
-from experiments.report.speed import Entry
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from experiments.studies import footprint as footprints
 from experiments.studies import memory as study

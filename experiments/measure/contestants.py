@@ -1,0 +1,217 @@
+"""Who takes part in the bench, and how all are measured on one case.
+
+The frozen model, PEFT's LoRA and FourierFT, and this library in each of its modes.
+"""
+
+import copy
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+import fourierft.peft
+from experiments import record
+from experiments.measure import memory
+from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, Bench, Entry
+from experiments.measure.timed import device_of, facts
+from experiments.measure.timing import busyness, interleave
+from experiments.measure.workloads import SETS, Layer, Model, Work
+from fourierft.config import split_target
+
+SCALE, SEED, R = 150.0, 2024, 8
+MODES = {
+    OURS: {},
+    "fourierft_keep": {"memory": "keep"},
+    "fourierft_product": {"gradient": "product"},
+    "fourierft_tokens": {"gradient": "tokens"},
+    "fourierft_fft": {"forward": "fft"},
+    "fourierft_kernel": {"forward": "kernel"},
+    "fourierft_branch": {"forward": "branch"},
+    "fourierft_torch": {"compiled": False},  # as without a C compiler
+}
+Adapt = Callable[[nn.Module, Layer | Model], nn.Module]
+
+
+def frozen(model: nn.Module, case: Layer | Model) -> nn.Module:
+    return model.requires_grad_(False)
+
+
+def peft_lora(r: int) -> Adapt:
+    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+        from peft import LoraConfig, get_peft_model
+
+        return get_peft_model(model, LoraConfig(r=r, target_modules=whole(case.targets)))
+
+    return adapt
+
+
+def peft_fourierft(model: nn.Module, case: Layer | Model) -> nn.Module:
+    from peft import FourierFTConfig, get_peft_model
+
+    targets = whole(case.targets)
+    config = FourierFTConfig(n_frequency=case.n, scaling=SCALE, random_loc_seed=SEED, target_modules=targets)
+    return get_peft_model(model, config)
+
+
+def whole(targets: Sequence[str]) -> list[str]:
+    """PEFT knows no parts of a fused projection."""
+    return [split_target(target)[0] for target in targets]
+
+
+def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
+    """This library, in the given mode of `fourierft.use`."""
+
+    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+        n = case.grid if entries == "grid" else case.n
+        config = fourierft.FourierConfig(n=n, scale=SCALE, entry_seed=SEED, targets=case.targets, entries=entries)
+        fourierft.adapt(model, config)
+        fourierft.use(model, **mode)
+        return model
+
+    return adapt
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """PEFT's FourierFT layers run on this library."""
+    fourierft.peft.install()
+    try:
+        yield
+    finally:
+        fourierft.peft.uninstall()
+
+
+CONTESTANTS: dict[str, Adapt] = {
+    BASELINE: frozen,
+    NOISE: frozen,
+    LORA: peft_lora(R),
+    "peft_lora_r1": peft_lora(1),
+    PEFT: peft_fourierft,
+    "peft_fourierft_installed": peft_fourierft,
+    **{name: ours(mode) for name, mode in MODES.items()},
+    GRID: ours({}, entries="grid"),
+}
+AROUND = {"peft_fourierft_installed": installed}  # a step, for it changes PEFT's classes in the whole process
+CUDA_ONLY, CPU_ONLY = {"fourierft_kernel"}, {"fourierft_torch"}
+COMPILED = BASELINE, NOISE, LORA, PEFT, OURS, GRID  # those that a compiled model is measured with
+
+
+def contestants(case: Layer | Model, device: str) -> list[str]:
+    """Who takes part."""
+    others = CPU_ONLY if device == "cuda" else CUDA_ONLY
+    return [name for name in CONTESTANTS if name not in others and (name in COMPILED or not case.compiled)]
+
+
+class Contestant:
+    """A model that shares the frozen weights of `work` with all others, and its training step."""
+
+    def __init__(self, name: str, case: Layer | Model, work: Work) -> None:
+        base, self._forward, self._gradient = work
+        shared = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
+        self._model = CONTESTANTS[name](copy.deepcopy(base, shared), case)
+        self._trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        self._optimizer = case.optimizer(self._trained) if case.optimizer and self._trained else None
+        if case.compiled:
+            self._model.compile()
+        self._around = AROUND.get(name, nullcontext)
+        self._device = next(base.parameters()).device.type
+
+    def step(self) -> None:
+        """Forward, backward and, if the case has an optimizer, the update; returns when the device is done."""
+        with self._around():
+            self._forward(self._model).backward(self._gradient)
+        if self._optimizer:
+            self._optimizer.step()
+        for parameter in self._trained:
+            parameter.grad = None
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def saved_bytes(self) -> int:
+        """What a forward pass keeps for the backward pass, parameters apart."""
+        with self._around():
+            return memory.saved_for_backward(self._model, lambda: self._forward(self._model))
+
+    def peak_bytes(self) -> int | None:
+        """The most that anyone has allocated on the GPU during a step; None without one. Takes two steps, for the first
+        also makes the optimizer's state."""
+        self.step()
+        memory.start_peak(self._device)
+        self.step()
+        return memory.peak(self._device) if self._device == "cuda" else None
+
+
+def prepare(
+    name: str, case: Layer | Model, work: Work, others: int
+) -> tuple[Callable[[], None], dict[str, int | None]]:
+    """The step of a contestant that is ready to be timed, and its bytes, where others hold `others` on the GPU."""
+    contestant = Contestant(name, case, work)
+    saved, peak = contestant.saved_bytes(), contestant.peak_bytes()
+    return contestant.step, {"saved_bytes": saved, "peak_bytes": None if peak is None else peak - others}
+
+
+def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
+    """Measure one case of the set `chosen`; see `measure`. Raises UserError where the set's device is missing."""
+    case, device = SETS[chosen][name], device_of(chosen)
+    torch.manual_seed(0)
+    known, others = facts(device), busyness()
+    return Bench(
+        set=chosen,
+        case=name,
+        description=case.description,
+        x_bytes=case.x_bytes,
+        settings={"n": case.n, "grid": case.grid, "scale": SCALE, "entry_seed": SEED, "r": R},
+        contestants=measure(case, device, rounds, until),
+        others=others(),
+        threads=torch.get_num_threads(),
+        **known,
+        ended=record.now(),
+    )
+
+
+def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict[str, Entry]:
+    """Every contestant on one case, by name; one that fails or runs out of memory leaves the others alone.
+
+    `rounds` of interleaved timing, fewer if `time.perf_counter()` passes `until`.
+    """
+    names = contestants(case, device)
+    steps, spent, ended = {}, {}, {}
+
+    def leave(name: str, error: Exception) -> None:
+        ended[name] = failure(name, error)
+
+    try:
+        work = case.build(device)
+        work[0].requires_grad_(False)
+        Contestant(BASELINE, case, work).step()  # what the first step allocates for good is no contestant's
+    except Exception as error:
+        return dict.fromkeys(names, failure("every contestant", error))
+    floor = _allocated(device)
+    for name in names:
+        others = _allocated(device) - floor
+        try:
+            steps[name], spent[name] = prepare(name, case, work, others)
+        except Exception as error:
+            leave(name, error)
+    seconds = interleave(steps, rounds, leave, until)
+    return {name: ended.get(name) or Entry(status="ok", seconds=seconds[name], **spent[name]) for name in names}
+
+
+def failure(name: str, error: Exception) -> Entry:
+    """The entry of a contestant that raised; prints where, unless memory ran out."""
+    entry = Entry.ended(error)
+    if entry.status == "failed":
+        print(f"bench: {name} failed", file=sys.stderr)
+        traceback.print_exception(error)
+    return entry
+
+
+def _allocated(device: str) -> int:
+    if device != "cuda":
+        return 0
+    gc.collect()  # a contestant that left holds nothing
+    return torch.cuda.memory_allocated()
