@@ -7,9 +7,7 @@ fixed quasi-random sequence (Sobol, scrambled), each a run of the suite with `tr
 validation set. A trial that has its record is not repeated, so an interrupted search goes on where it stopped.
 Writes results/search/<exp>/<model>/<method>.json, and prints what to write into each recipe.
 
-`--storage sqlite:///search.db` keeps Optuna's study in a file, for its dashboard, its plots, and for several processes
-that share the work; `--trials` is then what the study ends with. A trial killed there gives its place to the next of
-the sequence. Exit code 2 where something asked for is wrong, 130 after an interruption.
+Exit code 2 where something asked for is wrong, 130 after an interruption.
 """
 
 import argparse
@@ -17,12 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
-
-from experiments.config import CONFIGS, TOLD, explain, legible
+from experiments.command import Command, stoppable
 from experiments.report.render import Table, markdown
+from experiments.results import Results
 from experiments.search import Trials, parse_range, prepare, run
-from experiments.stopping import stoppable
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
@@ -46,30 +42,26 @@ def advice(results: Sequence[Trials]) -> str:
     return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe'], lines))}"
 
 
+def search(options: argparse.Namespace) -> None:
+    """Search every method that is asked for, and print the advice. Raises UserError."""
+    given = dict(map(parse_range, options.range))
+    searches = [
+        prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
+        for overrides in by_method(options.overrides)
+    ]
+    print(advice(list(map(run, searches))), *(f"written: {one.path}" for one in searches), sep="\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=6, help="of each method")
-    parser.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
-    parser.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
-    parser.add_argument("--storage", metavar="URL", help="where Optuna keeps the studies, such as sqlite:///FILE")
-    parser.add_argument("--out", type=Path, default=Path("results/search"))
-    parser.add_argument("--force", action="store_true", help="replace the file of another search")
-    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
-    options = parser.parse_intermixed_args(arguments)
-    try:
-        given = dict(map(parse_range, options.range))
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
-            searches = [
-                prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
-                for overrides in by_method(options.overrides)
-            ]
-            results = [run(search, options.trials, options.storage) for search in searches]
-    except TOLD as error:
-        print(f"search: {explain(error)}", file=sys.stderr)
-        return 2
-    print(advice(results), *(f"written: {search.path}" for search in searches), sep="\n")
-    return 0
+    command = Command("search", __doc__)
+    command.add_argument("--trials", type=int, default=6, help="of each method")
+    command.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
+    command.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
+    command.add_argument("--out", type=Path, default=Results().search)
+    command.add_argument("--force", action="store_true", help="replace the file of another search")
+    command.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
+    return command.carry_out(search, arguments)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
     older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
-    found = older if older and len(older.trials) == plan.trials else search.run(asked, plan.trials)
+    found = older if older and len(older.trials) == plan.trials else search.run(asked)
     best = {key: value for key, value in found.best.items() if key != "score"}
     return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
 
