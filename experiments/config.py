@@ -26,7 +26,8 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError
 from experiments.data.assets import Assets, Model
 from experiments.errors import UserError
 from experiments.methods import AnyMethod
-from experiments.record import ROOT, config_hash
+from experiments.recipes import CONFIGS
+from experiments.record import config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
 from experiments.typed import Typed, UserPath
@@ -56,7 +57,6 @@ for resolver in (after_slash, as_name):  # of what has no value there is none
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 
-CONFIGS = ROOT / "configs"
 # The errors that a command says in one message, with `explain`, and ends with exit code 2.
 TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.recipes import recipe_of
 from experiments.record import Selection
 from experiments.report.aggregate import SIZES, Cell, Row
 from experiments.report.paper import PaperRow, beside, is_of, listed
@@ -236,7 +237,7 @@ def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) 
     lines, seeds = [], table.protocol.seeds
     experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
     for row in rows:
-        name = f"recipe/{row.model}/{row.method}"
+        name = f"recipe/{recipe_of(row.model, row.method, configs)}"
         recipe = _recipe(configs, name) if (configs / f"{name}.yaml").is_file() else {"cells": {}}
         exps = [exp for exp in experiments if exp in recipe.get("cells", experiments)]
         if exps:
