@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 from experiments.errors import UserError
 from experiments.record import left_out
@@ -14,33 +15,38 @@ from fourierft import FourierError
 
 
 class Command(argparse.ArgumentParser):
-    """The options of a command; its help is the docstring of its module."""
+    """What `python -m scripts.<name>` does: `work`, with the options added here; its help is the module's docstring."""
 
-    def __init__(self, name: str, text: str | None):
+    def __init__(self, name: str, text: str | None, work: Callable[[argparse.Namespace], int | None]):
         super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.name = name
+        self.name, self.work = name, work
 
     def add_assets(self) -> None:
-        """--assets, the folder of models/ and datasets/; by default what FOURIERFT_ASSETS names."""
-        root, about = os.environ.get("FOURIERFT_ASSETS") or None, "has datasets/ (default: FOURIERFT_ASSETS)"
-        self.add_argument("--assets", type=user_path, default=root, metavar="FOLDER", help=about)
+        """Add --assets, the folder of models/ and datasets/; by default what FOURIERFT_ASSETS names."""
+        about = "has models/ and datasets/ (default: FOURIERFT_ASSETS)"
+        self.add_argument("--assets", type=user_path, metavar="FOLDER", help=about)
 
-    def carry_out(
-        self, work: Callable[[argparse.Namespace], int | None], arguments: Sequence[str] | None = None
-    ) -> int:
-        """Do `work` with the options in `arguments` (default: the command line's); returns the exit code.
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Do the work with the options in `arguments` (default: the command line's); returns the exit code.
 
         2 after a UserError or a FourierError, or where a record was left out, each told in one message on stderr; else
         what `work` returns, where None is 0.
         """
         options, code = self.parse_intermixed_args(arguments), None
+        if getattr(options, "assets", "") is None and (root := os.environ.get("FOURIERFT_ASSETS")):
+            options.assets = user_path(root)
         with left_out() as problems:
             try:
-                code = work(options)
+                code = self.work(options)
             except (UserError, FourierError) as error:
                 problems.append(str(error))
         sys.stderr.writelines(f"{self.name}: {problem}\n" for problem in problems)
         return 2 if problems else code or 0
+
+    def start(self) -> NoReturn:
+        """Be the process of a command that can be interrupted, and goes on when it is called again."""
+        with stoppable(self.name):
+            sys.exit(self())
 
 
 @contextmanager

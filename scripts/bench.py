@@ -16,7 +16,6 @@ import argparse
 import gc
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import record
@@ -61,16 +60,12 @@ def keep(result: Bench, path: Path) -> None:
         record.write(result, path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("bench", __doc__)
-    command.add_argument("--set", choices=list(SETS), default=default_set(), help="default here: %(default)s")
-    command.add_argument("--cases", metavar="NAME,NAME", help="some cases of the set; default: all")
-    command.add_argument("--repeats", type=int, default=20, help="timed rounds of each case (default: %(default)s)")
-    command.add_argument("--minutes", type=float, default=10, help="for all cases: fewer rounds rather than longer")
-    command.add_argument("--out", type=Path, default=Results().bench, metavar="FOLDER")
-    return command.carry_out(bench, arguments)
-
+main = Command("bench", __doc__, bench)
+main.add_argument("--set", choices=list(SETS), default=default_set(), help="default here: %(default)s")
+main.add_argument("--cases", metavar="NAME,NAME", help="some cases of the set; default: all")
+main.add_argument("--repeats", type=int, default=20, help="timed rounds of each case (default: %(default)s)")
+main.add_argument("--minutes", type=float, default=10, help="for all cases: fewer rounds rather than longer")
+main.add_argument("--out", type=Path, default=Results().bench, metavar="FOLDER")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,6 @@ by the only one there is. Exit code 2 where something asked for is wrong.
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import record as records
@@ -57,19 +56,15 @@ def work(options: argparse.Namespace) -> None:
     print(f"written: {options.out}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("compare_answers", __doc__)
-    command.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
-    command.add_argument("b", type=Path, metavar="B")
-    command.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
-    command.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
-    command.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
-    command.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    command.add_assets()
-    return command.carry_out(work, arguments)
-
+main = Command("compare_answers", __doc__, work)
+main.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
+main.add_argument("b", type=Path, metavar="B")
+main.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
+main.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
+main.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
+main.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+main.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+main.add_assets()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,6 @@ Exit code 2 where something asked for is wrong, or the benchmark has no word for
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +120,9 @@ def work(options: argparse.Namespace) -> None:
     print(f"written: {export(load(*options.overrides), load(*BENCHMARK), options.out)}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("export_peft", __doc__)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    command.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
-    return command.carry_out(work, arguments)
-
+main = Command("export_peft", __doc__, work)
+main.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+main.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
 
 if __name__ == "__main__":
     sys.exit(main())

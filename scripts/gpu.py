@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from experiments import record
-from experiments.command import Command, stoppable
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure.bench import Bench
 from experiments.measure.micro import Micro
@@ -67,7 +67,7 @@ class Ended:
 def plan(out: Path, small: bool) -> dict[str, Stage]:
     """The stages by their names, in order of value."""
     where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
-    cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
+    cases, rounds = ("layer_768_2048", "3") if small else (CASES, "10")
     tests = ["pytest", "-p", "no:cacheprovider"]
     study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{out}/studies"]
     return {
@@ -174,16 +174,11 @@ def gpu(options: argparse.Namespace) -> int:
     return 1 if any(one.failed for one in stages(names, planned, options.minutes, out)) else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("gpu", __doc__)
-    command.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
-    command.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
-    command.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
-    return command.carry_out(gpu, arguments)
-
+main = Command("gpu", __doc__, gpu)
+main.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
+main.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
+main.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
+main.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
 
 if __name__ == "__main__":
-    with stoppable("gpu"):
-        sys.exit(main())
+    main.start()

@@ -94,9 +94,7 @@ def needed(
         if name in wanted or has is None or (has and one.specifier.contains(has, prereleases=True)):
             continue
         if name in THERE:
-            raise UserError(
-                f"--there: {name} is {has or 'missing'}, and {one} is needed: it is to be that machine's own"
-            )
+            raise UserError(f"--there: {name} is {has or 'missing'}, and {one} is needed: install it on that machine")
         if name not in pins:
             raise UserError(f"{name} has no version in constraints.txt for Python {python}: make that file again")
         wanted[name] = pins[name]
@@ -199,16 +197,12 @@ def _mib(path: Path) -> int:
     return round(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("gpu_pack", __doc__)
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    command.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
-    command.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
-    command.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
-    command.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
-    return command.carry_out(pack, arguments)
-
+main = Command("gpu_pack", __doc__, pack)
+here = f"{sys.version_info.major}.{sys.version_info.minor}"
+main.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
+main.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
+main.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
+main.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record as records
-from experiments.command import Command, stoppable
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.judging import judged
 from experiments.judging.answers import read_answers
@@ -152,39 +152,28 @@ def judge_all(options: argparse.Namespace) -> None:
             print(f"\n{report(done)}\n{expense(client, options.price)}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("judge", __doc__)
-    command.add_argument(
-        "records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers lie in --runs"
-    )
-    command.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    command.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
-    command.add_argument(
-        "--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records"
-    )
-    command.add_argument("--bench", choices=BENCHES, help="which --answers are to")
-    command.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
-    command.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
-    command.add_argument(
-        "--rule",
-        choices=RULES,
-        default="agreed",
-        help="which number is the score: what all ratings outside the judge's reasoning agree on, or FastChat's first",
-    )
-    command.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
-    command.add_argument(
-        "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
-    )
-    command.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
-    command.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
-    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    command.add_assets()
-    command.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
-    command.add_argument("--out", type=Path, default=Results().judged, help="folder of judged records")
-    return command.carry_out(judge_all, arguments)
-
+main = Command("judge", __doc__, judge_all)
+main.add_argument("records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers lie in --runs")
+main.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+main.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
+main.add_argument("--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records")
+main.add_argument("--bench", choices=BENCHES, help="which --answers are to")
+main.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
+main.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
+main.add_argument(
+    "--rule",
+    choices=RULES,
+    default="agreed",
+    help="which number is the score: what all ratings outside the judge's reasoning agree on, or FastChat's first",
+)
+main.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
+main.add_argument("--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit")
+main.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
+main.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
+main.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+main.add_assets()
+main.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
+main.add_argument("--out", type=Path, default=Results().judged, help="folder of judged records")
 
 if __name__ == "__main__":
-    with stoppable("judge"):
-        sys.exit(main())
+    main.start()

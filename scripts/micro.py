@@ -9,15 +9,13 @@ fourierft/choice.py; `make tables` renders them. Exit code 1 if an operation fai
 """
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from experiments import record
-from experiments.command import Command, stoppable
+from experiments.command import Command
 from experiments.measure.micro import Micro, Row
 from experiments.measure.parts import everything, measure
 from experiments.measure.timed import default_set, device_of, facts
@@ -55,15 +53,10 @@ def time_parts(options: argparse.Namespace) -> int:
     return 1 if any(row.status == "failed" for row in found.rows) else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("micro", __doc__)
-    command.add_argument("--set", choices=("small", "full"), default=default_set(), help="default here: %(default)s")
-    command.add_argument("--minutes", type=float, default=2, help="no new operation after these (default: %(default)s)")
-    command.add_argument("--out", type=Path, default=Results().micro, metavar="FOLDER")
-    return command.carry_out(time_parts, arguments)
-
+main = Command("micro", __doc__, time_parts)
+main.add_argument("--set", choices=("small", "full"), default=default_set(), help="default here: %(default)s")
+main.add_argument("--minutes", type=float, default=2, help="no new operation after these (default: %(default)s)")
+main.add_argument("--out", type=Path, default=Results().micro, metavar="FOLDER")
 
 if __name__ == "__main__":
-    with stoppable("micro"):
-        sys.exit(main())
+    main.start()

@@ -9,7 +9,6 @@ GPT-2 Large writes 3 GB into the temporary folder, and takes them away again. `m
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.utils import logging
@@ -40,15 +39,11 @@ def count(options: argparse.Namespace) -> None:
         record.write(sizes(name, ARCHITECTURES[name], rows[name]), path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("parameters", __doc__)
-    command.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
-    command.add_argument("--force", action="store_true", help="count again what is there")
-    command.add_argument("--paper", type=Path, default=Results().paper, help="folder of the paper's numbers")
-    command.add_argument("--out", type=Path, default=Results().parameters, metavar="FOLDER")
-    return command.carry_out(count, arguments)
-
+main = Command("parameters", __doc__, count)
+main.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
+main.add_argument("--force", action="store_true", help="count again what is there")
+main.add_argument("--paper", type=Path, default=Results().paper, help="folder of the paper's numbers")
+main.add_argument("--out", type=Path, default=Results().parameters, metavar="FOLDER")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,6 @@ and gpt2_tiny are not in the repository: CIFAR-100 and Alpaca are for research u
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.command import Command
@@ -32,18 +31,14 @@ def work(options: argparse.Namespace) -> None:
     print(f"{order.out}: {', '.join(f'{name} {value:.3f}' for name, value in metrics.items())}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("pretrain_mini", __doc__)
-    command.add_argument("--model", choices=sorted(MODELS), default="roberta")
-    outs = ", ".join(f"{name}: {os.path.relpath(model.out)}" for name, model in MODELS.items())
-    command.add_argument("--out", type=Path, metavar="FOLDER", help=f"to write to (default: {outs})")
-    command.add_argument("--steps", type=int, help="of the optimizer (default: the model's own number)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
-    command.add_assets()
-    return command.carry_out(work, arguments)
-
+main = Command("pretrain_mini", __doc__, work)
+main.add_argument("--model", choices=sorted(MODELS), default="roberta")
+outs = ", ".join(f"{name}: {os.path.relpath(model.out)}" for name, model in MODELS.items())
+main.add_argument("--out", type=Path, metavar="FOLDER", help=f"to write to (default: {outs})")
+main.add_argument("--steps", type=int, help="of the optimizer (default: the model's own number)")
+main.add_argument("--seed", type=int, default=0)
+main.add_argument("--bf16", action="store_true", help="autocast to bfloat16: faster on a CPU that has it")
+main.add_assets()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,6 @@ text. Exit code 2 for files that cannot be read or do not match.
 
 import argparse
 import sys
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -38,14 +37,6 @@ def work(options: argparse.Namespace) -> None:
     print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("score_texts", __doc__)
-    command.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
-    command.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
-    return command.carry_out(work, arguments)
-
-
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:
     """Texts, and of each its references. Raises UserError."""
     if references is None:
@@ -67,6 +58,10 @@ def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[s
 def _is_blank(line: str) -> bool:
     return not line.strip()
 
+
+main = Command("score_texts", __doc__, work)
+main.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
+main.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
 
 if __name__ == "__main__":
     sys.exit(main())

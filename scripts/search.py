@@ -11,11 +11,10 @@ Exit code 2 where something asked for is wrong, 130 after an interruption.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.command import Command, stoppable
+from experiments.command import Command
 from experiments.report.render import Table, markdown
 from experiments.results import Results
 from experiments.search import Trials, parse_range, prepare, run
@@ -52,18 +51,13 @@ def search(options: argparse.Namespace) -> None:
     print(advice(list(map(run, searches))), *(f"written: {one.path}" for one in searches), sep="\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    command = Command("search", __doc__)
-    command.add_argument("--trials", type=int, default=6, help="of each method")
-    command.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
-    command.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
-    command.add_argument("--out", type=Path, default=Results().search)
-    command.add_argument("--force", action="store_true", help="replace the file of another search")
-    command.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
-    return command.carry_out(search, arguments)
-
+main = Command("search", __doc__, search)
+main.add_argument("--trials", type=int, default=6, help="of each method")
+main.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
+main.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
+main.add_argument("--out", type=Path, default=Results().search)
+main.add_argument("--force", action="store_true", help="replace the file of another search")
+main.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
 
 if __name__ == "__main__":
-    with stoppable("search"):
-        sys.exit(main())
+    main.start()

@@ -7,7 +7,7 @@ import copy
 import gc
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -40,26 +40,17 @@ def frozen(model: nn.Module, case: Layer | Model) -> nn.Module:
     return model.requires_grad_(False)
 
 
-def peft_lora(r: int) -> Adapt:
-    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
-        from peft import LoraConfig, get_peft_model
+def by_peft(kind: str, **settings) -> Adapt:
+    """PEFT's method of this kind of configuration."""
 
-        return get_peft_model(model, LoraConfig(r=r, target_modules=whole(case.targets)))
+    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+        import peft
+
+        targets = [split_target(target)[0] for target in case.targets]  # PEFT knows no parts of a fused projection
+        more = {"n_frequency": case.n} if kind == "FourierFTConfig" else {}
+        return peft.get_peft_model(model, getattr(peft, kind)(target_modules=targets, **settings, **more))
 
     return adapt
-
-
-def peft_fourierft(model: nn.Module, case: Layer | Model) -> nn.Module:
-    from peft import FourierFTConfig, get_peft_model
-
-    targets = whole(case.targets)
-    config = FourierFTConfig(n_frequency=case.n, scaling=SCALE, random_loc_seed=SEED, target_modules=targets)
-    return get_peft_model(model, config)
-
-
-def whole(targets: Sequence[str]) -> list[str]:
-    """PEFT knows no parts of a fused projection."""
-    return [split_target(target)[0] for target in targets]
 
 
 def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
@@ -85,13 +76,14 @@ def installed() -> Iterator[None]:
         fourierft.peft.uninstall()
 
 
+_peft_fourierft = by_peft("FourierFTConfig", scaling=SCALE, random_loc_seed=SEED)
 CONTESTANTS: dict[str, Adapt] = {
     BASELINE: frozen,
     NOISE: frozen,
-    LORA: peft_lora(R),
-    "peft_lora_r1": peft_lora(1),
-    PEFT: peft_fourierft,
-    "peft_fourierft_installed": peft_fourierft,
+    LORA: by_peft("LoraConfig", r=R),
+    "peft_lora_r1": by_peft("LoraConfig", r=1),
+    PEFT: _peft_fourierft,
+    "peft_fourierft_installed": _peft_fourierft,
     **{name: ours(mode) for name, mode in MODES.items()},
     GRID: ours({}, entries="grid"),
 }

@@ -8,7 +8,7 @@ experiments/mini/instructions.py ask for, in sentences of its own: never an inst
 from collections.abc import Iterator
 from random import Random
 
-from experiments.mini import pretraining
+from experiments.mini import reports
 from experiments.mini.instructions import COUNTS, PEOPLE, SYNONYMS, THINGS, draw_list, listed, settled
 from experiments.mini.language import NAMES, draw_event, say_event, say_noun, write
 
@@ -16,7 +16,7 @@ from experiments.mini.language import NAMES, draw_event, say_event, say_noun, wr
 def documents(seed: int) -> Iterator[str]:
     """Endless documents of two to about six sentences: behind one another, or as lines without a full stop."""
     rng = Random(f"lists {seed}")
-    world = pretraining.documents(seed)
+    world = reports.documents(seed)
     kinds = (lambda _: next(world), story, story, guests, *[notebook] * 4, *[refrain] * 3)
     while True:
         sentences = rng.choice(kinds)(rng)

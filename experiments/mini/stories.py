@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from random import Random
 
 from experiments.data.meanings import spaced
-from experiments.mini import places, pretraining
+from experiments.mini import places, reports
 from experiments.mini.language import NAMES, draw_event, say_event, write
 from experiments.mini.places import Meaning, draw_meaning, noun_phrase, predicates
 
@@ -30,7 +30,7 @@ def documents(seed: int) -> Iterator[str]:
     In half of them punctuation stands apart, as in the texts of E2E that GPT-2 is given.
     """
     rng = Random(f"stories {seed}")
-    world = pretraining.documents(seed)
+    world = reports.documents(seed)
     kinds = (lambda _: next(world), visit, visit, notes, notes, round_trip, comparison)
     while True:
         texts = rng.choice(kinds)(rng)

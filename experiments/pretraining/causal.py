@@ -1,7 +1,6 @@
 """A GPT-2 or a LLaMA, pre-trained on texts packed end to end into blocks; its tokenizer is made from them too."""
 
 import math
-import shutil
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,17 +11,13 @@ from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from transformers import (
     AutoModelForCausalLM,
-    GPT2Config,
     GPT2TokenizerFast,
-    LlamaConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Trainer,
-    set_seed,
 )
 
-from experiments.checkpoints import Manifests, to_resume
-from experiments.pretraining.arguments import arguments, stamp
+from experiments.pretraining.training import Pretraining
 
 END = "<|endoftext|>"  # GPT-2's one special token: it ends a text
 MARKS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # LLaMA's, in the order of their ids
@@ -60,44 +55,6 @@ def blocks(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int
     return Dataset.from_dict({"input_ids": rows.numpy(), "labels": rows.numpy()}).with_format("torch")
 
 
-def gpt2(
-    width: int, layers: int, heads: int, length: int, vocabulary: int, intermediate: int | None = None
-) -> GPT2Config:
-    """A small GPT-2 without dropout; between its blocks' two dense layers `intermediate` units, or 4 times `width`."""
-    return GPT2Config(
-        n_embd=width,
-        n_inner=intermediate,
-        n_layer=layers,
-        n_head=heads,
-        n_positions=length,
-        vocab_size=vocabulary,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-        attn_implementation="eager",
-    )
-
-
-def llama(width: int, layers: int, heads: int, length: int, vocabulary: int, intermediate: int) -> LlamaConfig:
-    """A small LLaMA, two heads to a key and value head; its embeddings are its output layer too."""
-    return LlamaConfig(
-        hidden_size=width,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 2,
-        max_position_embeddings=length,
-        vocab_size=vocabulary,
-        tie_word_embeddings=True,
-        initializer_range=0.06,  # LLaMA's 0.02 is for wide models
-        bos_token_id=1,
-        eos_token_id=2,
-        attn_implementation="eager",
-    )
-
-
 TOKENIZERS = {"gpt2": byte_tokenizer, "llama": marked_tokenizer}  # by the model's type
 
 
@@ -113,20 +70,15 @@ def pretrain(
 
     Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
     """
-    options, own = arguments(out, bf16, settings), stamp(config, bf16, settings)
-    set_seed(options.seed)
+    pretraining = Pretraining(config, out, settings, bf16)
     length = config.max_position_embeddings
     tokenizer = TOKENIZERS[config.model_type](train, config.vocab_size, length, out)
     trainer = Trainer(
         AutoModelForCausalLM.from_config(config),
-        options,
+        pretraining.arguments,
         train_dataset=blocks(tokenizer, train, length),
         eval_dataset=blocks(tokenizer, held_out, length),
-        callbacks=[Manifests(own)],
     )
-    trainer.train(resume_from_checkpoint=to_resume(out, own))
-    loss = trainer.evaluate()["eval_loss"]
-    trainer.model.half().save_pretrained(out)
-    for checkpoint in out.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    loss = pretraining.train(trainer)["eval_loss"]
+    pretraining.save(trainer.model)
     return math.exp(loss)

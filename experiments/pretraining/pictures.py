@@ -1,6 +1,5 @@
 """A vision transformer, pre-trained to tell the classes of a set of images; its head is then thrown away."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
-from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
+from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from experiments.checkpoints import Manifests, to_resume
 from experiments.data.images import Images, View
-from experiments.pretraining.arguments import arguments, stamp
+from experiments.pretraining.training import Pretraining
 from experiments.training import Epochs
 
 
@@ -58,27 +56,24 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
     Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
     Raises what Pillow does for an image that is none.
     """
-    options, own = arguments(out, bf16, settings), stamp(config, bf16, settings)
-    set_seed(options.seed)
+    pretraining = Pretraining(config, out, settings, bf16)
     config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
     processor.save_pretrained(out)
     view = View.of(out)
     trainer = Mixing(
         model=ViTForImageClassification(config),
-        args=options,
-        train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), options.seed),
+        args=pretraining.arguments,
+        train_dataset=Images(
+            *pictures.train, view.training(pictures.smallest_crop, pictures.flip), pretraining.arguments.seed
+        ),
         eval_dataset=Images(*pictures.held_out, view.evaluation),
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
         classes=pictures.classes if pictures.mix else None,
-        callbacks=[Manifests(own), Epochs()],
     )
-    trainer.train(resume_from_checkpoint=to_resume(out, own))
-    accuracy = trainer.evaluate()["eval_accuracy"]
-    encoder = trainer.model.vit.half()
+    accuracy = pretraining.train(trainer, Epochs())["eval_accuracy"]
+    encoder = trainer.model.vit
     encoder.config.num_labels = ViTConfig().num_labels  # the classes went with the head
-    encoder.save_pretrained(out)
-    for checkpoint in out.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    pretraining.save(encoder)
     return accuracy
