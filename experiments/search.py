@@ -1,7 +1,7 @@
-"""A search over a recipe's ranges: the same fixed points for every method, judged on a slice of the training rows.
+"""A search over ranges of hyper-parameters: the same fixed points for every method, scored on training rows.
 
-The points are a quasi-random sequence (Sobol, scrambled); each trial is a run of the suite with `train.holdout`, which
-never sees the validation set and leaves its record: it is not repeated. scripts/search.py is the command.
+The points are Sobol's sequence, scrambled. Each trial is a run with `train.holdout`: it never sees the validation set,
+and once it has its record it is not repeated.
 """
 
 import math
@@ -24,15 +24,16 @@ from experiments.training import Diverged
 from experiments.typed import Share
 from experiments.yaml_files import read_yaml
 
-SEED = 0  # of the sequence of trials
+SEED = 0  # of the sequence
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
 
 
 class Trials(Document):
-    """What a search leaves: a point and its score a trial, and the best, the first of equals.
+    """The record of a search: the point and the score of each trial, and the best trial, the first of equals.
 
-    scrambled: which sequence the points are of; see `sequence`. numbers: their places in it; None: the first ones.
+    scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: their places in it; None for
+    the first ones.
     """
 
     exp: str | None
@@ -50,7 +51,7 @@ class Trials(Document):
 
     @property
     def place(self) -> str:
-        """Older files of searches without an experiment say nothing of the first folder."""
+        """Without the first folder for older searches without an experiment."""
         return f"{f'{self.exp}/' if self.exp else ''}{self.model}/{_label(self.method, self.overrides)}.json"
 
     @model_validator(mode="after")
@@ -71,27 +72,27 @@ class Trials(Document):
 
 @dataclass(frozen=True)
 class Search:
-    """One method's search: what determines its scores, and the file of its trials."""
+    """The search for one method: what its scores depend on, and the file of its trials."""
 
-    base: Config  # with every searched key at the low end of its range
+    base: Config  # with all searched keys at the low ends of their ranges
     overrides: list[str]
     holdout: float
     ranges: Ranges
     path: Path
-    numbers: Sequence[int]  # of its trials in the sequence
+    numbers: Sequence[int]  # places of its trials in the sequence
     scrambled: bool = True
 
     def setting(self) -> dict[str, Any]:
-        """What tells this search from another that would write the same file."""
+        """What distinguishes this search from another with the same file."""
         asked = {"overrides": _lasting(self.overrides), "holdout": self.holdout, "ranges": self.ranges}
         return asked | {"scrambled": self.scrambled}
 
 
 def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> list[dict[str, float]]:
-    """The points of a search with these numbers, from 0, log-uniform, to two significant digits.
+    """The points with these numbers, from 0, log-uniform in the ranges, rounded to two significant digits.
 
-    Those of Sobol's sequence, scrambled (Matoušek 1998). Unscrambled it begins with the low corner of every range, a
-    wasted trial; older searches have that, behind one random point.
+    The sequence is Sobol's, scrambled (Matoušek 1998). Older searches have one random point and then the unscrambled
+    sequence, which wastes its first trial on the low corner of the ranges.
     """
     count, size = max(numbers, default=0) + 1, len(ranges)
     unit = qmc.Sobol(size, scramble=scrambled, seed=SEED).random_base2(count.bit_length())
@@ -112,9 +113,9 @@ def prepare(
     force: bool = False,
     alone: bool = False,
 ) -> Search:
-    """Everything that can be wrong with a search is found here, before its first trial. Raises UserError.
+    """The search that is asked for. Raises UserError: all that can be wrong with it, before its first trial.
 
-    given: ranges that change or add to those of configs/search, or, `alone`, take their place.
+    given: ranges that replace or add to those in configs/search; the only ones if `alone`.
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a search takes at least one")
@@ -123,7 +124,7 @@ def prepare(
     if not base.model.head:
         ranges.pop("recipe.head_lr", None)
     ranges |= given
-    for end in (1, 0):  # the low end last: it is the base
+    for end in (1, 0):  # the low ends last, for the base
         try:
             base = _configuration(overrides, holdout, {key: ends[end] for key, ends in ranges.items()})
         except UserError as error:
@@ -138,7 +139,7 @@ def prepare(
 
 
 def run(search: Search) -> Trials:
-    """Carry out the trials that have no record yet; returns what is written."""
+    """Run the trials that have no record yet, and write the record of the search."""
     base, done = search.base, []
     for count, point in enumerate(sequence(search.ranges, search.numbers, search.scrambled), 1):
         score = _score(_configuration(search.overrides, search.holdout, point))
@@ -192,7 +193,7 @@ def _configuration(overrides: list[str], holdout: float, point: dict[str, float]
 
 
 def _score(config: Config) -> float:
-    """The best epoch's score on the held-out training rows; the worst there is where a run diverges or does not fit."""
+    """The best epoch's score on the held-out rows; the lowest possible if the run diverges or runs out of memory."""
     try:
         return pipeline.run(config).metrics.best
     except (Diverged, torch.OutOfMemoryError):
@@ -200,7 +201,7 @@ def _score(config: Config) -> float:
 
 
 def _checked(where: str, ends: Any) -> list[float]:
-    """`ends` if they are [low, high]. Raises UserError that begins with `where`."""
+    """`ends`, if they are [low, high]. Raises UserError that begins with `where`."""
     numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
     if not numbers or not 0 < ends[0] < ends[1] < math.inf:
         raise UserError(f"{where}: {ends} is no range; want two numbers, 0 < low < high")
@@ -208,21 +209,20 @@ def _checked(where: str, ends: Any) -> list[float]:
 
 
 def _label(method: str, overrides: list[str]) -> str:
-    """The method with the settings of it that were asked for: fourierft_n50."""
+    """The method with its settings in the overrides, such as fourierft_n50."""
     plain = [override for override in overrides if override.startswith("method.") and "$" not in override]
     asked = [override.partition(".")[2].replace("=", "") for override in plain]
     return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
 
 
 def _lasting(overrides: list[str]) -> list[str]:
-    """Those that a score may depend on."""
+    """The overrides that a score may depend on."""
     incidental = re.compile(rf"[+~]*({'|'.join(map(re.escape, INCIDENTAL))})[.=]")
     return [override for override in overrides if not incidental.match(override)]
 
 
 def _continued(search: Search) -> Search:
-    """The search with the sequence that its file has. Raises UserError where writing the file would lose the trials of
-    another search, or some of this one's."""
+    """The search as a continuation of the one in its file. Raises UserError if trials in the file would be lost."""
     older, remedy = read(search.path, Trials), "name another --out, or replace it with --force"
     if (count := len(older.trials)) > (trials := len(search.numbers)):
         raise UserError(f"{search.path}: holds {count} trials, more than --trials {trials}; {remedy}")

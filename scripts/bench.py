@@ -1,15 +1,15 @@
-"""Time training steps and measure their memory: frozen, PEFT's LoRA and FourierFT, and this library in each mode.
+"""Time training steps and measure their memory: of a frozen model, PEFT's LoRA and FourierFT, and this library.
 
     python -m scripts.bench [--set small|full|compiled] [--cases NAME,NAME] [--repeats 20] [--minutes 10] [--out FOLDER]
 
-The small set runs on the CPU, the full one on a GPU; the compiled one, models by torch.compile, takes minutes to begin
-with. All contestants share the frozen weights and take the same input, which requires a gradient: a time in units of
-the frozen step's is the price of the adapter. A step is forward and backward and, of a whole model, AdamW over the
-adapter. A case leaves OUT/<set>/<case>.json as soon as it is measured; another machine wants another OUT. `make tables`
-renders them all. Where the frozen step itself varies by more than a tenth, or there was time for fewer than three
-rounds, nothing was measured: the case says so, and never takes the place of one that was measured. Exit code 1 if that
-happened or a contestant failed (running out of memory is a result), 2 if there is nothing to measure or no room to
-write.
+The small set runs on the CPU, the full one on a GPU; the compiled one (torch.compile) first compiles for minutes. All
+contestants share the frozen weights and the input, which requires a gradient: times in units of the frozen step's are
+the cost of the adapter. A step is forward, backward and, for a whole model, AdamW on the adapter. Each case is written
+to OUT/<set>/<case>.json when it is done; use another OUT for another machine. `make tables` shows them all.
+
+A case is no measurement if the frozen step varies by more than a tenth, or has fewer than three rounds: it says so, and
+never replaces one that is. Exit code 1 if that happened or a contestant failed (running out of memory is a result), 2
+for a wrong option, a missing device or a folder that cannot be written.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def bench(options: argparse.Namespace) -> int:
     device_of(options.set)
     end, well = time.perf_counter() + 60 * options.minutes, True
     for place, name in enumerate(chosen):
-        gc.collect()  # the case before
+        gc.collect()  # frees the case before
         now = time.perf_counter()
         print(f"{name}: {cases[name].description}", flush=True)
         result = run(options.set, name, options.repeats, now + max(end - now, 0.0) / (len(chosen) - place))
@@ -53,7 +53,7 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def keep(result: Bench, path: Path) -> None:
-    """Writes the result, unless it is no measurement and would take the place of one."""
+    """Write the result, unless it is no measurement and would replace one."""
     if not result.steady and path.exists() and record.read(path, Bench).steady:
         print(f"  not written: {path} holds a measurement")
     else:
@@ -64,7 +64,7 @@ main = Command("bench", __doc__, bench)
 main.add_argument("--set", choices=list(SETS), default=default_set(), help="default here: %(default)s")
 main.add_argument("--cases", metavar="NAME,NAME", help="some cases of the set; default: all")
 main.add_argument("--repeats", type=int, default=20, help="timed rounds of each case (default: %(default)s)")
-main.add_argument("--minutes", type=float, default=10, help="for all cases: fewer rounds rather than longer")
+main.add_argument("--minutes", type=float, default=10, help="for all cases; there are fewer rounds if needed")
 main.add_argument("--out", type=Path, default=Results().bench, metavar="FOLDER")
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""One HTML page of two adapters' answers to MT-Bench and Vicuna's questions side by side, with a judge's grades.
+"""Compare the answers of two adapters to MT-Bench and Vicuna on one HTML page, with the grades of a judge.
 
     python -m scripts.compare_answers A.json B.json --out page.html
     python -m scripts.compare_answers A.jsonl B.jsonl --bench mt_bench --out page.html
 
-A and B are records of runs, or the judged ones in results/judged/, or files of answers in FastChat's format. The grades
-are those that lie beside the answers (scripts.judge puts them there): by the judge of a judged record, by --judge, or
-by the only one there is. Exit code 2 where something asked for is wrong.
+A and B are records of runs, judged records (results/judged/), or files of answers in FastChat's format. The grades are
+those that scripts.judge has put beside the answers: by the judge of a judged record, by --judge, or by the only one.
+Exit code 2 for a wrong option or file.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def read(file: Path, options: argparse.Namespace) -> Side:
 
 
 def facts(record: Record, selection: str) -> list[str]:
-    """What a reader should know of a run."""
+    """Lines on a run for the reader."""
     scores = getattr(record.metrics.test, selection)
     return [
         f"{record.model.name}, {record.method}, seed {record.seed}, scale {record.scale}, {selection} epoch",

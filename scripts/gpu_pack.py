@@ -1,13 +1,13 @@
-"""Make the folder that `make gpu` needs on a machine with torch and a GPU, but no network.
+"""Make a folder for `make gpu` on a machine with torch and a GPU, but no network.
 
     python -m scripts.gpu_pack [--there FILE] [--python 3.12] [--assets FOLDER] [--out build/gpu-pack]
 
-OUT/project is the project as it is committed, stamped with the commit; OUT/wheels the packages that the stages of
-`make gpu` need, of constraints.txt, for Linux on x86-64. Copy OUT there; `bash gpu-pack/run.sh` does all the rest, and
-its results come to gpu-pack/project/results. --there names the output of `python3 -m pip list --format=freeze` on that
-machine: what it has, as new as it has to be, is left out. Without it nothing is, but torch and torchvision. --assets
-copies MiniLM and STS-B from FOLDER, for `bash gpu-pack/run.sh run.py +exp=glue_stsb model=minilm_l6 tracking=off`.
-Needs git and the package index that pip is set up for. Exit code 2 where something is missing.
+OUT/project is the committed project, with its commit in a file; OUT/wheels the packages that `make gpu` needs, in the
+versions of constraints.txt, for Linux on x86-64. Copy OUT there; `bash gpu-pack/run.sh` does the rest, and leaves its
+results in gpu-pack/project/results. --there is a file with the output of `python3 -m pip list --format=freeze` on that
+machine: packages that are new enough there are left out. Without it only torch and torchvision are. --assets copies
+MiniLM and STS-B from FOLDER, for `bash gpu-pack/run.sh run.py +exp=glue_stsb model=minilm_l6 tracking=off`. Needs git
+and pip's package index. Exit code 2 if something is missing.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from experiments.command import Command
 from experiments.errors import UserError
 from experiments.record import ROOT, replace_file
 
-# What the stages import, of what the project requires: nothing that judges, searches, tracks, or reads other bases.
+# The requirements of the project that the stages import: not those for judging, tracking, or quantised bases.
 ROOTS = ("accelerate", "adjusttext", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
 ROOTS += ("psutil", "pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
-THERE = {"torch": None, "torchvision": None}  # one goes with the other: both must be the machine's own
-SOURCE_ONLY = ("antlr4-python3-runtime",)  # of which there is no wheel: it is made here
+THERE = {"torch": None, "torchvision": None}  # both must be the machine's own, since they depend on each other
+SOURCE_ONLY = ("antlr4-python3-runtime",)  # without a wheel: it is built here
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 16, -1)] + ["manylinux2014_x86_64"]
 ASSETS = ("models/minilm-l6", "datasets/glue/stsb")
-# dill, by which datasets are told apart, knows a library by a path that has "site-packages" in it.
+# dill, which fingerprints data sets, recognises libraries by "site-packages" in their path.
 RUN = """\
 #!/usr/bin/env bash
-# Everything that only a GPU can tell. Options: those of project/scripts/gpu.py; or run.py and its own.
+# All that needs a GPU. Options: those of project/scripts/gpu.py; or run.py and its own.
 set -eu
 cd "$(dirname "$0")"
 if [ ! -d site-packages ]; then
@@ -55,14 +55,14 @@ exec python3 -m scripts.gpu "$@"
 
 
 def environment(python: str) -> dict[str, str]:
-    """What markers are evaluated in: CPython of this version on Linux, x86-64."""
+    """The environment for markers: CPython of this version on Linux, x86-64."""
     platform = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
     implementation = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
     return platform | implementation | {"python_version": python, "python_full_version": f"{python}.0"}
 
 
 def pinned(constraints: str, python: str) -> dict[str, str]:
-    """Name -> version, of the lines of constraints.txt that hold on such a machine."""
+    """Name -> version, by the lines of constraints.txt for this version of Python."""
     lines = [line.partition("#")[0].strip() for line in constraints.splitlines()]
     requirements = [Requirement(line) for line in lines if line]
     return {
@@ -73,7 +73,7 @@ def pinned(constraints: str, python: str) -> dict[str, str]:
 
 
 def installed(listing: str) -> dict[str, str]:
-    """Name -> version, of pip's list."""
+    """Name -> version, by pip's list."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", listing, re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
@@ -81,10 +81,10 @@ def installed(listing: str) -> dict[str, str]:
 def needed(
     roots: Iterable[Requirement], there: Mapping[str, str | None], pins: Mapping[str, str], python: str
 ) -> list[str]:
-    """name==version of the roots and of all that they need, but for what is there in a version that serves (None: any).
+    """name==version of the roots and their dependencies, without those already there in a suitable version (None: any).
 
-    Raises UserError where torch or torchvision does not serve, for a package without a pin, and for one that is not
-    installed here, since that is where it says what it needs.
+    Raises UserError if torch or torchvision is not suitable, or for a package that has no pin or is not installed here,
+    where its dependencies are read.
     """
     wanted, left = {}, list(roots)
     while left:
@@ -106,7 +106,7 @@ def _needs(name: str, extras: Iterable[str], python: str) -> Iterator[Requiremen
     try:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
-        raise UserError(f"{name} is not installed here, so what it needs is not known: make setup") from None
+        raise UserError(f"{name} is not installed here, so its dependencies are unknown: make setup") from None
     for one in map(Requirement, requirements):
         if any(_holds(one.marker, python, extra) for extra in ("", *extras)):
             yield one
@@ -117,13 +117,13 @@ def _holds(marker: Marker | None, python: str, extra: str = "") -> bool:
 
 
 def own_roots() -> list[Requirement]:
-    """What the project requires, as far as the stages import it."""
+    """The requirements of the project that the stages import."""
     required = map(Requirement, metadata.requires("fourierft") or [])
     return [Requirement(f"{one.name}{one.specifier}") for one in required if one.name in (*THERE, *ROOTS)]
 
 
 def run(*command: str) -> str:
-    """What the command prints. Raises UserError with its last words if it fails."""
+    """The output of a command. Raises UserError with its last line if it fails."""
     try:
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
@@ -134,7 +134,7 @@ def run(*command: str) -> str:
 
 
 def fetch(packages: Sequence[str], python: str, wheels: Path) -> None:
-    """Their wheels, for Linux on x86-64. Raises UserError."""
+    """Fetch their wheels for Linux on x86-64. Raises UserError."""
     pip = [sys.executable, "-m", "pip"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"]
     made = [package for package in packages if package.startswith(SOURCE_ONLY)]
@@ -149,7 +149,7 @@ def fetch(packages: Sequence[str], python: str, wheels: Path) -> None:
 
 
 def copy_project(project: Path) -> str:
-    """The files of the commit that is checked out, and the file COMMIT, which tells it where there is no git."""
+    """Copy the files of the current commit, and write it to the file COMMIT, for a machine without git."""
     sha = run("git", "rev-parse", "HEAD").strip()
     project.mkdir()
     archive = project.with_suffix(".tar")
@@ -161,7 +161,7 @@ def copy_project(project: Path) -> str:
 
 
 def pack(options: argparse.Namespace) -> None:
-    """Make the folder anew. Raises UserError."""
+    """Make the folder, in place of an older one. Raises UserError."""
     if not re.fullmatch(r"3\.\d+", options.python):
         raise UserError(f"--python {options.python}: give a version such as 3.12")
     there, out = dict(THERE), options.out.absolute()
@@ -176,7 +176,7 @@ def pack(options: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"--assets: {options.assets} has no {' and no '.join(missing)}")
     if out.exists() and not (out / "run.sh").exists():
-        raise UserError(f"--out: {out} is there, and no such pack; name another folder or remove it")
+        raise UserError(f"--out: {out} exists and is no such pack; name another folder or remove it")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     replace_file(out / "run.sh", RUN.encode())

@@ -1,11 +1,11 @@
-"""Time the parts of a layer's step, which decide the choice of algorithms on a machine.
+"""Time the operations of a layer's step, on which the choice of algorithms depends.
 
     python -m scripts.micro [--set small|full] [--minutes 2] [--out results/micro]
 
-The small set is tiny and runs on the CPU, the full one on a GPU. Everything measured is in OUT/<machine>.json, which is
-written again after each operation, and so kept whenever this is stopped. Prints the values to put into
-fourierft/choice.py; `make tables` renders them. Exit code 1 if an operation failed (running out of memory is a result),
-2 if there is no such device or no room to write, 130 after an interruption.
+The small set is tiny and runs on the CPU, the full one on a GPU. OUT/<machine>.json is written after each operation, so
+an interruption loses nothing. Prints the constants for fourierft/choice.py; `make tables` shows them. Exit code 1 if an
+operation failed (running out of memory is a result), 2 for a missing device or a folder that cannot be written, 130
+after an interruption.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from experiments.results import Results
 
 @torch.inference_mode()
 def run(chosen: str, out: Path, until: float = float("inf")) -> Micro:
-    """Measure and write, row by row; no new one once `time.perf_counter()` has passed `until`. Raises UserError."""
+    """Measure and write, row by row; none begins after `until` of `time.perf_counter()`. Raises UserError."""
     device = device_of(chosen)
     known = facts(device)
     rows: list[Row] = []
@@ -55,7 +55,7 @@ def time_parts(options: argparse.Namespace) -> int:
 
 main = Command("micro", __doc__, time_parts)
 main.add_argument("--set", choices=("small", "full"), default=default_set(), help="default here: %(default)s")
-main.add_argument("--minutes", type=float, default=2, help="no new operation after these (default: %(default)s)")
+main.add_argument("--minutes", type=float, default=2, help="after which no operation begins (default: %(default)s)")
 main.add_argument("--out", type=Path, default=Results().micro, metavar="FOLDER")
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Count every method of the paper's tables on its models at full size, without weights, and write what would be stored.
+"""Count the parameters and stored bytes of every method in the paper's tables, at full size, without weights.
 
     python -m scripts.parameters [MODEL ...] [--force] [--paper results/paper] [--out results/parameters]
 
-Each model leaves OUT/<model>.json; one that is there is not repeated. Needs no network and no GPU; full fine-tuning of
-GPT-2 Large writes 3 GB into the temporary folder, and takes them away again. `make tables` renders the files. Exit code
-2 where a model is unknown, or a file cannot be read or written.
+Writes OUT/<model>.json for each model that has none. Needs no network and no GPU; full fine-tuning of GPT-2 Large needs
+3 GB in the temporary folder for a moment. `make tables` shows the files. Exit code 2 for an unknown model, or a file
+that cannot be read or written.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""Pre-train one of the small models that stand in for the paper's when neither a local folder nor the hub has them.
+"""Pre-train one of the small models that replace the paper's where those are out of reach.
 
     python -m scripts.pretrain_mini --model roberta --bf16   # masked words; about a quarter of an hour, two CPU cores
     python -m scripts.pretrain_mini --model vit --bf16       # invented characters; two minutes, one core
     python -m scripts.pretrain_mini --model gpt2 --bf16      # stories of an invented town; ten minutes, one core
-    python -m scripts.pretrain_mini --model llama --bf16     # lists that people note; ten minutes, one core
+    python -m scripts.pretrain_mini --model llama --bf16     # notes from an invented town; ten minutes, one core
     python -m scripts.pretrain_mini --model vit_tiny --bf16 --assets FOLDER    # CIFAR-100, half an hour, two cores
     python -m scripts.pretrain_mini --model gpt2_tiny --bf16 --assets FOLDER   # Alpaca and GLUE, an hour, one core
     python -m scripts.pretrain_mini --model vit --steps 50 --out trial/vit     # a trial
 
-Writes a folder that `transformers` opens like any other checkpoint, and prints what it measured on data not trained
-on. The same seed, library versions and number of threads give the same weights. Where one but roberta was interrupted,
-the same command goes on from its last whole epoch (the checkpoint-* in its folder: remove them to begin anew). vit_tiny
-and gpt2_tiny are not in the repository: CIFAR-100 and Alpaca are for research use. Exit code 2 where data is missing.
+Writes a folder that `transformers` opens like any other checkpoint, and prints metrics on held-out data. The same seed,
+library versions and number of threads give the same weights. After an interruption the same command resumes from the
+last complete epoch, but for roberta (remove checkpoint-* in the folder to start again). vit_tiny and gpt2_tiny are not
+in the repository, since CIFAR-100 and Alpaca are for research use. Exit code 2 if data is missing.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from experiments.pretraining.models import MODELS, Order
 
 
 def work(options: argparse.Namespace) -> None:
-    """Pre-train the model, and print what was measured. Raises UserError."""
+    """Pre-train the model, and print its metrics. Raises UserError."""
     model = MODELS[options.model]
     order = Order(options.out or model.out, options.seed, options.bf16, options.steps, options.assets)
     metrics = model.train(order)

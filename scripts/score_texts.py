@@ -1,10 +1,10 @@
-"""Score texts against their references, as E2E runs are scored: BLEU, NIST, METEOR, ROUGE-L, CIDEr.
+"""Score texts against references, as in runs on E2E: BLEU, NIST, METEOR, ROUGE-L, CIDEr.
 
-    python -m scripts.score_texts runs/e2e/.../last/outputs.jsonl      # what a run left, its references included
-    python -m scripts.score_texts outputs.txt references.txt           # the files of the official scripts
+    python -m scripts.score_texts runs/e2e/.../last/outputs.jsonl      # of a run, with its references
+    python -m scripts.score_texts outputs.txt references.txt           # as for the official scripts
 
-outputs.txt holds a text a line; references.txt a reference a line, with an empty line between the groups, one group a
-text. Exit code 2 for files that cannot be read or do not match.
+outputs.txt has one text per line; references.txt one reference per line, with an empty line between the groups, one
+group per text. Exit code 2 for files that cannot be read or do not match.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from experiments.metrics.e2e import E2E
 
 
 class _Row(Line):
-    """What is scored of a line of outputs.jsonl."""
+    """The scored fields of a line of outputs.jsonl."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,7 +38,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:
-    """Texts, and of each its references. Raises UserError."""
+    """The texts, and the references of each. Raises UserError."""
     if references is None:
         try:
             rows = read_lines(outputs, _Row)
@@ -50,7 +50,7 @@ def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[s
     if len(groups) != len(texts):
         raise UserError(
             f"{references}: {len(groups)} groups of references for the {len(texts)} texts of {outputs}; it needs one "
-            "group a text, with an empty line between two groups"
+            "group per text, with an empty line between two groups"
         )
     return texts, groups
 
@@ -60,7 +60,7 @@ def _is_blank(line: str) -> bool:
 
 
 main = Command("score_texts", __doc__, work)
-main.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
+main.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or one text per line")
 main.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Search recipes' learning rates, with the same number of trials for every method, on a slice of the training rows.
+"""Search for learning rates, with equal trials for every method, scored on held-out training rows.
 
     python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora,fourierft recipe.epochs=2
 
-The ranges stand in configs/search/<method>.yaml; `--range recipe.lr=1e-4:1e-2` changes or adds one. The trials are a
-fixed quasi-random sequence (Sobol, scrambled), each a run of the suite with `train.holdout`, which never sees the
-validation set. A trial that has its record is not repeated, so an interrupted search goes on where it stopped.
-Writes results/search/<exp>/<model>/<method>.json, and prints what to write into each recipe.
-
-Exit code 2 where something asked for is wrong, 130 after an interruption.
+The ranges are in configs/search/<method>.yaml, or default.yaml; `--range recipe.lr=1e-4:1e-2` replaces or adds one. The
+trials are a fixed quasi-random sequence (Sobol, scrambled), each a run with `train.holdout`, which never sees the
+validation set. A trial with a record is not repeated, so that an interrupted search continues. Writes
+results/search/<exp>/<model>/<method>.json, and prints the keys for each recipe. Exit code 2 for a wrong option, 130
+after an interruption.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from experiments.search import Trials, parse_range, prepare, run
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
-    """One list of overrides for each of the methods in `method=a,b`; the list itself where none is chosen."""
+    """One list of overrides for each method in `method=a,b`; the list itself without that."""
     at = next((i for i, override in enumerate(overrides) if override.startswith("method=")), None)
     if at is None:
         return [overrides]
@@ -30,7 +29,7 @@ def by_method(overrides: list[str]) -> list[list[str]]:
 
 
 def advice(results: Sequence[Trials]) -> str:
-    """A table of the bests, each with the keys that its recipe is to hold."""
+    """A table of the best trials, with the keys for their recipes."""
     first = results[0]
     title = f"{first.exp}, {first.model}, {len(first.trials)} trials each, holdout {first.holdout}"
     lines = []
@@ -42,7 +41,7 @@ def advice(results: Sequence[Trials]) -> str:
 
 
 def search(options: argparse.Namespace) -> None:
-    """Search every method that is asked for, and print the advice. Raises UserError."""
+    """Search for every chosen method, and print the best trials. Raises UserError."""
     given = dict(map(parse_range, options.range))
     searches = [
         prepare(overrides, options.trials, options.holdout, options.out, given, options.force)

@@ -1,6 +1,6 @@
-"""Who takes part in the bench, and how all are measured on one case.
+"""The contestants of the bench, and their measurement on one case.
 
-The frozen model, PEFT's LoRA and FourierFT, and this library in each of its modes.
+They are the frozen model, PEFT's LoRA and FourierFT, and this library in each of its modes.
 """
 
 import copy
@@ -41,12 +41,12 @@ def frozen(model: nn.Module, case: Layer | Model) -> nn.Module:
 
 
 def by_peft(kind: str, **settings) -> Adapt:
-    """PEFT's method of this kind of configuration."""
+    """PEFT's method with this class of configuration."""
 
     def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
         import peft
 
-        targets = [split_target(target)[0] for target in case.targets]  # PEFT knows no parts of a fused projection
+        targets = [split_target(target)[0] for target in case.targets]  # PEFT cannot adapt part of a fused projection
         more = {"n_frequency": case.n} if kind == "FourierFTConfig" else {}
         return peft.get_peft_model(model, getattr(peft, kind)(target_modules=targets, **settings, **more))
 
@@ -54,7 +54,7 @@ def by_peft(kind: str, **settings) -> Adapt:
 
 
 def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
-    """This library, in the given mode of `fourierft.use`."""
+    """This library in a mode of `fourierft.use`."""
 
     def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
         n = case.grid if entries == "grid" else case.n
@@ -68,7 +68,7 @@ def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """PEFT's FourierFT layers run on this library."""
+    """A context in which PEFT's FourierFT layers run on this library."""
     fourierft.peft.install()
     try:
         yield
@@ -87,19 +87,19 @@ CONTESTANTS: dict[str, Adapt] = {
     **{name: ours(mode) for name, mode in MODES.items()},
     GRID: ours({}, entries="grid"),
 }
-AROUND = {"peft_fourierft_installed": installed}  # a step, for it changes PEFT's classes in the whole process
+AROUND = {"peft_fourierft_installed": installed}  # around each step: it changes PEFT's classes everywhere
 CUDA_ONLY, CPU_ONLY = {"fourierft_kernel"}, {"fourierft_torch"}
-COMPILED = BASELINE, NOISE, LORA, PEFT, OURS, GRID  # those that a compiled model is measured with
+COMPILED = BASELINE, NOISE, LORA, PEFT, OURS, GRID  # the contestants on a compiled model
 
 
 def contestants(case: Layer | Model, device: str) -> list[str]:
-    """Who takes part."""
+    """The names of the contestants on this case and device."""
     others = CPU_ONLY if device == "cuda" else CUDA_ONLY
     return [name for name in CONTESTANTS if name not in others and (name in COMPILED or not case.compiled)]
 
 
 class Contestant:
-    """A model that shares the frozen weights of `work` with all others, and its training step."""
+    """An adapted model, which shares the frozen weights in `work` with all others, and its training step."""
 
     def __init__(self, name: str, case: Layer | Model, work: Work) -> None:
         base, self._forward, self._gradient = work
@@ -113,7 +113,7 @@ class Contestant:
         self._device = next(base.parameters()).device.type
 
     def step(self) -> None:
-        """Forward, backward and, if the case has an optimizer, the update; returns when the device is done."""
+        """Forward, backward and, if the case has an optimizer, an update; returns when the device is done."""
         with self._around():
             self._forward(self._model).backward(self._gradient)
         if self._optimizer:
@@ -124,13 +124,13 @@ class Contestant:
             torch.cuda.synchronize()
 
     def saved_bytes(self) -> int:
-        """What a forward pass keeps for the backward pass, parameters apart."""
+        """Bytes that a forward pass saves for the backward pass, without parameters."""
         with self._around():
             return memory.saved_for_backward(self._model, lambda: self._forward(self._model))
 
     def peak_bytes(self) -> int | None:
-        """The most that anyone has allocated on the GPU during a step; None without one. Takes two steps, for the first
-        also makes the optimizer's state."""
+        """Peak bytes on the GPU, of all contestants together; None without a GPU. Of the second of two steps, since the
+        first also makes the optimizer's state."""
         self.step()
         memory.start_peak(self._device)
         self.step()
@@ -140,14 +140,14 @@ class Contestant:
 def prepare(
     name: str, case: Layer | Model, work: Work, others: int
 ) -> tuple[Callable[[], None], dict[str, int | None]]:
-    """The step of a contestant that is ready to be timed, and its bytes, where others hold `others` on the GPU."""
+    """The step of a contestant, and its bytes, where the other contestants hold `others` bytes on the GPU."""
     contestant = Contestant(name, case, work)
     saved, peak = contestant.saved_bytes(), contestant.peak_bytes()
     return contestant.step, {"saved_bytes": saved, "peak_bytes": None if peak is None else peak - others}
 
 
 def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
-    """Measure one case of the set `chosen`; see `measure`. Raises UserError where the set's device is missing."""
+    """Measure one case of the set `chosen`; see `measure`. Raises UserError if its device is missing."""
     case, device = SETS[chosen][name], device_of(chosen)
     torch.manual_seed(0)
     known, others = facts(device), busyness()
@@ -166,9 +166,9 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
 
 
 def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict[str, Entry]:
-    """Every contestant on one case, by name; one that fails or runs out of memory leaves the others alone.
+    """The entries of all contestants on one case; one that fails does not affect the others.
 
-    `rounds` of interleaved timing, fewer if `time.perf_counter()` passes `until`.
+    Times `rounds` interleaved rounds, fewer once `time.perf_counter()` passes `until`.
     """
     names = contestants(case, device)
     steps, spent, ended = {}, {}, {}
@@ -179,7 +179,7 @@ def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict
     try:
         work = case.build(device)
         work[0].requires_grad_(False)
-        Contestant(BASELINE, case, work).step()  # what the first step allocates for good is no contestant's
+        Contestant(BASELINE, case, work).step()  # what the first step allocates for good belongs to no contestant
     except Exception as error:
         return dict.fromkeys(names, failure("every contestant", error))
     floor = _allocated(device)
@@ -194,7 +194,7 @@ def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict
 
 
 def failure(name: str, error: Exception) -> Entry:
-    """The entry of a contestant that raised; prints where, unless memory ran out."""
+    """The entry of a contestant that raised; prints the traceback unless memory ran out."""
     entry = Entry.ended(error)
     if entry.status == "failed":
         print(f"bench: {name} failed", file=sys.stderr)
@@ -205,5 +205,5 @@ def failure(name: str, error: Exception) -> Entry:
 def _allocated(device: str) -> int:
     if device != "cuda":
         return 0
-    gc.collect()  # a contestant that left holds nothing
+    gc.collect()  # free the memory of contestants that failed
     return torch.cuda.memory_allocated()

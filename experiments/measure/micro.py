@@ -1,4 +1,4 @@
-"""What the microbenchmarks record: the parts of a layer's step, each an operation at one shape."""
+"""The record of the microbenchmarks: the operations of a layer's step, each at several shapes."""
 
 import re
 import statistics
@@ -13,10 +13,10 @@ from experiments.record import Count, Natural
 
 
 class Row(Timed):
-    """One operation at one shape: d x d matrices, n entries, `tokens` rows (0: of no rows).
+    """One operation at one shape: d x d matrices, n entries, `tokens` rows (0 if it takes no rows).
 
-    dtype: of the rows, or of what is formed; tf32 is float32 whose products are in TF32. seconds: launched one by one;
-    graph_seconds: replayed as a CUDA graph, or graph_error, which says why not.
+    dtype: of the rows, or of the result; tf32 is float32 with products in TF32. seconds: launched one by one.
+    graph_seconds: replayed as a CUDA graph; graph_error: why there is none.
     """
 
     operation: str
@@ -37,24 +37,24 @@ class Row(Timed):
 
     @property
     def shape(self) -> tuple[int, int, int, str]:
-        """What it shares with the operations that it is compared with."""
+        """What operations must share to be compared."""
         return self.d, self.n, self.tokens, self.dtype
 
     @property
     def time(self) -> float | None:
-        """Seconds of the work alone: of the graph where there is one; None where there is no time."""
+        """The median seconds, of the graph if there is one; None if it was not timed."""
         return statistics.median(self.graph_seconds or self.seconds) if self.seconds else None
 
     @property
     def unit_cost(self) -> float | None:
-        """Seconds a unit of work; None where either is unknown."""
+        """Seconds per unit of work; None if either is unknown."""
         work = OPERATIONS[self.operation].work
         return self.time / work(self) if work and self.time else None
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is measured. `work`: how many `unit`s it is of, by its shape. `decides`: the value or the choice."""
+    """decides: the value or the choice that depends on it. work: the number of `unit`s in it, by its shape."""
 
     decides: str
     unit: str = ""
@@ -78,7 +78,7 @@ def _rows_and_entries(row: Row) -> int:
 
 
 FORMING, GRADIENT, SUM, THIN = "forward: fft or kernel", "gradient: product or tokens", "bf16: the sum", "grid or LoRA"
-LAUNCHES = 100  # in a row, of one operation
+LAUNCHES = 100  # of an empty operation, in a row
 OPERATIONS = {
     "launches": Operation("what a launch costs beside the work", "launch", lambda row: LAUNCHES),
     "form by fft": Operation(FORMING, "number", _matrix),
@@ -101,7 +101,7 @@ CHOICES = (FORMING, GRADIENT, SUM, THIN)
 
 
 class Micro(Timings):
-    """The operations on one machine. complete: whether it was measured to its end."""
+    """All operations on one machine. complete: whether none is missing."""
 
     set: Literal["small", "full"]
     complete: bool
@@ -116,7 +116,7 @@ class Micro(Timings):
 
     @property
     def title(self) -> str:
-        """The machine, marked unless the code was at a clean commit and everything was measured."""
+        """The machine, with marks for dirty code (‡) and missing operations."""
         return f"{self.machine}{self.mark}{'' if self.complete else ' (stopped)'}"
 
     @property

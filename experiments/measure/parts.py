@@ -1,4 +1,4 @@
-"""The parts of a layer's step, as the layer does them, and how each is timed."""
+"""The operations of a layer's step, as the layer carries them out, and their timing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,15 +14,15 @@ from fourierft import Algorithm, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan
 from fourierft.wide import wide_product
 
-# d and n of what is formed; d, n and rows of what goes over rows. 1000 entries are on a grid too.
+# d and n of operations without rows; d, n and rows of the others. There is a grid of 1000 entries too.
 FORMED = {"small": [(64, 100)], "full": [(1024, 1000), (4096, 1000), (768, 1000), (768, 3000), (768, 10000)]}
 ROWS = {"small": [(64, 100, 32)], "full": [(1024, 1000, 16384), (4096, 1000, 8192), (768, 1000, 2048)]}
 SEED, SCALE, R, REPEATS = 2024, 1.0, 8, 20
-Measured = tuple[dict[str, Any], Callable[[], object]]  # the operation and its shape, and what does it
+Measured = tuple[dict[str, Any], Callable[[], object]]  # the operation and its shape, and the function to time
 
 
 def launches(device: str) -> Iterator[Measured]:
-    """Operations that have nothing to do."""
+    """Operations without work."""
     x = torch.zeros(1, device=device)
 
     def step() -> None:
@@ -33,7 +33,7 @@ def launches(device: str) -> Iterator[Measured]:
 
 
 def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured]:
-    """W + delta_W, in low precision delta_W alone, as the layer forms it; and the gradient from G."""
+    """W + delta_W (only delta_W in low precision) as the layer forms it, and the gradient from G."""
     shape = {"d": d, "n": n, "tokens": 0, "dtype": _name(dtype)}
     plan, c = _plan(d, n, device), torch.randn(n, device=device)
     weight = torch.randn(d, d, device=device)
@@ -41,7 +41,7 @@ def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured
     yield shape | {"operation": "form by fft"}, lambda: spectral.delta_weight(c, plan, SCALE, base).to(dtype)
 
     def by_kernel() -> Tensor:
-        from fourierft import kernel  # here, so that without Triton this row alone fails
+        from fourierft import kernel  # here, so that without Triton only this operation fails
 
         return kernel.delta_weight(c, plan, SCALE, base, dtype)
 
@@ -52,7 +52,7 @@ def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured
 
 
 def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iterator[Measured]:
-    """What goes over `count` rows of x and of g = dL/dy."""
+    """The operations on `count` rows of x and of g = dL/dy."""
     like = {"device": device, "dtype": dtype}
     x, g = torch.randn(count, d, **like), torch.randn(count, d, **like)
     weight, delta = torch.randn(d, d, **like), torch.randn(d, d, **like)
@@ -67,7 +67,7 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
     yield shape("G = g^T x"), lambda: wide_product(g.t(), x)
     yield shape("gradient by product"), lambda: products.coefficient_grad(x, g, plan, SCALE)
     yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, SCALE, torch.float32, compiled=compiled)
-    if dtype == torch.float32:  # transforms see no narrower number, and these are the same for every dtype
+    if dtype == torch.float32:  # transforms take no narrower numbers: these are the same for every dtype
         yield shape("rows there and back"), lambda: torch.fft.irfft(torch.fft.rfft(wide, dim=1), n=d, dim=1)
         yield shape("gather of entries"), lambda: bins.index_select(0, plan.v)
         with _tf32():
@@ -89,7 +89,7 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
 
 
 def everything(chosen: str, device: str) -> Iterator[Measured]:
-    """All operations of the set, the tensors of one shape at a time."""
+    """All operations of the set; tensors exist for one shape at a time."""
     dtypes = (torch.bfloat16, torch.float32)
     yield from launches(device)
     for d, n in FORMED[chosen]:
@@ -101,7 +101,7 @@ def everything(chosen: str, device: str) -> Iterator[Measured]:
 
 
 def seconds(step: Callable[[], object], device: str) -> list[float]:
-    """Of each of REPEATS steps, warm: by CUDA events, which wait for nothing in between, or by the clock."""
+    """The seconds of REPEATS steps after a warm-up: by CUDA events, without waiting in between, or by the clock."""
     for _ in range(3):
         step()
     if device != "cuda":
@@ -121,7 +121,7 @@ def seconds(step: Callable[[], object], device: str) -> list[float]:
 
 
 def replayed(step: Callable[[], object]) -> dict[str, Any]:
-    """The seconds of a warm step as a CUDA graph, or why there is none."""
+    """The seconds of a step as a CUDA graph, or the reason why there is none."""
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):
@@ -132,7 +132,7 @@ def replayed(step: Callable[[], object]) -> dict[str, Any]:
 
 
 def measure(about: dict[str, Any], step: Callable[[], object], device: str) -> Row:
-    """One row; an operation that fails or runs out of memory is one too."""
+    """Time one operation; failing or running out of memory is a result too."""
     try:
         times = seconds(step, device)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The base of what is recorded of steps that were timed: by the bench, and by the microbenchmarks of their parts."""
+"""The base of the records of timings: of training steps (bench), and of their parts (micro)."""
 
 from typing import Any, Literal
 
@@ -10,23 +10,23 @@ from experiments.errors import UserError
 from experiments.measure import memory
 from experiments.record import Measured, Part
 
-DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}  # of each set of cases
+DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}  # of each set of measurements
 
 
 def device_of(chosen: str) -> str:
-    """The device of a set of cases. Raises UserError where there is none."""
+    """The device of a set of measurements. Raises UserError if it is missing."""
     if DEVICES[chosen] == "cuda" and not torch.cuda.is_available():
         raise UserError(f"the {chosen} set needs a CUDA device, and torch sees none; --set small runs on the CPU")
     return DEVICES[chosen]
 
 
 def default_set() -> str:
-    """The full set where there is a GPU."""
+    """full if there is a GPU, else small."""
     return "full" if torch.cuda.is_available() else "small"
 
 
 class Timed(Part):
-    """One thing that was timed: its seconds in each round, or the error that it ended with."""
+    """The seconds of one step, one value per round, or the error that it ended with."""
 
     status: Literal["ok", "failed", "oom"]
     error: str | None = None
@@ -40,13 +40,13 @@ class Timed(Part):
 
     @classmethod
     def ended(cls, error: Exception, **about: Any) -> "Timed":
-        """What ran out of memory, or failed, with this error."""
+        """A step that ran out of memory, or failed, with this error."""
         status = "oom" if memory.ran_out(error) else "failed"
         return cls(**about, status=status, error=f"{type(error).__name__}: {error}")
 
 
 class Timings(Measured):
-    """All that was timed together on one machine."""
+    """The timings of one set on one machine."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     set: Literal["small", "full", "compiled"]
@@ -58,10 +58,10 @@ class Timings(Measured):
 
     @property
     def machine(self) -> str:
-        """What a time depends on: the device and torch."""
+        """What times depend on: the device and torch's version."""
         return f"{self.device}, torch {self.versions.get('torch', 'of unknown version')}"
 
 
 def facts(device: str) -> dict[str, Any]:
-    """The fields of `Timings` that are known before anything is timed."""
+    """The fields of `Timings` that are known at the start."""
     return {"hardware": record.hardware(device), **record.provenance(), "started": record.now()}

@@ -1,4 +1,4 @@
-"""A GPT-2 or a LLaMA, pre-trained on texts packed end to end into blocks; its tokenizer is made from them too."""
+"""Pre-training of a GPT-2 or a LLaMA on texts packed into blocks, with a tokenizer made from the same texts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,12 @@ from transformers import (
 
 from experiments.pretraining.training import Pretraining
 
-END = "<|endoftext|>"  # GPT-2's one special token: it ends a text
+END = "<|endoftext|>"  # GPT-2's only special token, at the end of a text
 MARKS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # LLaMA's, in the order of their ids
 
 
 def byte_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -> GPT2TokenizerFast:
-    """GPT-2's kind of tokenizer, byte-level BPE, with `size` entries; left in `folder` and read again from there."""
+    """A byte-level BPE tokenizer like GPT-2's, with `size` entries, saved in `folder`."""
     made = ByteLevelBPETokenizer()
     made.train_from_iterator(texts, vocab_size=size, special_tokens=[END], show_progress=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,12 +32,12 @@ def byte_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -
     tokenizer = GPT2TokenizerFast.from_pretrained(folder, model_max_length=length)
     tokenizer.save_pretrained(folder)
     for file in ("vocab.json", "merges.txt"):
-        (folder / file).unlink()  # both are in tokenizer.json
+        (folder / file).unlink()  # contained in tokenizer.json
     return tokenizer
 
 
 def marked_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path) -> PreTrainedTokenizerFast:
-    """LLaMA 3's kind of tokenizer: bytes as in GPT-2's, but a text begins with <s>. It does not get its </s> here."""
+    """A tokenizer like LLaMA 3's: byte-level BPE, with <s> before each text but no </s> after it."""
     made = ByteLevelBPETokenizer()
     made.train_from_iterator(texts, vocab_size=size, special_tokens=[*MARKS.values()], show_progress=False)
     tokenizer = PreTrainedTokenizerFast(
@@ -48,7 +48,7 @@ def marked_tokenizer(texts: Iterable[str], size: int, length: int, folder: Path)
 
 
 def blocks(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> Dataset:
-    """Rows of `length` tokens, their own labels: the texts one after another, each with its end, without the rest."""
+    """Rows of `length` tokens, which are also the labels: all texts in a row, each with its end, without the rest."""
     ids = tokenizer.backend_tokenizer.encode_batch(list(texts))
     stream = list(chain.from_iterable([*text.ids, tokenizer.eos_token_id] for text in ids))
     rows = torch.tensor(stream[: len(stream) // length * length]).view(-1, length)
@@ -66,9 +66,9 @@ def pretrain(
     settings: dict[str, Any],
     bf16: bool,
 ) -> float:
-    """Train a model of `config` and save it, in fp16, to `out`; returns its perplexity a token on the held-out texts.
+    """Train a model of `config` with the Trainer's `settings`; returns its perplexity per token on the held-out texts.
 
-    Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
+    Resumes from a checkpoint in `out`, and leaves the model there in fp16; see `Pretraining`.
     """
     pretraining = Pretraining(config, out, settings, bf16)
     length = config.max_position_embeddings

@@ -1,4 +1,4 @@
-"""The small models that stand in for the paper's: of each the data, the architecture and the training."""
+"""The small models that replace the paper's: their data, architectures and training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LLAMA |= {"bos_token_id": 1, "eos_token_id": 2, "attn_implementation": "eager"}
 
 @dataclass(frozen=True)
 class Order:
-    """What to pre-train: the folder for it, the seed, the precision, fewer steps for a trial, a folder of real data."""
+    """How to pre-train: into which folder, with which seed and precision, for how many steps, on which real data."""
 
     out: Path
     seed: int = 0
@@ -52,7 +52,7 @@ class Order:
 
 @dataclass(frozen=True)
 class SmallModel:
-    """A model's default folder, and what pre-trains it: it returns what it measured on held-out data."""
+    """A model's default folder, and the function that pre-trains it and returns its metrics on held-out data."""
 
     out: Path
     train: Callable[[Order], dict[str, float]]
@@ -65,9 +65,9 @@ def roberta(order: Order) -> dict[str, float]:
 
 
 def vit(order: Order, classes: int = 20, each: int = 250) -> dict[str, float]:
-    """0.55 M parameters, on invented characters of 32x32 pixels; new drawings of each are held out.
+    """0.55 M parameters, on invented characters of 32x32 pixels; other drawings of them are held out.
 
-    So few classes make features that are of use for other characters, but not enough: methods have room to differ.
+    With so few classes its features help with other characters but do not suffice: methods have room to differ.
     """
     drawn = pictures.Pictures(
         train=glyphs.generate(classes, each, 10 * order.seed + 1),
@@ -98,26 +98,20 @@ def vit_tiny(order: Order) -> dict[str, float]:
 
 
 def gpt2(order: Order) -> dict[str, float]:
-    """0.7 M parameters, on the miniature world's stories; new ones are held out.
-
-    They tell of places in the words of the task but never from a meaning: methods have that left to learn.
-    """
+    """0.7 M parameters, on stories of the miniature world, which leave the form of the task to be learned."""
     texts = _drawn(stories.documents, order.seed, 70_000)
     config = architectures.gpt2(128, 4, n_head=4, n_inner=256, vocab_size=1024, **GPT2)
     return _causal(order, *texts, config, epochs=2, batch_size=16, lr=2e-3)
 
 
 def llama(order: Order) -> dict[str, float]:
-    """0.7 M parameters, on what the miniature world's people note; new notes are held out.
-
-    All that the instructions ask for stands there, but never as an instruction: methods have that left to learn.
-    """
+    """0.7 M parameters, on notes from the miniature world, which leave the form of instructions to be learned."""
     texts = _drawn(lists.documents, order.seed, 95_000)
     return _causal(order, *texts, architectures.llama(128, 4, 256, **LLAMA), epochs=2, batch_size=8, lr=3e-3)
 
 
 def gpt2_tiny(order: Order) -> dict[str, float]:
-    """2.6 M parameters, on the text of Alpaca and of four sets of GLUE; nothing of E2E. Raises UserError."""
+    """2.6 M parameters, on the texts of Alpaca and of four sets of GLUE, without E2E. Raises UserError."""
     texts = _texts(order.assets)
     Random(f"texts {order.seed}").shuffle(texts)
     config = architectures.gpt2(192, 4, n_head=6, vocab_size=4096, **GPT2)
@@ -135,7 +129,7 @@ MODELS = {
 
 
 def _drawn(documents: Callable[[int], Iterator[str]], seed: int, count: int) -> tuple[list[str], list[str]]:
-    """So many documents to train on, and 1,000 that are held out."""
+    """`count` documents to train on, and 1,000 others, held out."""
     train, held_out = (list(islice(documents(10 * seed + part), size)) for part, size in ((1, count), (2, 1000)))
     return train, held_out
 
@@ -148,12 +142,12 @@ def _causal(
 
 
 def _cifar100(assets: Path | None, split: str) -> tuple[Sequence[dict], list[int]]:
-    """Encoded images and fine labels. Raises UserError where they are not to be had."""
+    """Encoded images and fine labels. Raises UserError if they are missing."""
     rows = _rows(assets, f"cifar100/{split}", ("img", "fine_label"))
     return rows.cast_column("img", UNDECODED)["img"], rows["fine_label"][:]
 
 
-TEXTS = {  # file -> columns, in the order in which they are read
+TEXTS = {  # file -> columns
     "alpaca/train": ("instruction", "input", "output"),
     "glue/qnli/train": ("question", "sentence"),
     "glue/rte/train": ("sentence1", "sentence2"),
@@ -163,7 +157,7 @@ TEXTS = {  # file -> columns, in the order in which they are read
 
 
 def _texts(assets: Path | None) -> list[str]:
-    """The rows of all TEXTS, each one text of its columns, a line each. Raises UserError."""
+    """The rows of all TEXTS, each as one text with a line per column. Raises UserError."""
     texts = []
     for file, columns in TEXTS.items():
         rows = _rows(assets, file, columns)
@@ -172,7 +166,7 @@ def _texts(assets: Path | None) -> list[str]:
 
 
 def _rows(assets: Path | None, file: str, columns: tuple[str, ...]) -> Dataset:
-    """A data set's file. Raises UserError where it is not to be had."""
+    """The rows of a data set's file. Raises UserError if it is missing."""
     if assets is None:
         raise UserError(f"needs datasets/{file}.parquet; name the folder that has it with --assets or FOURIERFT_ASSETS")
     return read_rows(assets / "datasets" / f"{file}.parquet", (), columns)

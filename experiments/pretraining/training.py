@@ -1,4 +1,7 @@
-"""A pre-training that can be interrupted: it goes on from a whole checkpoint of the same settings in its folder."""
+"""A pre-training in a folder, which resumes from a complete checkpoint of the same settings there.
+
+The same seed, library versions and number of threads give the same weights.
+"""
 
 import shutil
 from pathlib import Path
@@ -22,10 +25,7 @@ SHARED = {
 
 
 class Pretraining:
-    """The training of a model of `config` into the folder `out`, seeded before the model is made.
-
-    settings: the Trainer's, beside or in place of SHARED; `arguments`: all of them.
-    """
+    """Seeds everything; make the model of `config` after this. settings: the Trainer's, which override SHARED."""
 
     def __init__(self, config: PreTrainedConfig, out: Path, settings: dict[str, Any], bf16: bool):
         self.stamp = {"settings": config_hash({"model": config.to_dict(), "bf16": bf16, **settings})}
@@ -35,14 +35,14 @@ class Pretraining:
         set_seed(self.arguments.seed)
 
     def train(self, trainer: Trainer, *callbacks: TrainerCallback) -> dict[str, float]:
-        """Train to the end; returns what is measured on the held-out data."""
+        """Train to the end; returns the metrics on held-out data."""
         for callback in (Manifests(self.stamp), *callbacks):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=to_resume(self.out, self.stamp))
         return trainer.evaluate()
 
     def save(self, model: PreTrainedModel) -> None:
-        """Leave the model, in fp16, in place of the checkpoints."""
+        """Save the model in fp16, and remove the checkpoints."""
         model.half().save_pretrained(self.out)
         for checkpoint in self.out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)

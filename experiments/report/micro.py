@@ -1,8 +1,7 @@
-"""What the choice of algorithms takes from the microbenchmarks of a layer's step.
+"""The tables of the microbenchmarks, for the choice of algorithms in `fourierft/choice.py`.
 
-The rule of `fourierft/choice.py` compares numbers that go through a transform with multiply-adds of a matrix product:
-VALUES are what one of them costs on the machine, in the rule's units. Where two forms give the same numbers, CHOICES
-say which is faster at each shape.
+Its rule compares elements of transforms with multiply-adds of matrix products; `values` are their costs on a machine,
+in the rule's units. `choices` are the faster of alternative forms at each shape.
 """
 
 import statistics
@@ -23,7 +22,7 @@ NOTES = [
 
 
 def values(micro: Micro) -> Iterator[tuple[str, float | None, str]]:
-    """What the rule reads, as this machine has it: name, value (None: not measured), and what the value is of."""
+    """The constants of the rule on this machine: name, value (None: not measured), and meaning."""
     number = _cost(micro, "rows there and back")
     for dtype in ("bfloat16", "tf32", "float32"):
         product = _cost(micro, "G = g^T x", dtype)
@@ -44,7 +43,7 @@ def values(micro: Micro) -> Iterator[tuple[str, float | None, str]]:
 
 
 def _cost(micro: Micro, operation: str, dtype: str | None = None) -> float | None:
-    """Seconds a unit: the median over the shapes, and over the dtypes where none is given."""
+    """Seconds per unit: the median over the shapes, and over the dtypes if none is given."""
     rows = [row for row in micro.rows if row.operation == operation and dtype in (None, row.dtype)]
     costs = [row.unit_cost for row in rows if row.unit_cost]
     return statistics.median(costs) if costs else None
@@ -55,8 +54,7 @@ def _ratio(one: float | None, other: float | None) -> float | None:
 
 
 def choices(micro: Micro) -> Iterator[list[str]]:
-    """A line for each choice at each shape where two forms or more were measured: the fastest, then the others in its
-    units."""
+    """A row for each choice at each shape with two measured forms or more: the fastest, and the others in its units."""
     for choice in CHOICES:
         rows = [row for row in micro.rows if OPERATIONS[row.operation].decides == choice and row.time]
         for shape in dict.fromkeys(row.shape for row in rows):
@@ -67,13 +65,13 @@ def choices(micro: Micro) -> Iterator[list[str]]:
 
 
 def tables(micros: Iterable[Micro]) -> list[Table]:
-    """Three a machine: the values, the choices, and every operation."""
+    """Three tables per machine: the values, the choices, and all operations."""
     found = sorted(micros, key=lambda micro: micro.machine)
     return [table for micro in found for table in (values_table(micro), _choices(micro), _operations(micro))]
 
 
 def entry(micros: Sequence[Micro], folder: str) -> str:
-    """The page's line in the index; `folder`: where it stands."""
+    """The line of the index for this page in `folder`."""
     return f"[{TITLE}]({folder}/micro.md) ([LaTeX]({folder}/micro.tex)); machines: {len(micros)}"
 
 
@@ -81,7 +79,7 @@ SHAPE = ["d", "n", "Tokens", "In"]
 
 
 def values_table(micro: Micro) -> Table:
-    """What `values` gives."""
+    """The table of `values`."""
     rows = [[name, DASH if value is None else f"{value:.3g}", about] for name, value, about in values(micro)]
     return Table(f"Values for fourierft/choice.py, {micro.title}", ["Value", "Measured", "Of"], rows)
 
@@ -97,14 +95,14 @@ def _operations(micro: Micro) -> Table:
 
 
 def line(row: Row) -> str:
-    """A row in one line of text."""
+    """An operation in one line of text."""
     alone, graph, cost = _cells(row)
     where = f"d={row.d} n={row.n} tokens={row.tokens} {row.dtype}"
     return f"{row.operation:22} {where:44} {alone:>10} µs {graph:>10} µs in a graph  {cost}".rstrip()
 
 
 def _cells(row: Row) -> list[str]:
-    """A row's microseconds, one by one and in a graph, and its picoseconds a unit."""
+    """An operation's microseconds, launched and in a graph, and its picoseconds per unit."""
     if row.status != "ok":
         return ["OOM" if row.status == "oom" else row.status, DASH, DASH]
     unit = OPERATIONS[row.operation].unit

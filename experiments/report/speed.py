@@ -1,4 +1,4 @@
-"""What the tables say of the bench: ratios with their noise, memory, targets."""
+"""The tables of the bench: ratios of times with their spread, memory, and targets."""
 
 import math
 import re
@@ -23,7 +23,7 @@ NOTES = [
 
 
 def cell(bench: Bench, name: str) -> str:
-    """A contestant as the tables show it."""
+    """A contestant's cell in the tables."""
     entry = bench.contestants.get(name)
     if entry is None or entry.status != "ok":
         return DASH if entry is None else {"oom": "OOM"}.get(entry.status, entry.status)
@@ -38,10 +38,10 @@ def cell(bench: Bench, name: str) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """What a layer of this library is to reach in one case, or (None) in every case, of which the worst counts.
+    """A goal for one case, or for every case (None), of which the worst counts.
 
-    speed: how many times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved:
-    beyond the frozen layer, in units of its input, at most. contestant: by default what the library runs unasked.
+    speed: times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved: beyond the
+    frozen layer, in units of its input, at most. contestant: by default the library's own choice of algorithms.
     """
 
     case: str | None
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def statement(self) -> str:
-        """In words."""
+        """The goal in words."""
         what = {
             "speed": "speed / that",
             "time": "time / that",
@@ -63,7 +63,7 @@ class Target:
         return f"{what[self.quantity]} of {self.against} {sign} {self.bound}{unit}"
 
     def measured(self, bench: Bench) -> float | None:
-        """The quantity; None where it was not measured, a time also where the machine was too busy for one."""
+        """The quantity; None if it was not measured, or is a time on a machine that was too busy."""
         if self.quantity in ("speed", "time") and not bench.steady:
             return None
         if self.quantity == "speed":
@@ -79,14 +79,13 @@ class Target:
         return ratio and ratio.median
 
     def worst(self, benches: Iterable[Bench]) -> tuple[Bench, float | None] | None:
-        """The case that it speaks of, and its value; of several the one furthest from the bound, of those that were
-        measured. None where there is no such case."""
+        """The case, and its value; of several measured ones that furthest from the bound. None without any case."""
         found = [(one, self.measured(one)) for one in benches if self.case in (None, one.case)]
         sign = -1 if self.quantity == "speed" else 1
         return max(found, key=lambda pair: -math.inf if pair[1] is None else sign * pair[1], default=None)
 
     def verdict(self, value: float | None) -> str:
-        """Whether the measured value reaches the bound."""
+        """Whether a value reaches the bound, in words."""
         if value is None:
             return "not yet measured"
         return "reached" if (value >= self.bound if self.quantity == "speed" else value <= self.bound) else "missed"
@@ -118,13 +117,13 @@ TARGETS = [
 
 
 def tables(benches: Iterable[Bench]) -> list[Table]:
-    """One table a machine, contestants by cases, then the targets. The latest of a case on a machine counts."""
+    """One table per machine, contestants by cases, then the targets. The latest record of each case counts."""
     machines = _by_machine(benches)
     return [*(_comparison(machine, cases) for machine, cases in machines.items()), _targets(machines)]
 
 
 def targets(benches: Iterable[Bench]) -> Table:
-    """The targets alone."""
+    """The table of targets."""
     return _targets(_by_machine(benches))
 
 
@@ -136,7 +135,7 @@ def _by_machine(benches: Iterable[Bench]) -> dict[str, list[Bench]]:
 
 
 def descriptions(benches: Iterable[Bench]) -> list[str]:
-    """What each case is, a line each."""
+    """One line per case: what it is."""
     return sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)
 
 
@@ -171,5 +170,5 @@ def _number(value: float | None) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Orders layer_768 before layer_4096."""
+    """A sort key that puts layer_768 before layer_4096."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
