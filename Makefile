@@ -90,8 +90,8 @@ $(OLDEST)/.ready: pyproject.toml
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable '.[suite,dev]'
 	@touch $@
 
-lint: $(READY) ## ruff, check and format
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: $(READY) ## ruff, check and format; mypy, the types of fourierft/
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 clean: ## remove checkpoints, adapters and W&B files of runs; records, tables and runs/models stay
 	@test ! -d runs || find runs -mindepth 1 -maxdepth 1 ! -name models -exec rm -rf {} +

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from experiments.errors import UserError
@@ -20,6 +21,12 @@ class Command(argparse.ArgumentParser):
     def __init__(self, name: str, text: str | None, work: Callable[[argparse.Namespace], int | None]):
         super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.name, self.work = name, work
+
+    def add_folders(self, **folders: tuple[Path, str]) -> None:
+        """Add an option for each folder: its default, and what is there."""
+        for name, (default, about) in folders.items():
+            about = f"{about} (default: %(default)s)"
+            self.add_argument(f"--{name}", type=Path, default=default, metavar="FOLDER", help=about)
 
     def add_assets(self) -> None:
         """Add --assets, the folder of models/ and datasets/; by default what FOURIERFT_ASSETS names."""

@@ -1,98 +1,136 @@
 """Which n positions of the spectrum carry a coefficient: drawn once from a seed, equal on every machine.
 
-Without a band the draw is uniform and equal, number for number, to PEFT's for the same seed. With `band=(center,
-width)` it follows the Gaussian band-pass of the paper's frequency-bias study (Equation 5).
+By default the draw is uniform and the same as PEFT's for the same seed. With `band=(center, width)` it follows the
+Gaussian band-pass of the paper's frequency-bias study (Equation 5). With `kind="grid"` (`grid.py`) the positions are
+all pairs of some rows and some columns.
 """
 
 import math
+import sys
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .errors import FourierError
+from .bases import BASES
+from .errors import FourierError, require
 
 Shape = tuple[int, int]
 Band = tuple[float, float]
 
 
-def check_n(shape: Shape, n: int, band: Band | None = None, entries: str = "random") -> None:
-    """Raises FourierError unless n distinct entries can be drawn from a spectrum of this (out, in) shape."""
-    if entries == "grid":
-        grid_sides(shape, n)
-    # Equation 5 gives the zero frequency probability 0 in every band but those centred on it.
-    available = shape[0] * shape[1] - (band is not None and band[0] > 0)
-    if not 1 <= n <= available:
-        raise FourierError(
-            f"n={n} entries cannot be drawn from a spectrum of shape {tuple(shape)}: choose 1 <= n <= {available}"
-        )
+@dataclass(frozen=True)
+class Entries:
+    """n positions, drawn from a seed, and the basis of their coefficients; immutable; with a shape the key of a plan.
 
-
-def sample_entries(shape: Shape, n: int, seed: int, band: Band | None = None) -> Tensor:
-    """n distinct positions (u, v) of an (out, in) spectrum, in the unshifted order of `torch.fft`.
-
-    Returns (2, n) int64 on the CPU, rows u in [0, out) and columns v in [0, in). `band` is (center, width) in bins.
-    Raises FourierError if n is out of range.
+    The fields are n, entry_seed, band, basis and entries of FourierConfig.
+    Raises FourierError, naming the field of FourierConfig, for a value that is invalid or conflicts with another.
     """
-    check_n(shape, n, band)
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    if band is None:
-        flat = torch.randperm(shape[0] * shape[1], generator=generator, device="cpu")[:n]
-    else:
-        # The n largest of log p + Gumbel noise are a draw without replacement in proportion to p. Staying with log p
-        # keeps the far ends of a narrow band apart, where p itself underflows; multinomial stops at 2^24 positions.
-        log_p = band_log_probability(shape, *band).flatten()
-        noise = torch.empty(log_p.shape, dtype=torch.float64, device="cpu").exponential_(generator=generator)
-        flat = torch.topk(log_p - noise.log_(), n).indices
-    return torch.stack([flat // shape[1], flat % shape[1]])
 
+    n: int
+    seed: int = 2024
+    band: Band | None = None
+    basis: str = "fourier"
+    kind: str = "random"
 
-def sample_grid(shape: Shape, n: int, seed: int) -> Tensor:
-    """n positions that are a set of rows times a set of columns, in the order of the rows; as `sample_entries` gives.
+    def __post_init__(self) -> None:
+        n, seed, band, fourier = self.n, self.seed, self.band, self.basis == "fourier"
+        require(is_int(n) and n >= 1, "n", n, "an integer of at least 1, e.g. 1000")
+        signed = is_int(seed) and -(2**63) <= seed < 2**63
+        require(signed, "entry_seed", seed, "a 64-bit integer: 2024 is the paper's, 777 is PEFT's default")
+        pair = isinstance(band, tuple) and len(band) == 2 and all(map(is_finite, band)) and band[0] >= 0 and band[1] > 0
+        bins = "None or (center, width) in bins with center >= 0 and width > 0, e.g. (100, 200)"
+        require(band is None or pair, "band", band, bins)
+        require(self.basis in tuple(BASES), "basis", self.basis, f"one of {', '.join(BASES)}")
+        require(self.kind in ("random", "grid"), "entries", self.kind, '"random" or "grid"')
+        require(band is None or fourier, "band", band, "None: frequencies are those of the Fourier basis")
+        alone = '"random": a grid has no band, and no basis but "fourier"'
+        require(self.kind == "random" or (band is None and fourier), "entries", self.kind, alone)
 
-    The columns are of 0 < v < in / 2, half of those that are not their own mirrors: so no two of the n cosines are the
-    same, and all are orthogonal and of one norm. Raises FourierError where n makes no such grid.
-    """
-    a, b = grid_sides(shape, n)
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    rows = torch.randperm(shape[0], generator=generator, device="cpu")[:a]
-    columns = 1 + torch.randperm(_columns(shape), generator=generator, device="cpu")[:b]
-    return torch.cartesian_prod(rows, columns).t().contiguous()
+    def check(self, shape: Shape) -> None:
+        """Raises FourierError unless n distinct positions can be drawn from a spectrum of this (out, in) shape."""
+        if self.kind == "grid":
+            self.sides(shape)
+        # In a band the zero frequency has probability 0, unless the band is centred on it.
+        available = shape[0] * shape[1] - (self.band is not None and self.band[0] > 0)
+        if self.n > available:
+            raise FourierError(
+                f"n={self.n} entries cannot be drawn from a spectrum of shape {tuple(shape)}: choose 1 <= n <= "
+                f"{available}"
+            )
 
+    def sample(self, shape: Shape) -> Tensor:
+        """n distinct positions (u, v) of an (out, in) spectrum, in the unshifted order of `torch.fft`.
 
-def grid_sides(shape: Shape, n: int) -> tuple[int, int]:
-    """(a, b) with a b = n, in proportion as near as can be to the (out, in) of `shape`. Raises FourierError where they
-    would be out of it by more than a factor of 4, naming the nearest n that would not.
-    """
-    sides = _sides(shape, n)
-    if sides is None:
-        near = next((m for k in range(1, n + 1) for m in (n - k, n + k) if _sides(shape, m)), None)
-        remedy = f"n={near} does ({' x '.join(map(str, _sides(shape, near)))})" if near else "no other n does"
-        raise FourierError(f"n={n} makes no grid of rows times columns for a spectrum of shape {shape}: {remedy}")
-    return sides
+        Returns (2, n) int64 on the CPU: rows u in [0, out), columns v in [0, in). A grid is listed row by row, and all
+        its columns have 0 < v < in / 2, so that its n cosines are orthogonal and of equal norm.
+        Raises FourierError if n does not fit the shape.
+        """
+        self.check(shape)
+        generator = torch.Generator(device="cpu").manual_seed(self.seed)
 
+        def drawn(count: int, of: int) -> Tensor:
+            return torch.randperm(of, generator=generator, device="cpu")[:count]
 
-def _sides(shape: Shape, n: int) -> tuple[int, int] | None:
-    def skew(a: int) -> float:
-        return abs(math.log(a * a * shape[1] / (n * shape[0])))
+        if self.kind == "grid":
+            a, b = self.sides(shape)
+            rows, columns = drawn(a, shape[0]), drawn(b, _grid_columns(shape))
+            return torch.cartesian_prod(rows, 1 + columns).t().contiguous()
+        if self.band is None:
+            flat = drawn(self.n, shape[0] * shape[1])
+        else:
+            # The n largest of log p + Gumbel noise are a draw without replacement with probabilities p. p itself would
+            # underflow far from a narrow band, and torch.multinomial takes at most 2^24 positions.
+            log_p = band_log_probability(shape, *self.band).flatten()
+            noise = torch.empty(log_p.shape, dtype=torch.float64, device="cpu").exponential_(generator=generator)
+            flat = torch.topk(log_p - noise.log_(), self.n).indices
+        return torch.stack([flat // shape[1], flat % shape[1]])
 
-    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= _columns(shape)]
-    # Of two that are as near, 25 x 40 and 40 x 25, the one of fewer columns: the backward pass keeps 2 b a token.
-    best = min(reversed(fitting), key=lambda a: round(skew(a), 9), default=None)
-    return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None
+    def sides(self, shape: Shape) -> tuple[int, int]:
+        """(a, b), the numbers of rows and columns of a grid: a b = n, with a / b as near to out / in as possible.
 
-
-def _columns(shape: Shape) -> int:
-    return (shape[1] - 1) // 2
+        Raises FourierError, naming the nearest n that works, if a / b would differ from out / in by more than 4 times.
+        """
+        n, sides = self.n, _grid_sides(shape, self.n)
+        if sides is None:
+            near = (_grid_sides(shape, m) for k in range(1, n + 1) for m in (n - k, n + k))
+            a, b = next(filter(None, near), (0, 0))
+            remedy = f"n={a * b} does ({a} x {b})" if a else "no other n does"
+            raise FourierError(f"n={n} makes no grid of rows times columns for a spectrum of shape {shape}: {remedy}")
+        return sides
 
 
 def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:
     """log p(u, v) of Equation 5, unnormalised: p = exp(-((D^2 - center^2) / (D width))^2). Returns (out, in) float64.
 
-    D is the distance, in bins, of (u, v) to the zero frequency, the centre of the shifted spectrum. At D = 0 the
-    limit is taken: p = 1 for center 0, else 0 (log p = -inf).
+    D is the distance, in bins, from (u, v) to the zero frequency. At D = 0 p is its limit: 1 for center 0, else 0.
     """
     u, v = (torch.fft.fftfreq(d, 1 / d, dtype=torch.float64, device="cpu") for d in shape)
     distance = torch.hypot(u[:, None], v[None, :])
     log_p = -(((distance - center**2 / distance) / width) ** 2)
     log_p[0, 0] = 0.0 if center == 0 else -torch.inf
     return log_p
+
+
+def is_int(value: object) -> bool:
+    """Whether `value` is an integer, and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> bool:
+    """Whether `value` is a number within the range of a float, and not NaN or a bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _grid_sides(shape: Shape, n: int) -> tuple[int, int] | None:
+    def skew(a: int) -> float:
+        return abs(math.log(a * a * shape[1] / (n * shape[0])))
+
+    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= _grid_columns(shape)]
+    # Of two that are equally near, 25 x 40 and 40 x 25, the one with fewer columns: 2 b numbers per token are saved.
+    best = min(reversed(fitting), key=lambda a: round(skew(a), 9), default=None)
+    return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None
+
+
+def _grid_columns(shape: Shape) -> int:
+    return (shape[1] - 1) // 2

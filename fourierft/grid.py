@@ -1,33 +1,33 @@
-"""delta_W of positions on a grid, applied and differentiated by thin products: about the cost of LoRA.
+"""delta_W of positions on a grid, applied and differentiated by thin products, at about the cost of LoRA.
 
-Where the positions are a set U of a rows times a set V of b columns, the coefficients are a matrix C, (a, b), and with
-the tables C1, S1 (a, d1) of cos and sin(2 pi u p / d1), and C2, S2 (b, d2) of cos and sin(2 pi v q / d2),
+If the positions are all pairs of a rows u and b columns v, the coefficients are a matrix C, (a, b). With tables C1, S1,
+(a, d1), of cos and sin(2 pi u p / d1), and C2, S2, (b, d2), of cos and sin(2 pi v q / d2),
 
     delta_W = s (C1^T C C2 - S1^T C S2),   s = scale / (d1 d2)
 
     x delta_W^T = s (x C2^T C^T C1 - x S2^T C^T S1)
     dC          = s ((g C1^T)^T (x C2^T) - (g S1^T)^T (x S2^T))
 
-Of x the backward pass needs its projection alone, 2 b numbers a token instead of d2. The price: delta_W has a rank of
-at most 2 min(a, b).
+The backward pass needs only the projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W
+is at most 2 min(a, b).
 
-Of rows of low precision these products are left to a GPU's tensor cores, with a float32 result. There a table is the
-sum of two tables in low precision, T = T' + T'', and what is multiplied by it in the end, a float32 m = m' + m'':
+For rows of low precision a GPU computes these products on tensor cores, with a float32 result. A table T is then the
+sum of two tables in low precision, T = T' + T'', and so is the float32 matrix that multiplies it last, m = m' + m'':
 
     x T^T = x T'^T + x T''^T,   m T = m' T' + m'' T' + m' T''
 
-Of the float32 result that leaves about 5e-6.
+The relative error is about 5e-6.
 """
 
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .plan import Plan, waves
 from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
 def project(x: Tensor, plan: Plan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
-    """x [C2 S2]^T of the rows x: (T, in), or, adjoint, x [C1 S1]^T of (T, out). Returns (T, 2 b), or (T, 2 a)."""
+    """x [C2 S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out)."""
     side = 0 if adjoint else 1
     if on_tensor_cores(x.device, x.dtype):
         high, low = wide_product(x, _tables(plan, x.dtype)[side].t()).chunk(2, dim=1)
@@ -44,16 +44,16 @@ def add_change_(
     adjoint: bool = False,
     rows: torch.dtype = torch.float32,
 ) -> Tensor:
-    """y += x delta_W^T, or, adjoint, x delta_W, of `projected` from `project`. y: (T, out or in), at least float32.
+    """y += x delta_W^T, or, adjoint, x delta_W, from `projected`, see `project`. y: (T, out or in), at least float32.
 
-    rows: the dtype of x, and of what y is rounded to in the end. Returns y.
+    rows: dtype of x, to which y will be rounded. Returns y.
     """
     matrix = _matrix(c, plan, scale)
     matrix = matrix if adjoint else matrix.t()
     cosines, sines = projected.chunk(2, dim=1)
     core, side = torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), 1 if adjoint else 0
     if on_tensor_cores(y.device, rows):
-        high, low = two_terms(core, torch.bfloat16)  # of float16 rows too: it keeps the range of float32
+        high, low = two_terms(core, torch.bfloat16)  # for float16 rows too: bfloat16 has the range of float32
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
         core, table = torch.cat([high, low, high], dim=1), torch.cat([table_high, table_high, table_low])
         return y.add_(wide_product(core, table))
@@ -61,30 +61,26 @@ def add_change_(
 
 
 def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float) -> Tensor:
-    """dL/dc from the projections of x: (T, 2 b) and of g = dL/dy: (T, 2 a). Returns (n,) in their dtype."""
+    """dL/dc from the projections of x, (T, 2 b), and of g = dL/dy, (T, 2 a). Returns (n,) in their dtype."""
     (x_cos, x_sin), (g_cos, g_sin) = x.chunk(2, dim=1), g.chunk(2, dim=1)
     return _matrix(g_cos.t() @ x_cos - g_sin.t() @ x_sin, plan, scale).flatten()
 
 
 def _matrix(c: Tensor, plan: Plan, scale: float) -> Tensor:
-    return c.view(plan.grid) * (scale / (plan.shape[0] * plan.shape[1]))
+    return c.view(plan.grid) * plan.unit(scale)
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision the two terms of each, (4 a, d1) and (4 b, d2).
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
 
-    8 (a d1 + b d2) bytes in these and in float32, made once for all layers.
+    8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers.
     """
-    if dtype not in plan.grid_tables:
-        rows, columns = (plan.sign.long() * plan.u).view(plan.grid)[:, 0], plan.v.view(plan.grid)[0]
-        exact = (_table(*side) for side in zip((rows, columns), plan.shape, strict=True))
-        plan.grid_tables[dtype] = tuple(
+    key = "grid", dtype
+    if key not in plan.tables:
+        (u, v), b = plan.frequencies, plan.grid[1]
+        sides = zip((u[::b], v[:b]), plan.shape, strict=True)
+        exact = (waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides)
+        plan.tables[key] = tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )
-    return plan.grid_tables[dtype]
-
-
-def _table(frequencies: Tensor, length: int) -> Tensor:
-    places = torch.arange(length, device=frequencies.device)
-    angle = (frequencies[:, None] * places % length).double() * (2 * torch.pi / length)
-    return torch.cat([angle.cos(), angle.sin()])
+    return plan.tables[key]

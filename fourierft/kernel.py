@@ -1,4 +1,4 @@
-"""W + delta_W in one pass on a GPU: a Triton kernel that forms a quarter of delta_W and writes it four times.
+"""W + delta_W in one pass on a GPU: a Triton kernel that computes a quarter of delta_W and mirrors it to the rest.
 
 With C1 = cos(2 pi p u_k / d1), C2 = cos(2 pi v_k q / d2), S1 = sin(2 pi p sign_k u_k / d1) and S2 the sine of v (s, u,
 v, sign as in `plan.py`),
@@ -6,12 +6,12 @@ v, sign as in `plan.py`),
     delta_W = E - O,   E = C1 diag(s c) C2,   O = S1 diag(s c) S2
 
 are two products of inner length n, for tensor cores. E is even and O odd in p and in q, so the quarter p <= d1/2,
-q <= d2/2 of both gives the four values E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
+q <= d2/2 of both gives all values: E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
 
-The tables are in float16, which has TF32's 10 bits at half its bytes and twice the peak rate of tensor cores; of c the
-ratio to the largest |c| is taken, so that no magnitude of c leaves float16's range. That gives delta_W to 3e-4, enough
-for a result of low precision. For float32 each factor is the sum of two float16 numbers, a = a' + a'', and
-a b = a' b' + a'' b' + a' b'' gives it to 4e-7 (in Triton's interpreter; tensor cores may truncate where they add up).
+The tables are in float16: as many bits as TF32 in half the bytes, at twice the rate. c is divided by its largest
+magnitude, to stay within the range of float16. The relative error of delta_W is 3e-4, enough for results in low
+precision. For float32 each factor is the sum of two float16 numbers, a = a' + a'', and
+a b = a' b' + a'' b' + a' b'' has an error of 4e-7 (in Triton's interpreter; tensor cores may truncate their sums).
 """
 
 import math
@@ -23,18 +23,18 @@ import triton.language as tl
 from torch import Tensor
 
 from .entries import Shape
-from .plan import Plan
+from .plan import Plan, waves
 
-DEPTH = 32  # entries at a time: three stages of them fit the 99 KB of shared memory that a block has on most GPUs
-# What the kernel and the FFT move for each number of delta_W; counts, to be measured on a GPU. The FFT of 4096 x 4096
-# passes six times over 4 bytes, which is log2(d1 d2); its 15 launches take the time in which 128 MiB are moved.
+DEPTH = 32  # coefficients at a time: three stages fit the 99 KB of shared memory per block of most GPUs
+# Bytes moved per number of delta_W: estimates, not yet measured on a GPU. The FFT of 4096 x 4096 passes six times over
+# 4 bytes, which is log2(d1 d2); its 15 launches take as long as moving 128 MiB.
 TABLE_BYTES, FFT_BYTES, FFT_LAUNCHES = 2, 1, 2**27
 
 
 def pays(shape: Shape, n: int, dtype: torch.dtype) -> bool:
-    """Whether the kernel should take less time than the FFT for a result of this (out, in) shape and dtype.
+    """Whether the kernel should be faster than the FFT for a result of this (out, in) shape and dtype.
 
-    By count of the bytes that either moves: n d1 d2 / tile of the tables, against d1 d2 log2(d1 d2) and its launches.
+    Compares the bytes that they move: n d1 d2 / tile of the tables, against d1 d2 log2(d1 d2) and the launches.
     """
     numbers = shape[0] * shape[1]
     tables = n * TABLE_BYTES * _terms(dtype) / _tile(shape, dtype)
@@ -44,8 +44,8 @@ def pays(shape: Shape, n: int, dtype: torch.dtype) -> bool:
 def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype: torch.dtype) -> Tensor:
     """delta_W, or base + delta_W, (out, in) contiguous in `dtype`. c: (n,) float32; base: (out, in), of any strides.
 
-    Of c a magnitude from 1e-37 to 1e37 is kept. The relative error of delta_W is 3e-4 if `dtype` is of low precision,
-    before it is rounded to that, and below 1e-6 if it is float32.
+    max |c| may be 1e-37 to 1e37. The relative error of delta_W is below 1e-6 for float32, and 3e-4, before rounding,
+    for a `dtype` of low precision.
     """
     d1, d2 = plan.shape
     tile = _tile(plan.shape, dtype)
@@ -63,7 +63,7 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
             table_v.shape[2],
             c.contiguous(),
             torch.linalg.vector_norm(c, torch.inf),
-            scale / (d1 * d2),
+            plan.unit(scale),
             d1,
             d2,
             plan.n,
@@ -77,43 +77,40 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
 
 
 def launching_on(x: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which need not be that of a layer in a model spread over several."""
+    """Makes the device of x the current one, on which Triton launches: a model may be spread over several."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def _terms(dtype: torch.dtype) -> int:
-    """How many float16 numbers stand for one."""
+    """How many float16 numbers represent one number."""
     return 2 if dtype == torch.float32 else 1
 
 
 def _tile(shape: Shape, dtype: torch.dtype) -> int:
-    """Rows and columns of a block: in 128 the tables are read half as often as in 64, but these are four times as many.
-
-    The products of float32 have no room for it in the registers.
+    """Rows, and columns, of a block. With 128 instead of 64 the tables are read half as often, but there are a quarter
+    as many blocks, and the products for float32 would not fit the registers.
     """
     return 128 if shape[0] * shape[1] >= 2048**2 and _terms(dtype) == 1 else 64
 
 
-def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The rows C1_k, S1_k, and, of two terms, what float16 leaves of them, (n, 2 or 4, d1 / 2) float16; and of v, d2.
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """The rows C1_k, S1_k, and for float32 their second terms, (n, 2 or 4, d1 / 2) float16; the same for v and d2.
 
-    2 n (d1 + d2) bytes, or 4 n (d1 + d2) for results in float32, and what rounds n up to DEPTH, d1 / 2 + 1 and
-    d2 / 2 + 1 to the tile; made once for all layers of the plan.
+    n is padded to a multiple of DEPTH, d1 / 2 + 1 and d2 / 2 + 1 to multiples of the tile. About 2 n (d1 + d2) bytes,
+    or 4 n (d1 + d2) for float32, shared by all layers of the plan.
     """
-    # Kept on the plan, not in a cached function, which torch.compile would look through and trace.
+    # Cached on the plan, since torch.compile would trace through a cached function.
     terms, tile = _terms(dtype), _tile(plan.shape, dtype)
-    if terms not in plan.tables:
-        frequencies = plan.sign.long() * plan.u, plan.v
-        tables = (_table(*side, terms, tile) for side in zip(frequencies, plan.shape, strict=True))
-        plan.tables[terms] = tuple(tables)  # at once: another thread may be asking too
-    return plan.tables[terms]
+    key = "kernel", terms
+    if key not in plan.tables:
+        tables = (_table(*side, terms, tile) for side in zip(plan.frequencies, plan.shape, strict=True))
+        plan.tables[key] = tuple(tables)  # in one step, for other threads
+    return plan.tables[key]
 
 
 def _table(frequencies: Tensor, length: int, terms: int, tile: int) -> Tensor:
     frequencies = torch.nn.functional.pad(frequencies, (0, -len(frequencies) % DEPTH))
-    places = torch.arange(triton.cdiv(length // 2 + 1, tile) * tile, device=frequencies.device)
-    angle = (frequencies[:, None] * places % length).double() * (2 * torch.pi / length)
-    exact = torch.stack([angle.cos(), angle.sin()], dim=1)
+    exact = waves(frequencies, triton.cdiv(length // 2 + 1, tile) * tile, length)
     high = exact.half()
     return high if terms == 1 else torch.cat([high, (exact - high).half()], dim=1)
 
@@ -155,12 +152,12 @@ def _delta_weight(
         at_v += DEPTH * row_v
     even *= largest * s
     odd *= largest * s
-    # The tile as one row of numbers: of two dimensions Triton might lay the wrong one along a warp, where the columns
-    # of a mirror descend. Within a tile 32 bits are enough for a place, and half the registers.
+    # The tile is flattened: of two dimensions Triton might lay the wrong one along a warp, since mirrored columns
+    # descend. 32 bits are enough for an index within a tile, and take half the registers.
     place = tl.arange(0, TILE * TILE)
     i, j = place // TILE, place % TILE
     p, q = first_p + i, first_q + j
-    # The tables, and so the tiles, may go past the middle; what they hold there is written once, by no mirror.
+    # The tables, and so the tiles, may extend past the middle; those values are written directly, not mirrored.
     for mirror_p in tl.static_range(2):
         row, down = (d1 - first_p.to(tl.int64), -1) if mirror_p else (first_p.to(tl.int64), 1)
         in_p = (p > 0) & (p <= d1 - width_u) if mirror_p else p < d1
@@ -178,7 +175,7 @@ def _delta_weight(
 
 @triton.jit
 def _add_product(total, weight, at_u, at_v, low_u, low_v, TERMS: tl.constexpr):
-    """total + (weight u) v, of u (TILE, DEPTH) and v (DEPTH, TILE), whose second terms are low_u and low_v further."""
+    """total + (weight u) v; u: (TILE, DEPTH), v: (DEPTH, TILE), with their second terms at offsets low_u and low_v."""
     u = tl.load(at_u).to(tl.float32)
     if TERMS == 2:
         u += tl.load(at_u + low_u).to(tl.float32)

@@ -1,7 +1,7 @@
-"""The products of spectra of `spectra.py`, by Triton kernels on a GPU: they read and write rows as an FFT does.
+"""The products of spectra of `tokens.py` as Triton kernels for a GPU, on rows as torch's FFT reads and writes them.
 
-A program of the first adds up a block of tokens, and the blocks are added after; one of the second owns its bins, whose
-entries lie side by side. No number is added to by two programs, so results are the same from run to run.
+A program of the first kernel sums over a block of tokens, and the blocks are summed afterwards; a program of the second
+owns its bins, whose coefficients are sorted to be adjacent. There are no atomic additions: results are reproducible.
 """
 
 import torch
@@ -11,17 +11,13 @@ from torch import Tensor
 
 from .kernel import launching_on
 from .plan import Plan
-from .spectra import factor
 
-TOKENS, ENTRIES = 16, 1024  # of a program of the first: the one that next reads a token's rows finds them in a cache
-SOME_TOKENS, BINS = 8, 64  # of one of the second
+TOKENS, ENTRIES = 16, 1024  # per program of the first kernel, so that the next one finds the tokens' rows in a cache
+SOME_TOKENS, BINS = 8, 64  # per program of the second
 
 
 def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
-    """dL/dc without s, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows.
-
-    Of a part of the tokens it is a part of the sum.
-    """
+    """dL/dc / s, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows."""
     entries = min(ENTRIES, triton.next_power_of_2(plan.n))
     blocks = triton.cdiv(len(x), TOKENS)
     partial = torch.empty(blocks, plan.n, 2, device=x.device)
@@ -45,15 +41,15 @@ def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
     return total[:, 0] - plan.sign * total[:, 1]
 
 
-def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False) -> Tensor:
-    """Y, (T, out // 2 + 1) complex64, of which irfft(Y, out, norm="forward") is x delta_W^T; or, adjoint, of x delta_W.
+def change(x: Tensor, f: Tensor, plan: Plan, adjoint: bool = False) -> Tensor:
+    """Y, (T, out // 2 + 1) complex64, such that irfft(Y, out, norm="forward") is x delta_W^T, or, adjoint, x delta_W.
 
-    x: (T, in // 2 + 1), or adjoint (T, out // 2 + 1), complex64 with contiguous rows; c: (n,) float32.
+    x: its spectrum, (T, in // 2 + 1), or adjoint (T, out // 2 + 1), complex64 with contiguous rows; f: (n,) float32,
+    from `tokens.factor`.
     """
     starts, order = _sorted(plan, adjoint)
     source, share = (plan.u, plan.v_share) if adjoint else (plan.v, plan.u_share)
-    f = factor(c, plan, scale, adjoint)
-    # Frequencies that are their own mirrors must enter an irfft real.
+    # irfft needs real values at the frequencies that are their own mirrors.
     factors = torch.stack([f, -f * plan.sign * (share < 1)], dim=1)
     y = torch.empty(len(x), len(starts) - 1, dtype=x.dtype, device=x.device)
     if len(x):
@@ -73,14 +69,15 @@ def change(x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False
     return y
 
 
-def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, Tensor]:
-    """Where each target frequency's entries start, and the end, (d // 2 + 2,), and the entries in that order, (n,)."""
-    if adjoint not in plan.by_target:
+def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, ...]:
+    """Coefficients by target frequency: where those of each start, and the end, (d // 2 + 2,); their order, (n,)."""
+    key = "by target", adjoint
+    if key not in plan.tables:
         target, length = (plan.v, plan.shape[1]) if adjoint else (plan.u, plan.shape[0])
         order = target.argsort(stable=True)
         bins = torch.arange(length // 2 + 2, device=target.device)
-        plan.by_target[adjoint] = torch.searchsorted(target[order], bins), order
-    return plan.by_target[adjoint]
+        plan.tables[key] = torch.searchsorted(target[order], bins), order
+    return plan.tables[key]
 
 
 @triton.jit
@@ -114,7 +111,7 @@ def _change(y, x, factors, source, starts, row_x, tokens, bins, TOKENS: tl.const
         column = 2 * tl.load(source + k, mask=inside, other=0)
         factor = tl.load(factors + 2 * k + part, mask=inside, other=0.0)
         total += factor * tl.load(rows + column, mask=inside & (token < tokens), other=0.0)
-    # A row of a token is one of numbers, so that Triton lays it along a warp.
+    # The real and imaginary parts of a token as one row, so that Triton lays it along a warp.
     number = (tl.program_id(0) % blocks) * (2 * BINS) + tl.arange(0, 2 * BINS)[None, :]
     token = tl.reshape(token, (TOKENS, 1))
     at = y + token.to(tl.int64) * (2 * bins) + number

@@ -1,13 +1,15 @@
-"""What every adapted layer has, whatever its frozen weight is stored as: coefficients, entries, an algorithm."""
+"""What all adapted layers have, however the frozen weight is stored: coefficients, their positions, an algorithm."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .bases import misfit
 from .choice import Algorithm
-from .config import PARTS
-from .entries import Band, Shape, check_n
+from .entries import Entries, Shape
 from .errors import FourierError
+from .parts import PARTS, matrix_shape
 from .plan import BasisPlan, Plan, make_plan
 from .products import LOW_PRECISION, delta_weight
 
@@ -15,49 +17,33 @@ from .products import LOW_PRECISION, delta_weight
 class FourierLayer(nn.Module):
     """The adapter of a linear layer of (out, in) features; a subclass adds the frozen weight and the product with it.
 
-    `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 beside a float64 weight), zero at first:
-    `reset_spectrum` draws them. With `parts`, some of q, k and v, the layer is a fused projection and each part that is
-    named a matrix of its own: the entries are those of an (out / 3, in) matrix, the coefficients (len(parts), n).
-    They stay float32 through `.half()` and the like. `algorithm` says how the layer computes.
-    Raises FourierError for n out of range, parts of what is no fused projection, and a basis, entries and a band that
-    do not go together.
+    `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 if the weight is), zero until `reset_spectrum`
+    draws them; `.half()` and the like leave them float32. With `parts`, some of q, k and v, the layer is a fused
+    projection, and each of these parts a matrix of its own: the positions are those of an (out / 3, in) matrix, the
+    coefficients (len(parts), n). `algorithm` determines how the layer computes.
+    Raises FourierError for entries that do not fit, and for parts of a layer that is no fused projection.
     """
 
+    fourierft_spectrum: nn.Parameter
+
     def __init__(
-        self,
-        base: nn.Module,
-        shape: Shape,
-        n: int,
-        scale: float,
-        entry_seed: int,
-        band: Band | None,
-        parts: tuple[str, ...],
-        basis: str = "fourier",
-        entries: str = "random",
+        self, base: nn.Module, shape: Shape, entries: Entries, scale: float, parts: tuple[str, ...] = ()
     ) -> None:
         super().__init__()
         check_replaceable(base)
         self.out_features, self.in_features = shape
-        self.n, self.scale, self.entry_seed, self.band, self.parts = n, scale, entry_seed, band, parts
-        self.basis, self.entries, self.algorithm = basis, entries, Algorithm()
-        if problem := misfit(basis, entries, band):
-            field, remedy = problem
-            raise FourierError(f"{field}={getattr(self, field)!r} is not possible: give {remedy}")
-        check_parts(shape, parts)
-        check_n(self.matrix_shape, n, band, entries)
-        wide = torch.float64 if base.weight.dtype == torch.float64 else torch.float32
-        size = (len(parts), n) if parts else (n,)
-        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=base.weight.device))
+        self.entries, self.scale, self.parts, self.algorithm = entries, scale, parts, Algorithm()
+        self.matrix_shape = matrix_shape(shape, parts)  # (out, in) of the layer, or of each part
+        entries.check(self.matrix_shape)
+        weight: Any = base.weight
+        size = (len(parts), entries.n) if parts else (entries.n,)
+        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=weight.device))
         self._plan = self._make_plan()
 
     @property
-    def matrix_shape(self) -> Shape:
-        """(out, in) of each adapted matrix: of the layer, or of a part of it."""
-        return matrix_shape((self.out_features, self.in_features), self.parts)
-
-    @property
     def plan(self) -> Plan | BasisPlan:
-        """The tables of the entries, on the device of the coefficients, however those came there."""
+        """The tables of the positions, on the device of the coefficients, even if these were moved by assignment."""
         if self._plan.u.device != self.fourierft_spectrum.device:
             self._plan = self._make_plan()
         return self._plan
@@ -67,7 +53,7 @@ class FourierLayer(nn.Module):
         return False
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested as x is."""
+        """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested if x is."""
         if not x.is_nested:
             return self.product(x)
         sequences = x.unbind()
@@ -75,18 +61,29 @@ class FourierLayer(nn.Module):
         return torch.nested.as_nested_tensor(list(rows), layout=x.layout)
 
     def product(self, x: Tensor) -> Tensor:
-        """What a subclass computes of x: (..., in). Returns (..., out)."""
+        """The layer's output, (..., out), for x: (..., in). Implemented by subclasses."""
         raise NotImplementedError
+
+    def merged_weight(self) -> tuple[Tensor, float]:
+        """W + delta_W, for `set_merged`, and the relative share of delta_W lost in rounding. Of subclasses."""
+        raise NotImplementedError
+
+    def set_merged(self, merged_weight: Tensor) -> None:
+        """Makes this a plain layer with that weight, until `unmerge`. Implemented by subclasses that can be merged."""
+        raise NotImplementedError
+
+    def unmerge(self) -> None:
+        """Restores the frozen weight. Does nothing if the layer is not merged."""
 
     @torch.no_grad()
     def reset_spectrum(self, init: str) -> None:
-        """Sets the coefficients: "normal", from N(0, 1) by the global CPU generator on every device, or "zeros"."""
+        """Sets the coefficients: "normal", N(0, 1) from the global CPU generator, whatever the device, or "zeros"."""
         draw = torch.randn if init == "normal" else torch.zeros
         self.fourierft_spectrum.copy_(draw(self.fourierft_spectrum.shape, device="cpu"))
 
     @torch.no_grad()
     def delta_weights(self) -> dict[str, Tensor]:
-        """delta_W of each adapted matrix by its part, "" for a whole layer: `matrix_shape`, detached."""
+        """delta_W of each adapted matrix, of `matrix_shape`, detached, by its part; "" for a whole layer."""
         spectra = self.fourierft_spectrum if self.parts else self.fourierft_spectrum[None]
         return {
             part: delta_weight(c, self.plan, self.scale)
@@ -94,7 +91,7 @@ class FourierLayer(nn.Module):
         }
 
     def delta_weight(self) -> Tensor:
-        """delta_W of the layer, (out, in), in the dtype of the coefficients, detached; zero in parts not adapted."""
+        """delta_W of the layer, (out, in), in the dtype of the coefficients, detached; zero in other parts."""
         deltas = self.delta_weights()
         if not self.parts:
             return deltas[""]
@@ -102,10 +99,9 @@ class FourierLayer(nn.Module):
         return torch.cat([deltas.get(part, zeros) for part in PARTS])
 
     def _make_plan(self) -> Plan | BasisPlan:
-        positions = self.matrix_shape, self.n, self.entry_seed, self.band
-        return make_plan(*positions, self.fourierft_spectrum.device, self.basis, self.entries == "grid")
+        return make_plan(self.matrix_shape, self.fourierft_spectrum.device, self.entries)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FourierLayer":
         spectrum = self.fourierft_spectrum
 
         def keep_wide(tensor: Tensor) -> Tensor:
@@ -115,16 +111,16 @@ class FourierLayer(nn.Module):
             return moved
 
         super()._apply(keep_wide, recurse)
-        self._plan = self._make_plan()  # now, since torch.compile cannot trace the draw
+        self._plan = self._make_plan()  # now: torch.compile cannot trace the draw
         return self
 
     def _take_over(self, base: nn.Module) -> None:
-        """Takes the mode of `base`, and from it whatever is hooked into its call.
+        """Takes over the training mode of `base`, and moves here the hooks of its calls.
 
-        The hooks move with the dictionaries that hold them, so that their handles still remove them.
+        The dictionaries of hooks are moved, not copied, so that the handles of the hooks still remove them.
         """
         placement = vars(base).get("_hf_hook")
-        if placement is not None:  # accelerate's: brings the inputs to the layer's device
+        if placement is not None:  # accelerate's, which moves the inputs to the layer's device
             from accelerate.hooks import add_hook_to_module, remove_hook_from_module
 
             remove_hook_from_module(base)
@@ -137,16 +133,12 @@ class FourierLayer(nn.Module):
             add_hook_to_module(self, placement)
 
     def _end_fast_path(self) -> None:
-        """nn.TransformerEncoderLayer reads the weights of its layers instead of calling them, unless one has a hook."""
+        """Adds a hook, without which nn.TransformerEncoderLayer would read the weight instead of calling the layer."""
         self._fast_path = self.register_forward_pre_hook(_inert)
 
     def extra_repr(self) -> str:
         return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"n={self.n}, scale={self.scale}, entry_seed={self.entry_seed}"
-            + (f", band={self.band}" if self.band else "")
-            + (f", entries={self.entries}" if self.entries != "random" else "")
-            + (f", basis={self.basis}" if self.basis != "fourier" else "")
+            f"in_features={self.in_features}, out_features={self.out_features}, scale={self.scale}, {self.entries}"
             + (f", parts={','.join(self.parts)}" if self.parts else "")
             + (", merged" if self.merged else "")
         )
@@ -157,7 +149,7 @@ def _inert(layer: nn.Module, args: tuple) -> None:
 
 
 def check_replaceable(base: nn.Module) -> None:
-    """Raises FourierError if something other than its type decides what `base` computes, and would be lost."""
+    """Raises FourierError if what `base` computes depends on more than its type and its weights, and would be lost."""
     own = getattr(vars(base).get("forward"), "__func__", None) is type(base).forward
     if "_hf_hook" in vars(base) and base.weight.is_meta:
         problem = "its weight is offloaded by accelerate: adapt the model first, then offload it"
@@ -175,17 +167,3 @@ def check_replaceable(base: nn.Module) -> None:
     else:
         return
     raise FourierError(f"this {type(base).__name__} cannot be adapted: {problem}")
-
-
-def matrix_shape(shape: Shape, parts: tuple[str, ...]) -> Shape:
-    """(out, in) of each adapted matrix of a layer of that (out, in)."""
-    return (shape[0] // len(PARTS), shape[1]) if parts else shape
-
-
-def check_parts(shape: Shape, parts: tuple[str, ...]) -> None:
-    """Raises FourierError unless a layer of this (out, in) shape has the parts."""
-    if parts and shape[0] != len(PARTS) * shape[1]:
-        raise FourierError(
-            f"{','.join(parts)} of a layer with {shape[1]} inputs and {shape[0]} outputs cannot be adapted: only a "
-            f"fused projection with q, k and v of {shape[1]} outputs each can be cut"
-        )

@@ -1,19 +1,21 @@
 """The FourierFT layer over a dense weight: `nn.Linear`, transformers' `Conv1D`, and parts of a fused projection."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .config import PARTS
-from .entries import Band, Shape
+from .entries import Entries, Shape
 from .errors import FourierError
 from .function import fourier_linear
 from .layer import FourierLayer
+from .parts import PARTS
 
 
-def layer_shape(base: nn.Module) -> Shape | None:
-    """(out, in) of a layer that FourierLinear can replace: `nn.Linear` or transformers' `Conv1D`; None of any other.
+def dense_shape(base: Any) -> Shape | None:
+    """(out, in) of a layer that FourierLinear can replace, `nn.Linear` or transformers' `Conv1D`; None for any other.
 
-    Exact types: a subclass may hold its weight in another form (quantised) or have it read past its forward.
+    Subclasses are excluded: they may store a quantised weight, or one that is read without calling the layer.
     """
     if type(base) is nn.Linear:
         return base.out_features, base.in_features
@@ -23,35 +25,29 @@ def layer_shape(base: nn.Module) -> Shape | None:
 
 
 class FourierLinear(FourierLayer):
-    """A linear layer with a FourierFT adapter; takes the place, and the parameters, of `base`.
+    """A linear layer with a FourierFT adapter, which replaces `base` and takes over its parameters.
 
-    `weight` and `bias` are the base layer's own parameters under their own names, in its own orientation: (out, in)
-    of an `nn.Linear`, (in, out) of a `Conv1D` (`fan_in_fan_out` is then true).
-    Raises FourierError for an unsupported layer and for what `FourierLayer` refuses.
+    `weight` and `bias` are the parameters of `base`, in its orientation: (out, in) of an `nn.Linear`, (in, out) of a
+    `Conv1D` (`fan_in_fan_out` is then true).
+    Raises FourierError for an unsupported layer, and what `FourierLayer` raises.
     """
 
-    def __init__(
-        self,
-        base: nn.Module,
-        n: int,
-        scale: float,
-        entry_seed: int = 2024,
-        band: Band | None = None,
-        parts: tuple[str, ...] = (),
-        basis: str = "fourier",
-        entries: str = "random",
-    ) -> None:
-        shape = layer_shape(base)
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    frozen_weight: Tensor | None
+
+    def __init__(self, base: Any, entries: Entries, scale: float, parts: tuple[str, ...] = ()) -> None:
+        shape = dense_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} cannot be adapted: only nn.Linear and Conv1D can")
-        super().__init__(base, shape, n, scale, entry_seed, band, parts, basis, entries)
+        super().__init__(base, shape, entries, scale, parts)
         self.fan_in_fan_out = not isinstance(base, nn.Linear)
-        # While merged: the frozen weight. A buffer, so that it moves with the model, but of no state dict.
+        # The frozen weight while merged. A buffer, so that it moves with the model, but not part of state dicts.
         self.register_buffer("frozen_weight", None, persistent=False)
         self.weight = base.weight
         self.register_parameter("bias", base.bias)
         self._take_over(base)
-        # Marks that others left on the layer.
+        # Attributes that other libraries have set.
         bound = ("forward", "_compiled_call_impl")  # to `base`
         vars(self).update({k: v for k, v in vars(base).items() if k not in vars(self) and k not in bound})
 
@@ -66,21 +62,18 @@ class FourierLinear(FourierLayer):
         if not self.parts:
             return self._adapted(x, weight, self.bias, self.fourierft_spectrum)
         spectra = dict(zip(self.parts, self.fourierft_spectrum, strict=True))
-        biases = [None] * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
-        outputs = []
-        for part, rows, bias in zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True):
-            adapted = part in spectra
-            outputs.append(
-                self._adapted(x, rows, bias, spectra[part]) if adapted else nn.functional.linear(x, rows, bias)
-            )
-        return torch.cat(outputs, dim=-1)
+        biases = (None,) * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
+        thirds = zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True)
+        return torch.cat([self._adapted(x, rows, bias, spectra.get(part)) for part, rows, bias in thirds], dim=-1)
 
-    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor) -> Tensor:
+    def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, spectrum: Tensor | None) -> Tensor:
+        if spectrum is None:
+            return nn.functional.linear(x, weight, bias)
         return fourier_linear(x, weight, bias, spectrum, self.plan, self.scale, self.algorithm)
 
     @torch.no_grad()
     def merged_weight(self) -> tuple[Tensor, float]:
-        """W + delta_W in the dtype and orientation of `weight`, and the relative share of delta_W lost to that dtype.
+        """W + delta_W in the dtype and orientation of `weight`, and the relative share of delta_W lost in rounding.
 
         Raises FourierError if the sum is not finite. Changes nothing.
         """
@@ -96,7 +89,7 @@ class FourierLinear(FourierLayer):
         return merged, float(lost.nan_to_num())
 
     def merge(self) -> None:
-        """Adds delta_W to the weight, unless it is there already. `fourierft.merge` also warns of what rounding loses.
+        """Adds delta_W to the weight, unless merged already. Unlike `fourierft.merge` it does not warn of rounding.
 
         Raises FourierError, with nothing changed, if the sum is not finite.
         """
@@ -104,23 +97,25 @@ class FourierLinear(FourierLayer):
             self.set_merged(self.merged_weight()[0])
 
     def set_merged(self, merged_weight: Tensor) -> None:
-        """Makes this a plain layer of that weight, as from `merged_weight`, and keeps the frozen weight aside."""
+        """Makes this a plain layer with the weight from `merged_weight`, and keeps the frozen one for `unmerge`."""
         frozen = self.weight
-        # A new parameter, not a write into the old one, which another module may share (tied embeddings).
+        # A new parameter: another module may share the old one (tied embeddings).
         self.weight = nn.Parameter(merged_weight, requires_grad=frozen.requires_grad)
-        self._buffers["frozen_weight"] = frozen  # itself, so that it is shared again once unmerged
+        self._buffers["frozen_weight"] = frozen  # the same object, so that it is shared again once unmerged
         self._fast_path.remove()
 
     def unmerge(self) -> None:
-        """Puts the frozen weight back, bit for bit. Does nothing to a layer that is not merged."""
-        if self.merged:
-            frozen, self.frozen_weight = self.frozen_weight, None
-            own = isinstance(frozen, nn.Parameter)  # not once moved
-            self.weight = frozen if own else nn.Parameter(frozen, requires_grad=self.weight.requires_grad)
+        """Restores the frozen weight, bit for bit. Does nothing if the layer is not merged."""
+        frozen = self.frozen_weight
+        if frozen is not None:
+            self.frozen_weight = None
+            trains = self.weight.requires_grad
+            # The same object as before, unless the model was moved in between.
+            self.weight = frozen if isinstance(frozen, nn.Parameter) else nn.Parameter(frozen, requires_grad=trains)
             self._end_fast_path()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """As nn.Module's. A weight put into a merged layer, as by transformers' tie_weights, is merged in its turn."""
+        """As nn.Module's. A weight put into a merged layer, as by transformers' tie_weights, is merged as well."""
         merged = name == "weight" and self.merged
         if merged:
             self.unmerge()
@@ -128,16 +123,16 @@ class FourierLinear(FourierLayer):
         if merged:
             self.merge()
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self.merged:  # a dimension more says that the weight has delta_W already, whatever file it goes through
+        if self.merged:  # an extra dimension, which any file keeps, marks the weight as merged
             destination[prefix + "fourierft_spectrum"] = destination[prefix + "fourierft_spectrum"][None]
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        """As nn.Module's, into the frozen weight, to which a merged layer then adds delta_W again.
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """As nn.Module's, into the frozen weight; a merged layer then adds delta_W again.
 
-        The state of a merged layer gives its coefficients alone. Raises FourierError unless its weight is this layer's
-        with delta_W added: the frozen weight it stands for is unknown.
+        From the state of a merged layer only the coefficients are loaded, since its frozen weight is unknown. Raises
+        FourierError unless its weight is the weight of this layer with delta_W added.
         """
         if self.merged:
             self.unmerge()
@@ -147,7 +142,7 @@ class FourierLinear(FourierLayer):
                 self.merge()
         spectrum, weight = (state_dict.get(prefix + name) for name in ("fourierft_spectrum", "weight"))
         holds_delta = spectrum is not None and spectrum.dim() > self.fourierft_spectrum.dim()
-        if holds_delta:
+        if spectrum is not None and holds_delta:
             state_dict = state_dict | {prefix + "fourierft_spectrum": spectrum[0], prefix + "weight": self.weight}
         super()._load_from_state_dict(state_dict, prefix, *args)
         if holds_delta and weight is not None and not self._is_merged_weight(weight):
@@ -157,7 +152,7 @@ class FourierLinear(FourierLayer):
             )
 
     def _is_merged_weight(self, weight: Tensor) -> bool:
-        """Whether this is `merged_weight` but for rounding."""
+        """Whether this is `merged_weight`, up to rounding."""
         if self.weight.is_meta or weight.shape != self.weight.shape:
             return False
         expected, _ = self.merged_weight()

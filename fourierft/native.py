@@ -1,9 +1,9 @@
-"""The forms of `tokens.py` on a CPU in C (native.c), compiled once for a machine, in under a second, where it has cc.
+"""`tokens.py` on a CPU in C (native.c), compiled when first used on a machine, in less than a second.
 
-A transform of torch reads and writes memory, and so does every index, transpose and sum between two of them. In C a few
-rows at a time go through the whole form within the cache, in a tenth of the time. It needs a C compiler (`CC`, or cc)
-when it is first used on a machine; without one, torch computes the same to rounding. The compiled file is kept in
-`$XDG_CACHE_HOME/fourierft`, by default ~/.cache/fourierft, under a name that tells source, compiler and processor.
+Each transform of torch, and each index, transpose and sum between transforms, reads and writes memory. In C a few rows
+at a time stay in the cache from beginning to end, which takes a tenth of the time. Without a C compiler (`CC`, or cc)
+torch computes the same, up to rounding. The compiled file is kept in `$XDG_CACHE_HOME/fourierft`, by default
+~/.cache/fourierft, under a name that depends on source, compiler and processor.
 """
 
 import ctypes
@@ -14,46 +14,39 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
 COMPILE, LINK = ("-O3", "-fPIC", "-Wno-psabi", "-c"), ("-shared",)
-# The first that a compiler takes. Linked without -fopenmp, the calls of OpenMP find the library that torch has loaded:
-# two would hold each other's cores. Without OpenMP one core does it all.
+# The first flags that the compiler accepts are used. Linked without -fopenmp, so that OpenMP is the library that torch
+# has loaded: two would compete for the cores. Without OpenMP one core is used.
 FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ()
 DTYPES = (torch.float32, torch.bfloat16)  # of rows
 
-_library: ctypes.CDLL | None = None
-_asked = False
-_transforms: dict[int, int] = {}  # their addresses by length; 0 of a length that has none
-_lock = threading.RLock()
-
 
 def available(*lengths: int) -> bool:
-    """Whether rows of these lengths can go this way here. The first call on a machine compiles.
+    """Whether rows of these lengths can be transformed here: they must be even, without a prime factor above 61.
 
-    They must be even and have no prime factor above 61.
+    The first call on a machine compiles.
     """
     return library() is not None and all(_transform(length) for length in lengths)
 
 
-def library() -> ctypes.CDLL | None:
-    """The compiled file, loaded; None without a compiler, or, with a warning that says why, where it fails."""
-    global _library, _asked
-    with _lock:
-        if not _asked:
-            _asked = True
-            try:
-                _library = _load()
-            except (OSError, subprocess.SubprocessError) as error:
-                said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-                warnings.warn(f"{SOURCE.name} is not used, torch alone is: {said[-1] if said else error}", stacklevel=2)
-    return _library
+@cache
+def library() -> Any:
+    """The compiled library; None without a compiler, or, with a warning that says why, if it fails."""
+    try:
+        return _load()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        warnings.warn(f"{SOURCE.name} is not used, torch alone is: {said[-1] if said else error}", stacklevel=2)
+        return None
 
 
 def through_spectrum(
@@ -65,45 +58,34 @@ def through_spectrum(
     y: Tensor | None = None,
     w: Tensor | None = None,
 ) -> Tensor:
-    """Adds to y the change of rows x by coefficients in `factor`, and returns the sampled product of x and w.
+    """Adds to y the change of the rows x by `factor`, and returns the sampled product of x and w.
 
-    x: (T, from), y and w: (T, to), narrower than float64; source, target: (n,) int64, bins of x and of y and
-    w; sign: (n,) float32; factor: (n,) float32, with y. With X, W the real transforms of x and w:
+    x: (T, from), y and w: (T, to), narrower than float64; source, target: (n,) int64, frequencies of x, and of y and w;
+    sign: (n,) float32; factor: (n,) float32, needed with y. With X, W the real transforms of x and w:
 
         y += irfft(Y, norm="forward"),   Y[target_k] += factor_k (Re X[source_k] - i sign_k Im X[source_k])
         returned:   sum_t Re X[source_k] Re W[target_k] - sign_k Im X[source_k] Im W[target_k]
 
     Returns (n,) float64, zeros without w. For lengths that are `available`.
     """
-    return (_operator if torch.compiler.is_compiling() else _run)(x, source, target, sign, factor, y, w)
-
-
-def _run(
-    x: Tensor,
-    source: Tensor,
-    target: Tensor,
-    sign: Tensor,
-    factor: Tensor | None,
-    y: Tensor | None,
-    w: Tensor | None,
-) -> Tensor:
-    x, w, into = (rows if rows is None else _plain(rows) for rows in (x, w, y))
-    ends = _transform(x.shape[1]), _transform((y if w is None else w).shape[1])
+    if torch.compiler.is_compiling():
+        return _operator(x, source, target, sign, factor, y, w)
+    plain: list[Any] = [rows if rows is None else _plain(rows) for rows in (x, w, y)]
+    x, w, into = plain
+    ends = _transform(x.shape[1]), _transform((into if w is None else w).shape[1])
     threads, n = torch.get_num_threads(), len(source)
-    room = _library.room(*ends, n)
-    memory = torch.empty(threads * room, dtype=torch.uint8)
+    memory = torch.empty(threads * library().room(*ends, n), dtype=torch.uint8)
     sums = torch.zeros(threads, n, dtype=torch.float64)
-    _library.through_spectrum(
-        len(x), threads, memory.data_ptr(), *ends, n, *map(_address, (source, target, sign, factor)),
-        *_rows(x), *_rows(w), *_rows(into), sums.data_ptr()
-    )  # fmt: skip
-    if into is not y:
+    tables = (_address(table) for table in (source, target, sign, factor))
+    rows = (part for one in plain for part in (_address(one), one is not None and one.dtype == torch.bfloat16))
+    library().through_spectrum(len(x), threads, _address(memory), *ends, n, *tables, *rows, _address(sums))
+    if y is not None and into is not y:
         y.copy_(into)
     return sums.sum(0)
 
 
-# What torch.compile cannot look into, as one node of its graph.
-_operator = torch.library.custom_op("fourierft::through_spectrum", _run, mutates_args=("y",))
+# One node in the graph of torch.compile, which cannot trace it.
+_operator = torch.library.custom_op("fourierft::through_spectrum", through_spectrum, mutates_args=("y",))
 _operator.register_fake(lambda x, source, *others: x.new_empty(len(source), dtype=torch.float64))
 
 
@@ -111,19 +93,14 @@ def _plain(rows: Tensor) -> Tensor:
     return (rows if rows.dtype in DTYPES else rows.float()).contiguous()
 
 
-def _rows(x: Tensor | None) -> tuple[int | None, bool]:
-    return _address(x), x is not None and x.dtype == torch.bfloat16
-
-
 def _address(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
+@cache
 def _transform(length: int) -> int:
-    with _lock:
-        if length not in _transforms:
-            _transforms[length] = _library.make_transform(length) or 0
-        return _transforms[length]
+    """The address of the transform of this length; 0 if there is none."""
+    return library().make_transform(length) or 0
 
 
 def _load() -> ctypes.CDLL | None:
@@ -141,7 +118,7 @@ def _load() -> ctypes.CDLL | None:
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 os.replace(_compile(compiler, Path(work)), kept)
         return _declare(ctypes.CDLL(str(kept)))
-    except PermissionError:  # no folder of one's own: compiled for this process alone
+    except PermissionError:  # the cache is not ours: compiled for this process only
         with tempfile.TemporaryDirectory() as work:
             return _declare(ctypes.CDLL(str(_compile(compiler, Path(work)))))
 
@@ -149,7 +126,7 @@ def _load() -> ctypes.CDLL | None:
 def _loads(path: Path) -> bool:
     try:
         return path.exists() and bool(ctypes.CDLL(str(path)))
-    except OSError:  # damaged, or another OpenMP than it was made for
+    except OSError:  # damaged, or compiled for another OpenMP
         return False
 
 
@@ -168,17 +145,19 @@ def _compile(compiler: list[str], work: Path) -> Path:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.make_transform.restype, library.make_transform.argtypes = pointer, [ctypes.c_int]
-    library.room.restype, library.room.argtypes = number, [pointer, pointer, number]
-    rows = [pointer, ctypes.c_int]
+    library.make_transform.restype, library.make_transform.argtypes = pointer, (ctypes.c_int,)
+    library.room.restype, library.room.argtypes = number, (pointer, pointer, number)
+    rows = (pointer, ctypes.c_int)
     library.through_spectrum.restype = None
-    forms = [number, ctypes.c_int, *[pointer] * 3, number, *[pointer] * 4, *rows * 3, pointer]
-    library.through_spectrum.argtypes = forms
+    library.through_spectrum.argtypes = (
+        *(number, ctypes.c_int, pointer, pointer, pointer, number),
+        *(pointer, pointer, pointer, pointer, *rows, *rows, *rows, pointer),
+    )
     return library
 
 
 def _processor() -> str:
-    """What -march=native goes by: homes are shared between machines."""
+    """What -march=native depends on: a home may be shared between machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,14 +1,16 @@
-"""Where the coefficients stand, as the index tables that every fast form of delta_W reads.
+"""The positions of the coefficients, as the index tables that every fast form of delta_W reads.
 
 delta_W is a sum of cosines (`reference.py`, with s = scale / (d1 d2), d1 = out, d2 = in):
 
     delta_W[p, q] = s sum_k c_k cos(2 pi (u_k p / d1 + v_k q / d2))
 
-A cosine is even, so every frequency can be folded to at most half its period, if the sign between the two is kept:
+A cosine is even, so each frequency can be folded to at most half its period, if the sign between the two is kept:
 
     delta_W[p, q] = s sum_k c_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
 """
 
+import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import torch
@@ -16,117 +18,118 @@ from torch import Tensor
 
 from . import native
 from .bases import basis_matrices
-from .entries import Band, Shape, grid_sides, sample_entries, sample_grid
+from .entries import Entries, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """The folded entries of one (out, in) matrix, n of them, on one device; 36 bytes an entry.
+class AnyPlan:
+    """The n positions of one (out, in) matrix, on one device.
 
-    u, v: (n,) int64, folded frequencies along the rows and the columns of delta_W. sign: (n,) float32, 1 or -1.
-    u_share, v_share: (n,) float32, how much of an entry a half spectrum over u, or over v, holds: 1 at the frequency 0
-    and at half an even length, which are their own mirrors; 1/2 elsewhere, where the inverse transform counts twice.
-    slots: (n,) int64, the place of an entry in the half spectrum (d2 // 2 + 1, d1), flattened: row v, and in it the
-    column -sign u, for the sign of the forward transform.
+    entries: what was drawn; if several, their coefficients are concatenated and their delta_W added.
+    u, v: (n,) int64, rows and columns of the spectrum.
     """
 
     shape: Shape
+    entries: tuple[Entries, ...]
     u: Tensor
     v: Tensor
+
+    @property
+    def n(self) -> int:
+        return len(self.u)
+
+    def __reduce__(self) -> tuple:  # copies and pickles of a layer share the plan
+        return make_plan, (self.shape, self.u.device, *self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(AnyPlan):
+    """Folded positions of the Fourier basis; 36 bytes each.
+
+    u, v: (n,) int64, folded frequencies along the rows and the columns of delta_W. sign: (n,) float32, 1 or -1.
+    u_share, v_share: (n,) float32, weight of a coefficient in a half spectrum over u, or over v: 1 at frequency 0 and
+    at half an even length, which are their own mirrors; 1/2 elsewhere, since the inverse transform counts those twice.
+    slots: (n,) int64, index of a coefficient in the flattened half spectrum (d2 // 2 + 1, d1): row v, column -sign u
+    (minus, for the sign of the forward transform).
+    """
+
     sign: Tensor
     u_share: Tensor
     v_share: Tensor
     slots: Tensor
-    source: tuple  # the arguments of `make_plan`, or the joined plans
-    native: bool = False  # whether rows can go through C, see `native.py`
-    grid: tuple[int, int] | None = None  # rows and columns that the entries are the product of
-    tables: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel.py`
-    grid_tables: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `grid.py`
-    by_target: dict[bool, tuple[Tensor, Tensor]] = field(default_factory=dict)  # of `kernel_tokens.py`
+    native: bool = False  # whether `native.py` can transform the rows
+    grid: tuple[int, ...] = ()  # (a, b) if the positions are a grid of a rows and b columns
+    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # cached by the kernels and `grid.py`
 
     @property
-    def n(self) -> int:
-        return len(self.u)
+    def frequencies(self) -> tuple[Tensor, Tensor]:
+        """sign u and v, (n,) int64: the signed frequencies along the rows and the columns."""
+        return self.sign.long() * self.u, self.v
 
-    def __reduce__(self):  # copies and pickles of a layer ask again, and share what is there
-        return join_plans if isinstance(self.source[0], Plan) else make_plan, self.source
+    def unit(self, scale: float) -> float:
+        """s, the factor of each cosine."""
+        return scale / math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
-class BasisPlan:
-    """The entries of one (out, in) matrix in another basis than Fourier's, with its vectors, on one device.
+class BasisPlan(AnyPlan):
+    """Positions in another basis than Fourier's, with that basis.
 
-    u, v: (n,) int64, rows and columns of the spectrum. vectors: those of `basis_matrices`, (out, out) and (in, in), or
-    (); shared by all layers of the plan.
+    vectors: `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan.
     """
 
-    shape: Shape
-    u: Tensor
-    v: Tensor
     vectors: tuple[Tensor, ...]
-    source: tuple  # the arguments of `make_plan`
 
-    @property
-    def basis(self) -> str:
-        return self.source[5]
-
-    @property
-    def n(self) -> int:
-        return len(self.u)
-
-    def __reduce__(self):
-        return make_plan, self.source
+    def unit(self, scale: float) -> float:
+        """s of `bases.py`, the factor of each product of basis vectors."""
+        return scale / math.sqrt(2 * math.prod(self.shape))
 
 
-# Every plan by what it was asked for. A plain dict: torch.compile would look through a functools.cache, and trace.
+# Not a functools.cache: torch.compile would trace through it into the draw.
 _plans: dict[tuple, Plan | BasisPlan] = {}
 
 
-def make_plan(
-    shape: Shape,
-    n: int,
-    seed: int,
-    band: Band | None,
-    device: torch.device,
-    basis: str = "fourier",
-    grid: bool = False,
-) -> Plan | BasisPlan:
-    """The plan of `sample_entries(shape, n, seed, band)`, or of `sample_grid(shape, n, seed)`, on a device; one for all
-    who ask for the same."""
-    source = shape, n, seed, band, device, basis, grid
-    if source not in _plans:
-        with torch.inference_mode(False):  # tables first asked for in inference mode must still serve training
-            entries = sample_grid(shape, n, seed) if grid else sample_entries(shape, n, seed, band)
-            if basis == "fourier":
-                _plans[source] = _fold(entries, source)
-            else:
-                vectors = tuple(matrix.to(device) for matrix in basis_matrices(basis, shape, seed))
-                _plans[source] = BasisPlan(shape, *entries.to(device), vectors, source)
-    return _plans[source]
-
-
-def join_plans(*plans: Plan) -> Plan:
-    """The plan of the sum of several changes of one shape: it goes with the concatenation of their coefficients."""
-    key = tuple(plan.source for plan in plans)
-    if len(plans) == 1:
-        return plans[0]
+def make_plan(shape: Shape, device: torch.device, *entries: Entries) -> Plan | BasisPlan:
+    """The plan of these entries (several only in the Fourier basis); equal arguments get the same object."""
+    key = shape, device, entries
     if key not in _plans:
-        tables = ("u", "v", "sign", "u_share", "v_share", "slots")
-        joined = {name: torch.cat([getattr(plan, name) for plan in plans]) for name in tables}
-        _plans[key] = Plan(plans[0].shape, **joined, source=plans, native=plans[0].native)
+        with torch.inference_mode(False):  # tables made in inference mode could not be used in training
+            drawn = torch.cat([one.sample(shape) for one in entries], dim=1)
+            _plans[key] = (_fold if entries[0].basis == "fourier" else _in_basis)(shape, device, entries, drawn)
     return _plans[key]
 
 
-def _fold(entries: Tensor, source: tuple) -> Plan:
-    (u, v), (d1, d2), device = entries, source[0], source[4]
+def waves(frequencies: Tensor, places: int, period: int) -> Tensor:
+    """cos and sin of 2 pi f p / period, (n, 2, places) float64. f: `frequencies`, (n,) int64; p: 0 to places - 1."""
+    angle = (frequencies[:, None] * torch.arange(places, device=frequencies.device) % period).double()
+    angle *= 2 * torch.pi / period
+    return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def _in_basis(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> BasisPlan:
+    (one,) = entries
+    vectors = tuple(matrix.to(device) for matrix in basis_matrices(one.basis, shape, one.seed))
+    u, v = drawn.to(device)
+    return BasisPlan(shape, entries, u, v, vectors)
+
+
+def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> Plan:
+    (u, v), (d1, d2) = drawn, shape
     fold_u, fold_v = 2 * u > d1, 2 * v > d2
     u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
     sign = torch.where(fold_u == fold_v, 1.0, -1.0)
-    slots = v * d1 + torch.where(fold_u == fold_v, -u, u) % d1
-    tables = u, v, sign, _share(u, d1), _share(v, d2), slots
-    grid = grid_sides((d1, d2), len(u)) if source[6] else None
-    compiled = device.type == "cpu" and native.available(d1, d2)
-    return Plan((d1, d2), *(table.to(device) for table in tables), source=source, native=compiled, grid=grid)
+    return Plan(
+        shape,
+        entries,
+        u=u.to(device),
+        v=v.to(device),
+        sign=sign.to(device),
+        u_share=_share(u, d1).to(device),
+        v_share=_share(v, d2).to(device),
+        slots=(v * d1 + torch.where(fold_u == fold_v, -u, u) % d1).to(device),
+        native=device.type == "cpu" and native.available(d1, d2),
+        grid=entries[0].sides(shape) if entries[0].kind == "grid" else (),
+    )
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:

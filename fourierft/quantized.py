@@ -1,51 +1,41 @@
-"""The FourierFT layer over a weight that bitsandbytes keeps in 8 or 4 bits: the weight stays, delta_W is exact.
+"""The FourierFT layer over a weight that bitsandbytes stores in 8 or 4 bits: the weight stays quantised, delta_W exact.
 
-In 4 bits bitsandbytes turns the weight into a dense one for every product, and so does this layer: W and delta_W then
-meet in one product, as over a dense weight. In 8 bits its own product stays, which rounds the inputs too: the change is
-added to it in float32. (float16 is the grid of its results, whatever the model's type.)
+With 4 bits bitsandbytes dequantises the weight for every product, and so does this layer: W and delta_W take part in
+one product, as for a dense weight. With 8 bits it multiplies by a product of its own, which also rounds the inputs, and
+whose results have the precision of float16; the change is added to those in float32.
 """
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from .entries import Band, Shape
+from .entries import Entries, Shape
 from .errors import FourierError
 from .function import fourier_linear
 from .layer import FourierLayer
 
 
-def quantized_shape(base: nn.Module) -> Shape | None:
-    """(out, in) of bitsandbytes' Linear4bit or Linear8bitLt; None of any other layer."""
-    ours = type(base).__module__.split(".")[0] == "bitsandbytes" and type(base).__name__ in (
-        "Linear4bit",
-        "Linear8bitLt",
-    )
-    return (base.out_features, base.in_features) if ours else None
+def quantized_shape(base: Any) -> Shape | None:
+    """(out, in) of bitsandbytes' Linear4bit or Linear8bitLt; None for any other layer."""
+    if type(base).__module__.startswith("bitsandbytes.") and type(base).__name__ in ("Linear4bit", "Linear8bitLt"):
+        return base.out_features, base.in_features
+    return None
 
 
 class QuantizedFourierLinear(FourierLayer):
-    """A bitsandbytes linear layer with a FourierFT adapter; the layer is kept whole as `base_layer`.
+    """A linear layer of bitsandbytes with a FourierFT adapter; the layer itself is `base_layer`.
 
-    x may be of any floating dtype; the output has it too. Cannot be merged: the sum would have to be rounded to 8 or 4
-    bits. Raises FourierError for another layer, and for what `FourierLayer` refuses.
+    The output has the dtype of x, any floating one. Cannot be merged: the sum would have to be rounded to 8 or 4 bits.
+    Raises FourierError for another layer, and what `FourierLayer` raises.
     """
 
-    def __init__(
-        self,
-        base: nn.Module,
-        n: int,
-        scale: float,
-        entry_seed: int = 2024,
-        band: Band | None = None,
-        basis: str = "fourier",
-        entries: str = "random",
-    ) -> None:
+    def __init__(self, base: nn.Module, entries: Entries, scale: float) -> None:
         shape = quantized_shape(base)
         if shape is None:
             raise FourierError(f"a {type(base).__name__} is not a Linear4bit or Linear8bitLt of bitsandbytes")
-        super().__init__(base, shape, n, scale, entry_seed, band, (), basis, entries)
-        self.base_layer = base
+        super().__init__(base, shape, entries, scale)
+        self.base_layer: Any = base
         self._take_over(base)
 
     def product(self, x: Tensor) -> Tensor:
@@ -56,22 +46,19 @@ class QuantizedFourierLinear(FourierLayer):
         from bitsandbytes.functional import dequantize_4bit
 
         if getattr(self._quant_state(), "packing_format_for_cpu", False):
-            base.state_dict()  # undoes what its own forward does on a CPU in eval mode: another order of the bits
+            base.state_dict()  # restores the order of the bits, which its own forward changes on a CPU in eval mode
         if self._quant_state() is None:
             raise FourierError("the Linear4bit is not quantised yet: move the model to its device first")
-        read = partial(dequantize_4bit, quant_state=self._quant_state())
-        return fourier_linear(x, base.weight, base.bias, *adapter, read, base.compute_dtype).to(x.dtype)
+        dequantize = partial(dequantize_4bit, quant_state=self._quant_state())
+        return fourier_linear(x, base.weight, base.bias, *adapter, dequantize, base.compute_dtype).to(x.dtype)
 
-    def _quant_state(self):
-        """Of the weight, or, where FSDP has made that a plain parameter, as the layer keeps it aside."""
+    def _quant_state(self) -> Any:
+        """That of the weight, or, if FSDP has made the weight a plain parameter, the copy that the layer keeps."""
         return getattr(self.base_layer.weight, "quant_state", None) or self.base_layer.quant_state
 
     def merged_weight(self) -> tuple[Tensor, float]:
-        """Raises FourierError: always."""
+        """Always raises FourierError."""
         raise FourierError(
             f"delta_W cannot be merged into a {type(self.base_layer).__name__}: load the model unquantised, "
             "fourierft.load the adapter into it, and merge there"
         )
-
-    def unmerge(self) -> None:
-        """Does nothing: this layer is never merged."""

@@ -1,22 +1,22 @@
-"""FourierFT as the paper defines it: slow, obvious, and what every fast path of this library is tested against.
+"""FourierFT as the paper defines it: slow and obvious; every fast form is tested against it.
 
 Gao et al., "Parameter-Efficient Fine-Tuning with Discrete Fourier Transform", ICML 2024 (arXiv:2405.03003),
-Equations 2-4 and Algorithm 1. Two points in which the text needs reading:
+Equations 2-4 and Algorithm 1. Where the text is ambiguous:
 
-- Equation 3 prints no 1/(d1 d2), but the `ifft2` of Algorithm 1 applies it, and the paper's scales (alpha) mean
-  something only with it. It is applied here.
-- Algorithm 1 multiplies x @ delta_W, which for square matrices is the transposed convention. Here, as in PEFT,
-  delta_W has the orientation of `nn.Linear.weight`: (out, in), so that non-square weights are well defined.
+- Equation 3 has no factor 1/(d1 d2), but the `ifft2` of Algorithm 1 applies it, and the paper's scales (alpha) assume
+  it. It is applied here.
+- Algorithm 1 computes x @ delta_W. Here, as in PEFT, delta_W has the orientation of `nn.Linear.weight`, (out, in), so
+  that non-square weights are well defined.
 """
 
 from torch import Tensor, fft, nn, zeros
 
 
-def delta_weight(c: Tensor, entries: Tensor, shape: tuple[int, int], scale: float) -> Tensor:
+def delta_weight(c: Tensor, entries: Tensor, shape: tuple[int, ...], scale: float) -> Tensor:
     """The weight change of Equations 2 and 3.
 
     c: (n,) real, float32 or float64. entries: (2, n) int64, distinct (row, column) positions. shape: (out, in).
-    Returns (out, in) in the dtype of c: scale * Re(ifft2(S)), where S is zero but S[u_k, v_k] = c_k.
+    Returns (out, in) in the dtype of c: scale * Re(ifft2(S)), where S[u_k, v_k] = c_k and S is zero elsewhere.
     """
     spectrum = zeros(shape, dtype=c.dtype, device=c.device)
     spectrum[entries[0], entries[1]] = c

@@ -1,14 +1,14 @@
 """delta_W, and the gradient from G = dL/d(delta_W), by real half transforms: a quarter of a complex FFT's arithmetic.
 
 Two symmetries of the sum of cosines (`plan.py`) each halve the work.
-- (u, v) and (-u, -v) give the same cosine: half a spectrum, the columns v in [0, d2/2], holds every entry.
-- (p, q) and (-p, -q) see the same value. So rows p in [0, d1/2] are computed and the others are mirrored.
+- (u, v) and (-u, -v) give the same cosine: a half spectrum, the columns v in [0, d2/2], holds all coefficients.
+- delta_W is equal at (p, q) and (-p, -q): only the rows p in [0, d1/2] are computed, the others are mirrored.
 
-The gradient is the adjoint and has the same form, (p, q) and (u, v) exchanged:
+The gradient is the adjoint, of the same form with (p, q) and (u, v) exchanged:
 
     dc_k = s sum_pq G[p, q] cos(2 pi (sign_k u_k p / d1 + v_k q / d2))
 
-It sees only the point-symmetric part of G, half of whose rows say it all; one half transform serves both directions.
+It depends only on the point-symmetric part of G, which half of its rows determine. Both use one half transform.
 """
 
 import torch
@@ -21,11 +21,11 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None = None
     """delta_W, or base + delta_W. c: (n,) float32 or float64; base: (out, in), of any dtype. Returns (out, in) as c."""
     d1, d2 = plan.shape
     h1, h2 = d1 // 2 + 1, d2 // 2 + 1
-    # Two entries that mirror each other share a slot: add, never assign.
-    half = c.new_zeros(h2 * d1).index_add_(0, plan.slots, c * plan.v_share.to(c.dtype) * (scale / (d1 * d2)))
+    # Mirrored positions share a slot: add, never assign.
+    half = c.new_zeros(h2 * d1).index_add_(0, plan.slots, c * plan.v_share.to(c.dtype) * plan.unit(scale))
     upper = _half_transform(half.view(h2, d1), d2)  # the rows p in [0, d1/2]
     partners = upper[1 : d1 - h1 + 1]
-    first, others = partners[:, :1].flip(0), partners[:, 1:].flip(0, 1)  # the rows below are mirrors of these
+    first, others = partners[:, :1].flip(0), partners[:, 1:].flip(0, 1)  # mirrored, the rows below
     if base is None:
         return torch.cat([upper, torch.cat([first, others], dim=1)])
     total = base.to(c.dtype, copy=True, memory_format=torch.contiguous_format)
@@ -37,20 +37,13 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None = None
 
 def coefficient_grad(grad: Tensor, plan: Plan, scale: float) -> Tensor:
     """dL/dc from grad = dL/d(delta_W), (out, in) float32 or float64. Returns (n,) in the dtype of grad."""
-    d1, _ = plan.shape
-    h1 = d1 // 2 + 1
-    folded = grad[:h1].clone(memory_format=torch.contiguous_format)
-    partners = folded[1 : d1 - h1 + 1]
+    h1 = plan.shape[0] // 2 + 1
+    folded = grad[:h1].clone(memory_format=torch.contiguous_format)  # rows p in [0, d1/2] of the point-symmetric part
+    partners = folded[1 : plan.shape[0] - h1 + 1]
     partners[:, 0] += grad[h1:, 0].flip(0)
     partners[:, 1:] += grad[h1:, 1:].flip(0, 1)
     partners *= 0.5  # the inverse transform counts these rows twice
-    return folded_grad(folded, plan, scale)
-
-
-def folded_grad(folded: Tensor, plan: Plan, scale: float) -> Tensor:
-    """dL/dc from the rows p in [0, d1/2] of the point-symmetric part of G, (h1, in). Returns (n,)."""
-    d1, d2 = plan.shape
-    return _half_transform(folded, d1).flatten()[plan.slots] * (scale / (d1 * d2))
+    return _half_transform(folded, plan.shape[0]).flatten()[plan.slots] * plan.unit(scale)
 
 
 def own_mirrors(length: int) -> slice:
@@ -61,9 +54,9 @@ def own_mirrors(length: int) -> slice:
 def _half_transform(x: Tensor, length: int) -> Tensor:
     """y[j, m] = sum_ik w_i x[i, k] cos(2 pi (i m / length - j k / columns)), w_i = 1 if i is its own mirror, else 2.
 
-    x: (h(length), columns), real, with h(d) = d // 2 + 1. Returns (h(columns), length). A real FFT along the contiguous
-    rows, then an inverse real FFT along what were the columns. The rows that are their own mirrors must enter the
-    latter real: the imaginary part has no meaning there, and not every backend ignores it.
+    x: (h(length), columns), real, with h(d) = d // 2 + 1. Returns (h(columns), length). A real FFT along the rows, then
+    an inverse real FFT along the columns. For the latter the rows that are their own mirrors must be real, which not
+    every backend takes for granted.
     """
     spectrum = torch.fft.rfft(x, dim=1)
     spectrum[own_mirrors(length)].imag.zero_()

@@ -1,34 +1,34 @@
-"""Which modules of a model a configuration means: names to adapt, parts of fused projections, heads."""
+"""Finds the layers of a model that a configuration adapts, and its heads, and checks that they can be adapted."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from re import fullmatch
 
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from .config import FourierConfig, split_target
-from .entries import check_n
+from .config import FourierConfig
 from .errors import FourierError
-from .layer import FourierLayer, check_parts, check_replaceable, matrix_shape
-from .linear import layer_shape
+from .layer import FourierLayer, check_replaceable
+from .linear import dense_shape
+from .parts import matches, matrix_shape, split_target
 from .quantized import quantized_shape
 from .readers import reader
 
-# A fused projection of BLOOM, Falcon and GPT-NeoX, of the size of three matrices but not one below the other.
+# The fused projection of BLOOM, Falcon and GPT-NeoX: q, k and v alternate head by head.
 INTERLEAVED = "query_key_value"
-# What wrappers inside a model put into its paths: compiled modules, FSDP, activation checkpoints.
+# Names that wrappers inside a model add to its paths: compiled modules, FSDP, activation checkpoints.
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 WHOLE_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 
 
 def modules_by_path(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules by their paths, the model's own being "", as if there were no wrappers in between."""
+    """The modules by their paths without wrappers; "" is the model itself."""
     return {without_wrappers(path): module for path, module in model.named_modules()}
 
 
 def without_wrappers(path: str) -> str:
-    """The path of a module, or of a tensor, in the model that is not wrapped."""
+    """The path of a module, or of a tensor, without the names of wrappers inside the model."""
     return ".".join(name for name in path.split(".") if name not in WRAPPERS)
 
 
@@ -46,26 +46,24 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
         if path and not any(path == head or path.startswith(head + ".") for head in heads)
     }
     linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if _shape(module)}
-    if isinstance(config.targets, str):
-        layers = {path: module for path, module in candidates.items() if fullmatch(config.targets, path)}
-        if not layers:
-            raise FourierError(
-                f"targets={config.targets!r} matches no module's whole path; linear layers end in: {_listed(linear)}"
-            )
-    else:
-        names = [split_target(target)[0] for target in config.targets]
-        for name in names:
-            if not any(means(name, path) for path in candidates):
-                _refuse_name("targets", name, candidates, f"; linear layers end in: {_listed(linear)}")
-        layers = {path: module for path, module in candidates.items() if any(means(name, path) for name in names)}
+    targets = config.targets
+    for name in () if isinstance(targets, str) else (split_target(target)[0] for target in targets):
+        if not any(matches(name, path) for path in candidates):
+            _refuse_name("targets", name, candidates, f"; linear layers end in: {_listed(linear)}")
+    parts_of = {path: config.parts_of(path) for path in candidates}
+    layers = {path: module for path, module in candidates.items() if parts_of[path] is not None}
+    if not layers:
+        raise FourierError(
+            f"targets={targets!r} matches no module's whole path; linear layers end in: {_listed(linear)}"
+        )
     compiled = [module._modules.get("_orig_mod") for module in model.modules()]
-    for path, module in layers.items():
-        shape, parts = _shape(module), parts_of(config, path)
+    for k, (path, module) in enumerate(layers.items()):
+        shape, parts = _shape(module), parts_of[path] or ()
         if module in compiled:
             raise FourierError(f"{path} is compiled by itself and would run as before: adapt first, then compile")
         if shape is None:
             raise FourierError(
-                f"targets={config.targets!r} matches {path}, a {type(module).__name__}, but only nn.Linear, Conv1D and "
+                f"targets={targets!r} matches {path}, a {type(module).__name__}, but only nn.Linear, Conv1D and "
                 "bitsandbytes' linear layers can be adapted: choose a name that ends in such a layer"
             )
         try:
@@ -75,8 +73,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                 raise FourierError(
                     "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
                 )
-            check_parts(shape, parts)
-            check_n(matrix_shape(shape, parts), config.n, config.band, config.entries)
+            config.entries_of(k).check(matrix_shape(shape, parts))
             check_replaceable(module)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None
@@ -85,11 +82,11 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
 
 
 def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Raises FourierError for a layer whose weight another module reads, since its adapter would do nothing there."""
+    """Raises FourierError for a layer whose weight another module reads: its adapter would have no effect there."""
     paths = {layer: path for path, layer in layers.items()}
     for owner in model.modules():
         for name, child in owner.named_children():
-            if child in paths and (method := reader(type(owner), name)):
+            if child in paths and (method := reader(type(owner), name)):  # type: ignore[arg-type]  # is hashable
                 raise FourierError(
                     f"{paths[child]} cannot be adapted: {method} reads its weight instead of calling it, and would not "
                     "see the change; leave it out of the targets"
@@ -97,34 +94,16 @@ def _check_readers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
 
 
 def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Module]:
-    """The modules that stay trainable, by path. Raises FourierError for a name that matches none."""
+    """The modules that stay trainable, by path. Raises FourierError for a name that matches no module."""
     modules = {path: module for path, module in modules_by_path(model).items() if path}
     for name in names:
-        if not any(means(name, path) for path in modules):
+        if not any(matches(name, path) for path in modules):
             _refuse_name("head", name, modules)
-    return {path: module for path, module in modules.items() if any(means(name, path) for name in names)}
-
-
-def parts_of(config: FourierConfig, path: str) -> tuple[str, ...]:
-    """The parts of the layer at this path that are adapted, in the order q, k, v; () for the whole layer.
-
-    Raises FourierError if two targets mean the layer and differ in its parts.
-    """
-    if isinstance(config.targets, str):
-        return ()
-    meant = {split_target(target)[1] for target in config.targets if means(split_target(target)[0], path)}
-    if len(meant) > 1:
-        raise FourierError(f"targets={config.targets!r} means {path} twice, with other parts: name it once")
-    return next(iter(meant), ())
-
-
-def means(name: str, path: str) -> bool:
-    """PEFT's rule for module names: `name` is the whole path or its end after a dot."""
-    return path == name or path.endswith("." + name)
+    return {path: module for path, module in modules.items() if any(matches(name, path) for name in names)}
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:
-    return layer_shape(module) or quantized_shape(module)
+    return dense_shape(module) or quantized_shape(module)
 
 
 def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str = "") -> None:
@@ -134,5 +113,5 @@ def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str
     raise FourierError(f"{field}: {name!r} matches no module{hint}{more}")
 
 
-def _listed(names) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"

@@ -1,7 +1,6 @@
-"""Products whose result is float32 although their operands are narrow, which is what tensor cores compute.
+"""Products with a float32 result of operands in low precision, as tensor cores compute them.
 
-A float32 number is the sum of two bfloat16 numbers to 2^-17 of it, and an operand so written is multiplied by tensor
-cores as well: a b = a' b + a'' b.
+A float32 operand can take part as the sum of two bfloat16 numbers, with a relative error of 2^-17: a b = a' b + a'' b.
 """
 
 import torch
@@ -11,9 +10,9 @@ LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b with a result of at least float32. Operands of one dtype, or b a narrower one than a.
+    """a @ b, in at least float32. Both have one dtype, or that of b is narrower.
 
-    On a GPU a float32 `a` meets a bfloat16 `b` in two terms: the error is 2^-17 of a. Elsewhere b is widened.
+    A float32 `a` and a bfloat16 `b` on a GPU are multiplied in two terms, see above; in other cases b is widened.
     """
     if a.dtype != b.dtype:
         if not (a.dtype == torch.float32 and b.dtype == torch.bfloat16 and on_tensor_cores(b.device, b.dtype)):
@@ -28,11 +27,11 @@ def wide_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def two_terms(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """x rounded to the low precision `dtype`, and what that leaves of it, rounded too."""
+    """x rounded to the low precision `dtype`, and the remainder, rounded too."""
     high = x.to(dtype)
     return high, (x - high).to(dtype)
 
 
 def on_tensor_cores(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether products in `dtype` are so much faster than those in float32 that a few of them cost less than one."""
+    """Whether a few products in `dtype` cost less than one in float32."""
     return device.type == "cuda" and dtype in LOW_PRECISION

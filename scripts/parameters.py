@@ -17,9 +17,9 @@ from experiments import record
 from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure.parameters import sizes
+from experiments.measure.sizes import Sizes, wanted
 from experiments.models.architectures import ARCHITECTURES
-from experiments.report.paper import read_paper
-from experiments.report.sizes import Sizes, wanted
+from experiments.paper.printed import read_paper
 from experiments.results import Results
 
 

@@ -18,7 +18,7 @@ from experiments.command import Command
 from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
-from experiments.metrics.e2e import E2E
+from experiments.metrics.e2e import scores
 
 
 class _Row(Line):
@@ -33,8 +33,8 @@ class _Row(Line):
 def work(options: argparse.Namespace) -> None:
     """Print the scores. Raises UserError."""
     outputs, references = read(options.outputs, options.references)
-    scores = E2E().compute(predictions=outputs, references=references)
-    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
+    found = scores(outputs, references)
+    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in found.items()), sep="\n")
 
 
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:

@@ -20,7 +20,6 @@ from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, B
 from experiments.measure.timed import device_of, facts
 from experiments.measure.timing import busyness, interleave
 from experiments.measure.workloads import SETS, Layer, Model, Work
-from fourierft.config import split_target
 
 SCALE, SEED, R = 150.0, 2024, 8
 MODES = {
@@ -46,7 +45,9 @@ def by_peft(kind: str, **settings) -> Adapt:
     def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
         import peft
 
-        targets = [split_target(target)[0] for target in case.targets]  # PEFT cannot adapt part of a fused projection
+        targets = [
+            fourierft.split_target(target)[0] for target in case.targets
+        ]  # PEFT cannot adapt part of a fused projection
         more = {"n_frequency": case.n} if kind == "FourierFTConfig" else {}
         return peft.get_peft_model(model, getattr(peft, kind)(target_modules=targets, **settings, **more))
 

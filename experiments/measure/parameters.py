@@ -16,12 +16,12 @@ from torch import nn
 
 from experiments import record
 from experiments.config import composed
+from experiments.measure.sizes import Matrices, Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
 from experiments.methods.base import Method, count, stored, weights
 from experiments.models.architectures import Architecture
-from experiments.report.sizes import Matrices, Size, Sizes
-from fourierft.model import fourier_layers
+from fourierft import fourier_layers
 
 
 def method(name: str, settings: dict[str, Any]) -> Method:

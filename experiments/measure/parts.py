@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.measure.micro import LAUNCHES, Row
-from fourierft import Algorithm, grid, products, spectral, tokens
+from fourierft import Algorithm, Entries, grid, products, spectral, tokens
 from fourierft.plan import Plan, make_plan
 from fourierft.wide import wide_product
 
@@ -141,7 +141,7 @@ def measure(about: dict[str, Any], step: Callable[[], object], device: str) -> R
 
 
 def _plan(d: int, n: int, device: str, on_grid: bool = False) -> Plan:
-    return make_plan((d, d), n, SEED, None, torch.device(device), grid=on_grid)
+    return make_plan((d, d), torch.device(device), Entries(n, SEED, kind="grid" if on_grid else "random"))
 
 
 @contextmanager

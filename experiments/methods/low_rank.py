@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from experiments.errors import UserError
 from experiments.methods.base import matched
-from fourierft.config import PARTS
-from fourierft.layer import check_parts, matrix_shape
-from fourierft.linear import layer_shape
+from fourierft import dense_shape, part_rows
 
 
 class LowRank(nn.Module):
@@ -26,17 +24,14 @@ class LowRank(nn.Module):
 
     def __init__(self, base: nn.Module, parts: tuple[str, ...], r: int, alpha: float, dropout: float, frozen: bool):
         super().__init__()
-        out, width = layer_shape(base)
-        check_parts((out, width), parts)
+        out, width = dense_shape(base)
         self.base, self.alpha, self.frozen = base, alpha, frozen
         self.r = self.rank = r
         self.dropout = nn.Dropout(dropout)
-        each, _ = matrix_shape((out, width), parts)
-        self.rows = {part: slice(i * each, (i + 1) * each) for i, part in enumerate(PARTS) if part in parts}
-        self.rows = self.rows or {"": slice(0, out)}
+        self.rows = part_rows((out, width), parts)
         like = {"device": base.weight.device, "dtype": torch.float32}
         self.lora_A = nn.ParameterList(torch.empty(r, width, **like) for _ in self.rows)
-        self.lora_B = nn.ParameterList(torch.zeros(each, r, **like) for _ in self.rows)
+        self.lora_B = nn.ParameterList(torch.zeros(rows.stop - rows.start, r, **like) for rows in self.rows.values())
         for A in self.lora_A:
             nn.init.kaiming_uniform_(A, a=math.sqrt(5))
 
@@ -63,7 +58,7 @@ def insert(model: nn.Module, attention: tuple[str, ...], **settings) -> None:
     """Put a LowRank in the place of every layer called `attention`. Raises UserError where there is none."""
     for target in attention:
         modules, parts = matched(model, target)
-        linear = {path: module for path, module in modules.items() if layer_shape(module)}
+        linear = {path: module for path, module in modules.items() if dense_shape(module)}
         if not linear:
             raise UserError(f"model.attention={target}: {type(model).__name__} has no linear layer of that name")
         for path, module in linear.items():

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from experiments.measure.micro import CHOICES, LAUNCHES, OPERATIONS, Micro, Row
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
 TITLE = "Parts of a layer's step, for the choice of algorithms"
@@ -70,9 +71,9 @@ def tables(micros: Iterable[Micro]) -> list[Table]:
     return [table for micro in found for table in (values_table(micro), _choices(micro), _operations(micro))]
 
 
-def entry(micros: Sequence[Micro], folder: str) -> str:
-    """The line of the index for this page in `folder`."""
-    return f"[{TITLE}]({folder}/micro.md) ([LaTeX]({folder}/micro.tex)); machines: {len(micros)}"
+def pages(micros: Sequence[Micro]) -> list[Page]:
+    """The page; none where nothing was measured."""
+    return [Page("micro", TITLE, tables(micros), NOTES, index_note=f"machines: {len(micros)}")] if micros else []
 
 
 SHAPE = ["d", "n", "Tokens", "In"]

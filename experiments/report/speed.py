@@ -8,9 +8,11 @@ from typing import Literal
 
 from experiments.measure.bench import BASELINE, GRID, LORA, OURS, PEFT, ROUNDS, Bench
 from experiments.measure.timing import quartiles
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
 MIB, GIB = 2**20, 2**30
+TITLE = "Speed and memory of a training step"
 NOTES = [
     "Frozen: median milliseconds of a step, forward and backward down to the input, ×k over k interleaved rounds. "
     "Others: in units of the frozen step of the same round; the median, and the quartiles in brackets.",
@@ -120,6 +122,12 @@ def tables(benches: Iterable[Bench]) -> list[Table]:
     """One table per machine, contestants by cases, then the targets. The latest record of each case counts."""
     machines = _by_machine(benches)
     return [*(_comparison(machine, cases) for machine, cases in machines.items()), _targets(machines)]
+
+
+def pages(benches: Sequence[Bench]) -> list[Page]:
+    """The page; none where nothing was measured."""
+    notes, note = [*NOTES, *descriptions(benches)], f"cases: {len(benches)}"
+    return [Page("bench", TITLE, tables(benches), notes, index_note=note)] if benches else []
 
 
 def targets(benches: Iterable[Bench]) -> Table:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import fourierft
-from fourierft import FourierConfig, sample_entries
+from fourierft import Entries, FourierConfig
 
 
 class Network(nn.Module):
@@ -42,7 +42,7 @@ def test_positions_and_initial_coefficients_are_peft_s():
     ours, theirs = twins(network, targets=("query", "value"))
     for name in ("query", "value"):
         layer = getattr(theirs.base_model.model, name)
-        assert torch.equal(sample_entries((layer.out_features, layer.in_features), 40, 777), layer.indices["default"])
+        assert torch.equal(Entries(40, 777).sample((layer.out_features, layer.in_features)), layer.indices["default"])
     assert all(torch.equal(a, b) for a, b in zip(coefficients(ours), coefficients(theirs), strict=True))
 
 

@@ -12,10 +12,9 @@ from torch import nn
 
 import fourierft
 from experiments.measure.memory import saved_for_backward
-from fourierft import Algorithm, FourierError, FourierLinear, fourier_linear, reference, spectral, tokens
+from fourierft import Algorithm, Entries, FourierError, FourierLinear, fourier_linear, reference, spectral, tokens
 from fourierft.choice import BEYOND_CACHE, CACHE, COMPILED, MULTIPLY_ADDS
-from fourierft.entries import sample_entries
-from fourierft.plan import join_plans, make_plan
+from fourierft.plan import make_plan
 
 CPU = torch.device("cpu")
 SCALE = 90.0
@@ -46,7 +45,7 @@ def equal(actual, expected):
 @given(problems())
 def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(problem):
     shape, n, seed, rows = problem
-    plan, entries = make_plan(shape, n, seed, None, CPU), sample_entries(shape, n, seed)
+    plan, entries = make_plan(shape, CPU, Entries(n, seed)), Entries(n, seed).sample(shape)
     c, weight = random(n).requires_grad_(), random(*shape)
     x, g = random(rows, shape[1]), random(rows, shape[0])
     delta = reference.delta_weight(c, entries, shape, SCALE)
@@ -69,8 +68,8 @@ CASES = [(shape, n) for shape in SHAPES for n in sorted({1, (shape[0] * shape[1]
 
 @pytest.mark.parametrize(("shape", "n"), CASES)
 def test_the_half_transforms_equal_the_reference_to_the_last_digits(shape, n):
-    c, plan = random(n).requires_grad_(), make_plan(shape, n, 7, None, CPU)
-    delta = reference.delta_weight(c, sample_entries(shape, n, 7), shape, SCALE)
+    c, plan = random(n).requires_grad_(), make_plan(shape, CPU, Entries(n, 7))
+    delta = reference.delta_weight(c, Entries(n, 7).sample(shape), shape, SCALE)
     equal(spectral.delta_weight(c.detach(), plan, SCALE), delta.detach())
     grad = random(*shape)
     (dc,) = torch.autograd.grad(delta, c, grad)
@@ -78,7 +77,7 @@ def test_the_half_transforms_equal_the_reference_to_the_last_digits(shape, n):
 
 
 def test_the_half_transforms_in_float32_stay_within_its_rounding():
-    c, grad, plan = torch.randn(1000), torch.randn(96, 80), make_plan((96, 80), 1000, 7, None, CPU)
+    c, grad, plan = torch.randn(1000), torch.randn(96, 80), make_plan((96, 80), CPU, Entries(1000, 7))
     for transform, values in ((spectral.delta_weight, c), (spectral.coefficient_grad, grad)):
         narrow, exact = transform(values, plan, SCALE), transform(values.double(), plan, SCALE)
         assert narrow.dtype == torch.float32
@@ -87,19 +86,19 @@ def test_the_half_transforms_in_float32_stay_within_its_rounding():
 
 def test_many_tokens_pass_in_chunks(monkeypatch):
     monkeypatch.setitem(tokens.NUMBERS, "cpu", 3 * (8 + 9 + 2 * 30))  # three tokens at a time
-    plan, c, x, g = make_plan((8, 9), 30, 7, None, CPU), random(30), random(10, 9), random(10, 8)
-    delta = reference.delta_weight(c, sample_entries((8, 9), 30, 7), (8, 9), SCALE)
+    plan, c, x, g = make_plan((8, 9), CPU, Entries(30, 7)), random(30), random(10, 9), random(10, 8)
+    delta = reference.delta_weight(c, Entries(30, 7).sample((8, 9)), (8, 9), SCALE)
     close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
     close(tokens.backward_(x, g, plan, SCALE, torch.float64), spectral.coefficient_grad(g.t() @ x, plan, SCALE))
 
 
-@pytest.mark.parametrize("gradient", ["product", "tokens"])
+@pytest.mark.parametrize("gradient", ["fft", "tokens"])
 def test_float32_stays_within_its_rounding(gradient):
     shape, n = (96, 80), 1000
-    plan, c, x, g = make_plan(shape, n, 7, None, CPU), random(n), random(64, 80), random(64, 96)
+    plan, c, x, g = make_plan(shape, CPU, Entries(n, 7)), random(n), random(64, 80), random(64, 96)
     exact = spectral.coefficient_grad(g.t() @ x, plan, SCALE)
     narrow = {
-        "product": lambda x, g: spectral.coefficient_grad(g.t() @ x, plan, SCALE),
+        "fft": lambda x, g: spectral.coefficient_grad(g.t() @ x, plan, SCALE),
         "tokens": lambda x, g: tokens.backward_(x, g, plan, SCALE, torch.float32),
     }[gradient](x.float(), g.float())
     assert narrow.dtype == torch.float32
@@ -110,7 +109,7 @@ def test_float32_stays_within_its_rounding(gradient):
 
 
 def test_inputs_are_left_unchanged():
-    plan = make_plan((9, 8), 20, 7, None, CPU)
+    plan = make_plan((9, 8), CPU, Entries(20, 7))
     inputs = c, x, g, weight, grad = random(20), random(6, 8), random(6, 9), random(9, 8), random(9, 8)
     before = [tensor.clone() for tensor in inputs]
     spectral.delta_weight(c, plan, SCALE, weight), spectral.coefficient_grad(grad, plan, SCALE)
@@ -120,49 +119,50 @@ def test_inputs_are_left_unchanged():
 
 
 def test_equal_arguments_share_one_plan():
-    assert make_plan((9, 8), 20, 7, None, CPU) is make_plan((9, 8), 20, 7, None, CPU)
-    assert make_plan((9, 8), 20, 7, None, CPU) is not make_plan((9, 8), 20, 8, None, CPU)
+    assert make_plan((9, 8), CPU, Entries(20, 7)) is make_plan((9, 8), CPU, Entries(20, 7))
+    assert make_plan((9, 8), CPU, Entries(20, 7)) is not make_plan((9, 8), CPU, Entries(20, 8))
 
 
 def test_a_plan_first_made_in_inference_mode_serves_training():
     with torch.inference_mode():
-        plan = make_plan((9, 8), 21, 7, None, CPU)
+        plan = make_plan((9, 8), CPU, Entries(21, 7))
     c = torch.randn(21, requires_grad=True)
     spectral.delta_weight(c, plan, SCALE).sum().backward()
     assert c.grad is not None
 
 
-def test_joined_plans_sum_their_changes():
-    first, second = make_plan((8, 9), 30, 7, None, CPU), make_plan((8, 9), 5, 8, None, CPU)
+def test_a_plan_of_several_entries_sums_their_changes():
+    one, other = Entries(30, 7), Entries(5, 8)
+    first, second, both = (make_plan((8, 9), CPU, *entries) for entries in ([one], [other], [one, other]))
     a, b = random(30), random(5)
-    together = spectral.delta_weight(torch.cat([a, b]), join_plans(first, second), SCALE)
+    together = spectral.delta_weight(torch.cat([a, b]), both, SCALE)
     close(together, spectral.delta_weight(a, first, SCALE) + spectral.delta_weight(b, second, SCALE))
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda plan: pickle.loads(pickle.dumps(plan))])
 def test_copies_of_a_plan_are_the_plan(again):
-    first, second = make_plan((8, 9), 30, 7, None, CPU), make_plan((8, 9), 5, 8, None, CPU)
-    assert again(first) is first
-    assert again(join_plans(first, second)) is join_plans(first, second)
+    for entries in ([Entries(30, 7)], [Entries(30, 7), Entries(5, 8)]):
+        plan = make_plan((8, 9), CPU, *entries)
+        assert again(plan) is plan
 
 
 # The layer, by each of them -----------------------------------------------------------------------------------------
 
 ALGORITHMS = [
     {"forward": forward, "gradient": gradient, "memory": memory}
-    for forward, gradient, memory in itertools.product(["fft", "branch"], ["product", "tokens"], ["recompute", "keep"])
+    for forward, gradient, memory in itertools.product(["fft", "tokens"], ["fft", "tokens"], ["recompute", "keep"])
 ]
 
 
 def make(shape, n, dtype=torch.float64, **algorithm):
-    layer = FourierLinear(nn.Linear(shape[1], shape[0], dtype=dtype).requires_grad_(False), n, SCALE)
+    layer = FourierLinear(nn.Linear(shape[1], shape[0], dtype=dtype).requires_grad_(False), Entries(n), SCALE)
     layer.reset_spectrum("normal")
     layer.algorithm = Algorithm(**algorithm)
     return layer
 
 
 def expected(layer, x):
-    entries = sample_entries((layer.out_features, layer.in_features), layer.n, layer.entry_seed)
+    entries = layer.entries.sample((layer.out_features, layer.in_features))
     return reference.forward(x, layer.weight, layer.bias, layer.fourierft_spectrum, entries, layer.scale)
 
 
@@ -197,10 +197,10 @@ def test_gradcheck(algorithm):
     )
 
 
-@pytest.mark.parametrize("forward", ["fft", "branch"])
+@pytest.mark.parametrize("forward", ["fft", "tokens"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_without_a_weight_the_change_alone_comes_back_in_the_type_of_the_coefficients(forward, dtype):
-    plan = make_plan((24, 20), 50, 7, None, CPU)
+    plan = make_plan((24, 20), CPU, Entries(50, 7))
     c = random(50, dtype=torch.promote_types(dtype, torch.float32)).requires_grad_()
     x = random(6, 20).to(dtype).requires_grad_()
     change = fourier_linear(x, None, None, c, plan, SCALE, Algorithm(forward=forward))
@@ -213,8 +213,8 @@ def test_without_a_weight_the_change_alone_comes_back_in_the_type_of_the_coeffic
     assert (x.grad - torch.ones(6, 24).double() @ delta).norm() < tolerance * x.grad.norm()
 
 
-@pytest.mark.parametrize("forward", ["fft", "branch"])
-@pytest.mark.parametrize("gradient", ["product", "tokens"])
+@pytest.mark.parametrize("forward", ["fft", "tokens"])
+@pytest.mark.parametrize("gradient", ["fft", "tokens"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_is_rounded_twice(forward, gradient, dtype):
     layer = make((48, 40), 20, dtype, forward=forward, gradient=gradient)
@@ -243,14 +243,14 @@ def test_keep_saves_what_was_formed_and_the_branch_nothing_more(dtype):
     x = torch.randn(2, 9, 40).to(dtype).requires_grad_()
     assert saved_bytes(make((48, 40), 20, dtype, forward="fft"), x) == x.nbytes
     assert saved_bytes(make((48, 40), 20, dtype, forward="fft", memory="keep"), x) == x.nbytes + 48 * 40 * x.itemsize
-    assert saved_bytes(make((48, 40), 20, dtype, forward="branch", memory="keep"), x) == x.nbytes
+    assert saved_bytes(make((48, 40), 20, dtype, forward="tokens", memory="keep"), x) == x.nbytes
 
 
 def test_the_first_layer_of_a_frozen_model_keeps_nothing_for_dx():
     assert saved_bytes(make((48, 40), 20, torch.float32, memory="keep"), x := torch.randn(3, 40)) == x.nbytes
 
 
-@pytest.mark.parametrize("gradient", ["product", "tokens"])
+@pytest.mark.parametrize("gradient", ["fft", "tokens"])
 def test_a_narrow_saved_input_halves_the_memory_and_rounds_only_the_gradient_of_the_coefficients(gradient):
     x, g = torch.randn(2, 64, 40, requires_grad=True), torch.randn(2, 64, 48)
     plain = make((48, 40), 20, torch.float32, gradient=gradient)
@@ -274,14 +274,14 @@ def test_a_query_and_a_value_save_one_narrow_input_between_them():
 
 
 def resolve(shape, n, rows, dtype=torch.float32, compiled=False, **forced):
-    plan = make_plan(shape, n, 7, None, CPU)
+    plan = make_plan(shape, CPU, Entries(n, 7))
     return Algorithm(compiled=compiled, **forced).resolve(plan, rows, dtype, dtype)
 
 
 def test_few_tokens_take_the_branch_and_many_the_merged_product():
     shape, n = (1000, 500), 1000
     border = 1000 * 500 // (1000 + 500 + n)  # T (d1 + d2 + n) = d1 d2
-    assert resolve(shape, n, border - 1).forward == "branch"
+    assert resolve(shape, n, border - 1).forward == "tokens"
     assert resolve(shape, n, border).forward == "fft"
 
 
@@ -289,7 +289,7 @@ def test_a_matrix_that_no_cache_holds_costs_more_to_form():
     for d, weight in ((1448, 1), (1449, BEYOND_CACHE)):
         assert (d * d > CACHE) == (weight > 1)
         border = weight * d * d / (2 * d + 1000)
-        assert resolve((d, d), 1000, int(border)).forward == "branch"
+        assert resolve((d, d), 1000, int(border)).forward == "tokens"
         assert resolve((d, d), 1000, int(border) + 1).forward == "fft"
 
 
@@ -306,13 +306,13 @@ def test_large_matrices_take_the_gradient_by_tokens_and_small_ones_another():
 def test_c_moves_both_borders_towards_the_tokens(compiles):
     shape, n = (1000, 500), 1000
     plain = 1000 * 500 // (1000 + 500 + n)
-    assert resolve(shape, n, int(plain / COMPILED) - 1, compiled=True) == Algorithm("branch", "tokens")
+    assert resolve(shape, n, int(plain / COMPILED) - 1, compiled=True) == Algorithm("tokens", "tokens")
     assert resolve(shape, n, int(plain / COMPILED) + 1, compiled=True) == Algorithm("fft", "tokens")
     assert not resolve(shape, n, 5, torch.float64, compiled=True).compiled
 
 
 def test_what_is_forced_is_run():
-    for forward, gradient in itertools.product(["fft", "branch"], ["product", "tokens"]):
+    for forward, gradient in itertools.product(["fft", "tokens"], ["fft", "tokens"]):
         for rows in (1, 10**6):
             chosen = resolve((64, 64), 10, rows, forward=forward, gradient=gradient)
             assert (chosen.forward, chosen.gradient) == (forward, gradient)
@@ -326,7 +326,7 @@ def test_every_choice_of_the_rule_is_the_reference():
 
 def test_wrong_settings_are_refused_by_name(block, monkeypatch):
     monkeypatch.setattr("fourierft.choice._interprets", lambda: False)
-    for setting in ({"forward": "fast"}, {"gradient": "fft"}, {"memory": "none"}, {"saved_dtype": torch.int8}):
+    for setting in ({"forward": "fast"}, {"gradient": "kernel"}, {"memory": "none"}, {"saved_dtype": torch.int8}):
         (name, value), *_ = setting.items()
         with pytest.raises(FourierError, match=f"{name}={value!r}.*choose one of"):
             Algorithm(**setting)
@@ -343,6 +343,13 @@ def test_wrong_settings_are_refused_by_name(block, monkeypatch):
 def test_use_sets_what_is_given_and_leaves_the_rest(block):
     model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query", "value")))
     assert fourierft.use(model, memory="keep") is model
-    fourierft.use(model, gradient="product")
+    fourierft.use(model, gradient="fft")
     for layer in fourierft.fourier_layers(model).values():
-        assert layer.algorithm == Algorithm(memory="keep", gradient="product")
+        assert layer.algorithm == Algorithm(memory="keep", gradient="fft")
+
+
+def test_use_takes_the_former_names_of_algorithms(block):
+    model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query",)))
+    fourierft.use(model, forward="branch", gradient="product")
+    (layer,) = fourierft.fourier_layers(model).values()
+    assert layer.algorithm == Algorithm(forward="tokens", gradient="fft")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fourierft import Algorithm, FourierError, FourierLinear, sample_entries
+from fourierft import Algorithm, Entries, FourierError, FourierLinear
 from fourierft.bases import BASES, basis_matrices
 
 OTHERS = [name for name in BASES if name != "fourier"]
@@ -17,7 +17,7 @@ SHAPE, N, SCALE = (24, 36), 100, 30.0
 def definition(c, basis, shape=SHAPE, seed=2024):
     """delta_W of a basis as its docstring has it, in float64."""
     left, right = (matrix.double() for matrix in basis_matrices(basis, shape, seed) or map(torch.eye, shape))
-    u, v = sample_entries(shape, len(c), seed)
+    u, v = Entries(len(c), seed).sample(shape)
     spectrum = torch.zeros(shape, dtype=torch.float64).index_put((u, v), c.double())
     return SCALE / math.sqrt(2 * shape[0] * shape[1]) * left @ spectrum @ right.t()
 
@@ -52,7 +52,7 @@ def test_vectors_are_made_on_the_cpu_whatever_the_default_device(basis):
 
 
 def test_the_identity_takes_no_product_and_no_matrix():
-    layer = FourierLinear(nn.Linear(*SHAPE[::-1]), N, SCALE, basis="identity")
+    layer = FourierLinear(nn.Linear(*SHAPE[::-1]), Entries(N, basis="identity"), SCALE)
     layer.reset_spectrum("normal")
     assert layer.plan.vectors == () and layer.delta_weight().count_nonzero() == N
 
@@ -71,7 +71,7 @@ def test_vectors_are_those_of_their_names():
 @pytest.mark.parametrize("basis", OTHERS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_layer_and_its_gradients_are_those_of_the_definition(basis, dtype):
-    layer = FourierLinear(nn.Linear(*SHAPE[::-1]).to(dtype).requires_grad_(False), N, SCALE, basis=basis)
+    layer = FourierLinear(nn.Linear(*SHAPE[::-1]).to(dtype).requires_grad_(False), Entries(N, basis=basis), SCALE)
     layer.reset_spectrum("normal")
     x, g = torch.randn(5, 24 + 12, dtype=dtype, requires_grad=True), torch.randn(5, 24, dtype=dtype)
     y = layer(x)
@@ -89,7 +89,7 @@ def test_every_basis_makes_a_change_of_the_same_size():
     """At the start, where the coefficients are drawn: within four standard errors over 2,000 of them."""
     norms = {}
     for basis in BASES:
-        layer = FourierLinear(nn.Linear(72, 96), 2000, SCALE, basis=basis)
+        layer = FourierLinear(nn.Linear(72, 96), Entries(2000, basis=basis), SCALE)
         layer.reset_spectrum("normal")
         norms[basis] = layer.delta_weight().pow(2).sum().item()
     expected = 2000 * SCALE**2 / (2 * 72 * 96)
@@ -99,7 +99,7 @@ def test_every_basis_makes_a_change_of_the_same_size():
 def test_low_precision_keeps_the_change():
     """W and delta_W meet in one product: delta_W is far below the rounding of W in bfloat16."""
     base = nn.Linear(36, 24, dtype=torch.bfloat16).requires_grad_(False)
-    layer = FourierLinear(base, N, SCALE * 1e-3, basis="dct")
+    layer = FourierLinear(base, Entries(N, basis="dct"), SCALE * 1e-3)
     layer.reset_spectrum("normal")
     change = layer(torch.eye(36, dtype=torch.bfloat16)).float() - base(torch.eye(36, dtype=torch.bfloat16)).float()
     assert torch.equal(layer.weight, base.weight)
@@ -114,19 +114,19 @@ def test_low_precision_keeps_the_change():
     [
         ({"basis": "wavelet"}, "basis='wavelet' is not possible: give one of fourier, random"),
         ({"basis": "dct", "band": (1, 2)}, r"band=\(1, 2\) is not possible"),
-        ({"entries": "lattice"}, "entries='lattice' is not possible"),
-        ({"entries": "grid", "band": (1, 2)}, "entries='grid' is not possible"),
-        ({"entries": "grid", "basis": "dct"}, "entries='grid' is not possible"),
+        ({"kind": "lattice"}, "entries='lattice' is not possible"),
+        ({"kind": "grid", "band": (1, 2)}, "entries='grid' is not possible"),
+        ({"kind": "grid", "basis": "dct"}, "entries='grid' is not possible"),
     ],
 )
 def test_a_layer_refuses_what_does_not_go_together(settings, words):
     with pytest.raises(FourierError, match=words):
-        FourierLinear(nn.Linear(*SHAPE[::-1]), 24, SCALE, **settings)
+        FourierLinear(nn.Linear(*SHAPE[::-1]), Entries(24, **settings), SCALE)
 
 
-@pytest.mark.parametrize("forced", [{"forward": "branch"}, {"gradient": "tokens"}])
+@pytest.mark.parametrize("forced", [{"forward": "tokens"}, {"gradient": "tokens"}])
 def test_an_algorithm_of_the_fourier_basis_is_refused(forced):
-    layer = FourierLinear(nn.Linear(*SHAPE[::-1]), N, SCALE, basis="haar")
+    layer = FourierLinear(nn.Linear(*SHAPE[::-1]), Entries(N, basis="haar"), SCALE)
     layer.algorithm = Algorithm(**forced)
     with pytest.raises(FourierError, match=rf"{next(iter(forced.values()))}.*basis='haar'"):
         layer(torch.randn(2, 36))

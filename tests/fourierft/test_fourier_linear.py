@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from fourierft import Algorithm, FourierError, FourierLinear, reference, sample_entries
+from fourierft import Algorithm, Entries, FourierError, FourierLinear, reference
 
 SHAPES = [(24, 24), (24, 36), (15, 9)]
 
@@ -23,7 +23,7 @@ def make(kind, out_features, in_features, dtype=torch.float32, bias=True, n=20, 
         nn.init.normal_(base.bias)
     else:
         base = nn.Linear(in_features, out_features, bias=bias)
-    layer = FourierLinear(base.to(dtype).requires_grad_(False), n, scale)
+    layer = FourierLinear(base.to(dtype).requires_grad_(False), Entries(n), scale)
     layer.reset_spectrum("normal")
     return layer
 
@@ -31,7 +31,7 @@ def make(kind, out_features, in_features, dtype=torch.float32, bias=True, n=20, 
 def expected(layer, x):
     """The reference in the dtype of x, its coefficient gradient arriving in layer.fourierft_spectrum too."""
     weight = layer.weight.t() if layer.fan_in_fan_out else layer.weight
-    entries = sample_entries(tuple(weight.shape), layer.n, layer.entry_seed)
+    entries = layer.entries.sample(tuple(weight.shape))
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
     return reference.forward(x, weight.to(x.dtype), bias, layer.fourierft_spectrum.to(x.dtype), entries, layer.scale)
 
@@ -124,11 +124,11 @@ def test_autocast(kind, backward_inside):
 
 @pytest.mark.parametrize("backward_inside", [False, True])
 @pytest.mark.parametrize(
-    ("settings", "forward"), [({}, "fft"), ({}, "branch"), ({"entries": "grid"}, "grid"), ({"basis": "dct"}, "fft")]
+    ("settings", "forward"), [({}, "fft"), ({}, "tokens"), ({"kind": "grid"}, "grid"), ({"basis": "dct"}, "fft")]
 )
 def test_autocast_narrows_what_goes_in_and_nothing_between(settings, forward, backward_inside):
     base = nn.Linear(40, 40).requires_grad_(False).bfloat16().float()
-    layer = FourierLinear(base, 42, 30.0, **settings)
+    layer = FourierLinear(base, Entries(42, **settings), 30.0)
     layer.reset_spectrum("normal")
     layer.algorithm = Algorithm(forward=forward, compiled=False)  # in C it is rounded twice
     x, g = torch.randn(90, 40).bfloat16().float(), torch.randn(90, 40).bfloat16().float()
@@ -233,7 +233,10 @@ def test_autocast_saves_the_narrow_input_and_no_narrow_weight():
     layer, x = make("linear", 48, 40), torch.randn(2, 9, 40, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         saved = saved_by(layer, x)
-    assert sum(tensor.nbytes for tensor in saved.values()) == 2 * x.numel() + 4 * layer.weight.numel() + 4 * layer.n
+    assert (
+        sum(tensor.nbytes for tensor in saved.values())
+        == 2 * x.numel() + 4 * layer.weight.numel() + 4 * layer.entries.n
+    )
 
 
 def test_gradient_checkpointing_changes_nothing():
@@ -248,7 +251,7 @@ def test_gradient_checkpointing_changes_nothing():
 
 def test_parameters_are_the_base_layers_own_under_their_names():
     base = nn.Linear(9, 15)
-    layer = FourierLinear(base, 20, 40.0)
+    layer = FourierLinear(base, Entries(20), 40.0)
     assert layer.weight is base.weight and layer.bias is base.bias
     assert set(layer.state_dict()) == {"weight", "bias", "fourierft_spectrum"}
     assert not layer.fourierft_spectrum.any()
@@ -282,4 +285,4 @@ def test_coefficients_survive_a_narrow_cast_bit_for_bit(narrow):
 def test_a_subclass_of_linear_is_refused_by_name():
     base = nn.MultiheadAttention(8, 2).out_proj  # its weight is read past its forward
     with pytest.raises(FourierError, match="NonDynamicallyQuantizableLinear"):
-        FourierLinear(base, 20, 40.0)
+        FourierLinear(base, Entries(20), 40.0)

@@ -83,7 +83,7 @@ def test_entries_are_shared_or_drawn_by_module():
     def plans(shared):
         model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9))
         fourierft.adapt(model, FourierConfig(20, 1.0, ("0", "1"), entry_seed=7, shared_entries=shared))
-        return [layer.entry_seed for layer in model]
+        return [layer.entries.seed for layer in model]
 
     assert plans(True) == [7, 7]
     assert plans(False) == [7, 8]

@@ -5,37 +5,36 @@ import torch
 from torch import nn
 
 import fourierft
-from fourierft import Algorithm, FourierConfig, FourierError, FourierLinear, grid
-from fourierft.entries import grid_sides, sample_grid
+from fourierft import Algorithm, Entries, FourierConfig, FourierError, FourierLinear, grid
 from fourierft.plan import make_plan
 from fourierft.products import delta_weight
 from fourierft.wide import LOW_PRECISION
 
-FORMED = Algorithm(forward="fft", gradient="product")
+FORMED = Algorithm(forward="fft", gradient="fft")
 
 
 def layer_of(shape, n, dtype=torch.float32, trains=False):
-    layer = FourierLinear(nn.Linear(*shape[::-1], dtype=dtype).requires_grad_(trains), n, 30.0, entries="grid")
+    layer = FourierLinear(nn.Linear(*shape[::-1], dtype=dtype).requires_grad_(trains), Entries(n, kind="grid"), 30.0)
     layer.reset_spectrum("normal")
     return layer
 
 
 @pytest.mark.parametrize(("shape", "n"), [((24, 36), 24), ((36, 24), 24), ((25, 31), 30)])
 def test_the_positions_are_rows_times_columns(shape, n):
-    u, v = sample_grid(shape, n, seed=3)
-    a, b = grid_sides(shape, n)
+    entries = Entries(n, 3, kind="grid")
+    (u, v), (a, b) = entries.sample(shape), entries.sides(shape)
     assert (len(set(u.tolist())), len(set(v.tolist()))) == (a, b) and a * b == n
     assert set(zip(u.tolist(), v.tolist(), strict=True)) == {(p, q) for p in u.tolist() for q in v.tolist()}
     assert v.max() <= shape[1] // 2 and u.max() < shape[0]
-    assert torch.equal(sample_grid(shape, n, seed=3), torch.stack([u, v]))
-    assert not torch.equal(sample_grid(shape, n, seed=4), torch.stack([u, v]))
+    assert torch.equal(entries.sample(shape), torch.stack([u, v]))
+    assert not torch.equal(Entries(n, 4, kind="grid").sample(shape), torch.stack([u, v]))
 
 
 @pytest.mark.parametrize("shape", [(12, 18), (12, 17), (11, 8)])
 def test_no_cosine_stands_twice_and_all_are_of_one_norm(shape):
     """Of the largest grid, which takes every row: the Gram matrix of its atoms is a multiple of the identity."""
     n = shape[0] * ((shape[1] - 1) // 2)
-    plan = make_plan(shape, n, 3, None, torch.device("cpu"), grid=True)
+    plan = make_plan(shape, torch.device("cpu"), Entries(n, 3, kind="grid"))
     atoms = torch.stack([delta_weight(c, plan, 30.0).flatten() for c in torch.eye(n, dtype=torch.float64)])
     expected = torch.eye(n, dtype=torch.float64) * 30.0**2 / (2 * shape[0] * shape[1])
     torch.testing.assert_close(atoms @ atoms.t(), expected, rtol=1e-9, atol=1e-9)
@@ -45,12 +44,12 @@ def test_no_cosine_stands_twice_and_all_are_of_one_norm(shape):
     ("shape", "n", "sides"), [((768, 768), 1000, (40, 25)), ((64, 256), 100, (5, 20)), ((256, 64), 100, (20, 5))]
 )
 def test_the_sides_are_in_the_matrix_s_proportion(shape, n, sides):
-    assert grid_sides(shape, n) == sides
+    assert Entries(n, kind="grid").sides(shape) == sides
 
 
 def test_an_n_that_makes_no_grid_is_refused_with_one_that_does():
     with pytest.raises(FourierError, match=r"n=997 .*\(768, 768\): n=999 does \(37 x 27\)"):
-        grid_sides((768, 768), 997)
+        Entries(997, kind="grid").sides((768, 768))
     with pytest.raises(FourierError, match=r"attention\.query: n=23 "):
         model = nn.ModuleDict({"attention": nn.ModuleDict({"query": nn.Linear(24, 24)})})
         fourierft.adapt(model, FourierConfig(23, 30.0, ("query",), entries="grid"))
@@ -127,20 +126,20 @@ def test_parts_conv1d_merging_and_a_grid_of_each_layer(gpt2, tokens):
     config = FourierConfig(36, 5.0, ("c_attn:q,v", "c_fc"), entries="grid", shared_entries=False)
     model = fourierft.adapt(gpt2(), config)
     unmerged = model(tokens).logits
-    fourierft.use(model, forward="fft", gradient="product")
+    fourierft.use(model, forward="fft", gradient="fft")
     torch.testing.assert_close(model(tokens).logits, unmerged, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fourierft.merge(model)(tokens).logits, unmerged, rtol=1e-4, atol=1e-4)
     first, second = list(fourierft.fourier_layers(model).values())[:2]
-    assert not torch.equal(first.plan.u, second.plan.u[: first.n])
+    assert not torch.equal(first.plan.u, second.plan.u[: first.entries.n])
 
 
 @pytest.mark.parametrize("forced", [{"forward": "grid"}, {"gradient": "grid"}])
 def test_the_form_is_refused_without_a_grid_and_by_halves(forced):
-    plain = FourierLinear(nn.Linear(24, 24), 24, 30.0)
+    plain = FourierLinear(nn.Linear(24, 24), Entries(24), 30.0)
     plain.algorithm = Algorithm(**forced)
     with pytest.raises(FourierError, match="entries='grid'"):
         plain(torch.randn(2, 24))
     mixed = layer_of((24, 24), 24)
-    mixed.algorithm = Algorithm(**{"forward": "fft", "gradient": "product", **forced})
+    mixed.algorithm = Algorithm(**{"forward": "fft", "gradient": "fft", **forced})
     with pytest.raises(FourierError, match="for both or for neither"):
         mixed(torch.randn(2, 24))

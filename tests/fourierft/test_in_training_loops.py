@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import fourierft
-from fourierft import FourierConfig, FourierLinear, function, reference, sample_entries
+from fourierft import Entries, FourierConfig, FourierLinear, function, reference
 
-FORWARD, GRADIENT = ("fft", "branch"), ("product", "tokens")
+FORWARD, GRADIENT = ("fft", "tokens"), ("fft", "tokens")
 NARROW = (torch.bfloat16, torch.float16)
 
 
@@ -60,7 +60,7 @@ def assert_compiled_equals_eager(backend, autocast, tolerance, **algorithm):
 
 
 # The two choices are independent code: each value once here, the other pairs among the slow tests.
-QUICK = [("fft", "product"), ("branch", "tokens")]
+QUICK = [("fft", "fft"), ("tokens", "tokens")]
 SLOW = [pytest.param(*p, marks=pytest.mark.slow) for p in itertools.product(FORWARD, GRADIENT) if p not in QUICK]
 
 
@@ -73,7 +73,7 @@ def test_compiled_it_is_one_graph_and_a_second_for_all_other_batch_sizes(forward
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("forward", "gradient", "autocast"), [("fft", "product", None), ("branch", "tokens", torch.bfloat16)]
+    ("forward", "gradient", "autocast"), [("fft", "fft", None), ("tokens", "tokens", torch.bfloat16)]
 )
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
 def test_inductor_compiles_it(forward, gradient, autocast):
@@ -204,7 +204,7 @@ def process(rank, folder):
 def both(tmp_path_factory):
     """What the two processes found, each on its own rows."""
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(process, (folder,), nprocs=2)
+    torch.multiprocessing.start_processes(process, (folder,), nprocs=2, start_method="fork")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
@@ -259,9 +259,9 @@ def learned(forward, dtype, apply):
     base = nn.Linear(64, 64, bias=False).requires_grad_(False)
     base.weight.copy_((torch.rand(64, 64) * 0.02 + 0.04) * torch.randn(64, 64).sign())  # a spacing of 2^-12 throughout
     weight = base.bfloat16().weight.float()
-    layer = FourierLinear(base.to(dtype), n=50, scale=0.1 * 2**-12 * 64 * 64 / 5)
+    layer = FourierLinear(base.to(dtype), Entries(50), scale=0.1 * 2**-12 * 64 * 64 / 5)
     layer.algorithm = fourierft.Algorithm(forward=forward)
-    truth = FourierLinear(nn.Linear(64, 64), layer.n, layer.scale)
+    truth = FourierLinear(nn.Linear(64, 64), layer.entries, layer.scale)
     truth.reset_spectrum("normal")
     wanted = truth.delta_weight()
     optimizer = torch.optim.AdamW([layer.fourierft_spectrum], lr=0.05, weight_decay=0.0)
@@ -279,7 +279,7 @@ def learned(forward, dtype, apply):
 
 def swallowing(layer, x):
     """W + delta_W in bfloat16: what the layer must not do."""
-    entries = sample_entries((64, 64), layer.n, layer.entry_seed)
+    entries = layer.entries.sample((64, 64))
     delta = reference.delta_weight(layer.fourierft_spectrum, entries, (64, 64), layer.scale)
     return nn.functional.linear(x, layer.weight + delta.bfloat16())
 
@@ -330,7 +330,7 @@ def test_no_transform_sees_a_narrow_number(dtype, autocast, forward, gradient, s
 
 def query_and_value():
     torch.manual_seed(1)
-    layers = [FourierLinear(nn.Linear(40, 48).requires_grad_(False), 20, 5.0) for _ in range(2)]
+    layers = [FourierLinear(nn.Linear(40, 48).requires_grad_(False), Entries(20), 5.0) for _ in range(2)]
     for layer in layers:
         layer.reset_spectrum("normal")
     return layers

@@ -7,9 +7,8 @@ import torch
 from kernel_devices import devices
 from torch import nn
 
-from fourierft import Algorithm, FourierLinear, reference
+from fourierft import Algorithm, Entries, FourierLinear, reference
 from fourierft.choice import kernel_runs
-from fourierft.entries import sample_entries
 from fourierft.plan import make_plan
 
 kernel = pytest.importorskip("fourierft.kernel")
@@ -24,9 +23,8 @@ TOLERANCES = {torch.float32: 1e-5 if torch.cuda.is_available() else 1e-6, torch.
 
 def exact(c, plan):
     """delta_W in float64 by the definition."""
-    shape, n, seed = plan.source[:3]
-    entries = sample_entries(shape, n, seed).to(c.device)
-    return reference.delta_weight(c.double(), entries, shape, 90.0)
+    (entries,) = plan.entries
+    return reference.delta_weight(c.double(), entries.sample(plan.shape).to(c.device), plan.shape, 90.0)
 
 
 def assert_close(formed, expected):
@@ -37,7 +35,7 @@ def assert_close(formed, expected):
 @pytest.mark.parametrize(("shape", "n"), CASES)
 @devices
 def test_the_kernel_equals_the_definition(device, shape, n, dtype):
-    plan, c = make_plan(shape, n, 7, None, device), torch.randn(n, device=device)
+    plan, c = make_plan(shape, device, Entries(n, 7)), torch.randn(n, device=device)
     formed = kernel.delta_weight(c, plan, 90.0, None, dtype)
     assert formed.dtype == dtype and formed.is_contiguous()
     assert_close(formed, exact(c, plan))
@@ -47,14 +45,14 @@ def test_the_kernel_equals_the_definition(device, shape, n, dtype):
 def test_the_tiles_of_large_matrices_cover_small_ones(device, monkeypatch):
     monkeypatch.setattr(kernel, "_tile", lambda *_: 128)
     for shape in ((300, 129), (256, 254)):
-        plan, c = make_plan(shape, 40, 8, None, device), torch.randn(40, device=device)
+        plan, c = make_plan(shape, device, Entries(40, 8)), torch.randn(40, device=device)
         assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float16), exact(c, plan))
 
 
 @pytest.mark.parametrize("strides", ["contiguous", "transposed", "every third", "one row"])
 @devices
 def test_the_base_may_have_any_strides_and_dtype(device, strides):
-    plan, c = make_plan((130, 71), 65, 7, None, device), torch.randn(65, device=device)
+    plan, c = make_plan((130, 71), device, Entries(65, 7)), torch.randn(65, device=device)
     base = {
         "contiguous": torch.randn(130, 71, device=device),
         "transposed": torch.randn(71, 130, device=device).t(),
@@ -70,13 +68,13 @@ def test_the_base_may_have_any_strides_and_dtype(device, strides):
 @pytest.mark.parametrize("magnitude", [1e-30, 1e30, 0.0])
 @devices
 def test_coefficients_of_any_magnitude_keep_their_precision(device, magnitude, dtype):
-    plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device) * magnitude
+    plan, c = make_plan((64, 48), device, Entries(100, 7)), torch.randn(100, device=device) * magnitude
     assert_close(kernel.delta_weight(c, plan, 90.0, None, dtype), exact(c, plan))
 
 
 @devices
 def test_small_coefficients_beside_a_large_one_are_kept_in_float32(device):
-    plan, c = make_plan((64, 48), 100, 7, None, device), torch.randn(100, device=device)
+    plan, c = make_plan((64, 48), device, Entries(100, 7)), torch.randn(100, device=device)
     c[0] = 1e4
     assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float32), exact(c, plan))
 
@@ -84,7 +82,7 @@ def test_small_coefficients_beside_a_large_one_are_kept_in_float32(device):
 @devices
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_layer_by_the_kernel_equals_one_by_the_fft(device, dtype):
-    layer = FourierLinear(nn.Linear(40, 48, dtype=dtype, device=device).requires_grad_(False), 100, 90.0)
+    layer = FourierLinear(nn.Linear(40, 48, dtype=dtype, device=device).requires_grad_(False), Entries(100), 90.0)
     layer.reset_spectrum("normal")
     x, g = torch.randn(3, 5, 40, device=device).to(dtype), torch.randn(3, 5, 48, device=device).to(dtype)
     x.requires_grad_()
@@ -117,6 +115,6 @@ def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
     assert forward(64, 10**6) == "kernel"
     assert forward(64, 10**6, torch.float64) == "fft"
     assert forward(64, 10**6, device=CPU) == "fft"
-    assert forward(4096, 1) == "branch"
+    assert forward(4096, 1) == "tokens"
     assert forward(64, 1) == "kernel"  # where the launches cost more than all numbers
     assert not kernel_runs(torch.float64, CPU)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from kernel_devices import devices
 
-from fourierft import reference
-from fourierft.entries import sample_entries
+from fourierft import Entries, reference
 from fourierft.plan import make_plan
+from fourierft.tokens import factor
 
 kernel_tokens = pytest.importorskip("fourierft.kernel_tokens")
 
@@ -15,7 +15,7 @@ SHAPES = [((64, 48), 99, 40), ((33, 40), 1320, 7), ((1, 7), 5, 3), ((7, 1), 3, 3
 
 def of(shape, n, tokens, device):
     """A plan and its entries, and in float64 rows x and g, and coefficients."""
-    plan, entries = make_plan(shape, n, 5, None, device), sample_entries(shape, n, 5).to(device)
+    plan, entries = make_plan(shape, device, Entries(n, 5)), Entries(n, 5).sample(shape).to(device)
     rows = [torch.randn(tokens, size, dtype=torch.float64, device=device) for size in reversed(shape)]
     return plan, entries, *rows, torch.randn(n, dtype=torch.float64, device=device)
 
@@ -45,12 +45,13 @@ def test_the_change_is_that_of_delta_w(device, shape, n, tokens, adjoint):
     plan, entries, x, g, c = of(shape, n, tokens, device)
     delta = reference.delta_weight(c, entries, shape, 90.0)
     rows, expected = (g, g @ delta) if adjoint else (x, x @ delta.t())
-    y = kernel_tokens.change(spectra(rows), c.float(), plan, 90.0, adjoint)
+    f = factor(c.float(), plan, 90.0, adjoint)
+    y = kernel_tokens.change(spectra(rows), f, plan, adjoint)
     length = expected.shape[1]
     assert y.shape == (tokens, length // 2 + 1) and (y[:, :: max(1, length // 2)].imag[:, : 2 - length % 2] == 0).all()
     found = torch.fft.irfft(y, n=length, dim=1, norm="forward")
     assert (found - expected).norm() < 1e-6 * expected.norm()
-    assert kernel_tokens.change(spectra(rows[:0]), c.float(), plan, 90.0, adjoint).shape == (0, length // 2 + 1)
+    assert kernel_tokens.change(spectra(rows[:0]), f, plan, adjoint).shape == (0, length // 2 + 1)
 
 
 @devices

@@ -8,7 +8,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 import fourierft
-from fourierft import FourierConfig, FourierError, FourierLinear
+from fourierft import Entries, FourierConfig, FourierError, FourierLinear
 
 
 class Separate(nn.Module):
@@ -140,6 +140,6 @@ def test_a_projection_that_interleaves_its_parts_is_refused():
 
 def test_n_is_bounded_by_the_part():
     base = nn.Linear(4, 12)
-    FourierLinear(base, 16, 1.0, parts=("q",))
+    FourierLinear(base, Entries(16), 1.0, parts=("q",))
     with pytest.raises(FourierError, match=r"n=17 .*\(4, 4\)"):
-        FourierLinear(base, 17, 1.0, parts=("q",))
+        FourierLinear(base, Entries(17), 1.0, parts=("q",))

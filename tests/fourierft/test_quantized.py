@@ -9,7 +9,7 @@ from comparing import outputs_and_grads, relative_error
 from torch import nn
 
 import fourierft
-from fourierft import FourierConfig, FourierError, FourierLinear, QuantizedFourierLinear, reference, sample_entries
+from fourierft import Entries, FourierConfig, FourierError, FourierLinear, QuantizedFourierLinear, reference
 
 pytest.importorskip("bitsandbytes")
 
@@ -89,7 +89,7 @@ def test_zero_coefficients_leave_the_output_of_the_quantised_layer(kind, dtype, 
         assert relative_error(y, exact) < (2 * LOW if narrow else 1e-6)
 
 
-@pytest.mark.parametrize("forward", ["fft", "branch"])
+@pytest.mark.parametrize("forward", ["fft", "tokens"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_output_and_gradients_equal_the_reference_of_the_dequantised_weight(kind, dtype, forward):
@@ -97,7 +97,7 @@ def test_output_and_gradients_equal_the_reference_of_the_dequantised_weight(kind
     x, g = torch.randn(2, 9, 64).to(dtype), torch.randn(2, 9, 64).to(dtype)
     if "bfloat16" in kind:
         x, g = x.bfloat16().to(dtype), g.bfloat16().to(dtype)  # so that rounding x and g to compute costs nothing
-    weight, entries = dense(layer.base_layer), sample_entries((64, 64), layer.n, layer.entry_seed)
+    weight, entries = dense(layer.base_layer), layer.entries.sample((64, 64))
 
     def expected(x):
         bias = layer.base_layer.bias.float()
@@ -120,7 +120,7 @@ def test_bfloat16_does_not_swallow_small_coefficients(kind, training):
     torch.manual_seed(1)
     linear = nn.Linear(1024, 1024)
     nn.init.normal_(linear.weight, std=0.05)
-    layer = QuantizedFourierLinear(quantize(linear, kind), 1000, 150.0).train(training)
+    layer = QuantizedFourierLinear(quantize(linear, kind), Entries(1000), 150.0).train(training)
     layer.reset_spectrum("normal")
     with torch.no_grad():
         layer.fourierft_spectrum.mul_(0.01)
@@ -282,7 +282,7 @@ def test_parts_of_a_quantised_layer_are_refused_by_name(kind):
 
 
 def test_a_layer_not_quantised_yet_says_so():
-    layer = QuantizedFourierLinear(Linear4bit(64, 64), 20, 10.0)
+    layer = QuantizedFourierLinear(Linear4bit(64, 64), Entries(20), 10.0)
     with pytest.raises(FourierError, match="not quantised yet: move the model"):
         layer(torch.randn(9, 64))
 

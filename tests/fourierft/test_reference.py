@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from fourierft import reference
-from fourierft.entries import sample_entries
+from fourierft import Entries, reference
 
 
 def cosine_sum(c, entries, shape, scale):
@@ -21,7 +20,7 @@ def cosine_sum(c, entries, shape, scale):
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 7), (6, 11), (1, 5)])
 def test_delta_weight_is_the_sum_of_cosines(shape):
-    entries = sample_entries(shape, 5, seed=3)
+    entries = Entries(5, 3).sample(shape)
     c = torch.randn(5, dtype=torch.float64)
     expected = cosine_sum(c, entries, shape, scale=70.0)
     torch.testing.assert_close(reference.delta_weight(c, entries, shape, 70.0), expected, rtol=0, atol=1e-12)
@@ -29,6 +28,6 @@ def test_delta_weight_is_the_sum_of_cosines(shape):
 
 def test_forward_is_the_linear_layer_with_the_changed_weight():
     x, weight, bias = torch.randn(2, 3, 6), torch.randn(4, 6), torch.randn(4)
-    c, entries = torch.randn(5), sample_entries((4, 6), 5, seed=3)
+    c, entries = torch.randn(5), Entries(5, 3).sample((4, 6))
     changed = weight + cosine_sum(c, entries, (4, 6), 70.0).float()
     torch.testing.assert_close(reference.forward(x, weight, bias, c, entries, 70.0), x @ changed.T + bias)

@@ -8,15 +8,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from experiments.studies.expressive.outcome import CLASSES, Method, Variant
-from fourierft import sample_entries
-from fourierft.reference import delta_weight
+from fourierft import Entries, reference
 
 WIDTH = 64
 N = 2 * WIDTH  # as many as LoRA has with r = 1
 
 
 class Network(nn.Module):
-    """One network a generator. `alpha` is the factor of the change."""
+    """One network per generator. alpha: the factor of the change."""
 
     def __init__(self, variant: Variant, method: Method, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ class Network(nn.Module):
 
 
 class Layer(nn.Module):
-    """`nn.Linear` from its own start, U(-1/sqrt(in), 1/sqrt(in)), one a generator."""
+    """`nn.Linear` with its own initialisation, U(-1/sqrt(in), 1/sqrt(in)), one per generator."""
 
     def __init__(self, out_features: int, in_features: int, generators: list[Generator]) -> None:
         super().__init__()
@@ -73,21 +72,21 @@ class LoRA(nn.Module):
 
 
 class FourierFT(nn.Module):
-    """128 coefficients from N(0, 1), each seed at positions of its own: the library's definition, a matrix a seed."""
+    """128 coefficients from N(0, 1) at positions that differ by seed: the library's definition, one matrix per seed."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
         self.alpha = alpha
-        self.entries = [sample_entries((WIDTH, WIDTH), N, one.initial_seed()) for one in generators]
+        self.entries = [Entries(N, one.initial_seed()).sample((WIDTH, WIDTH)) for one in generators]
         self.c = nn.Parameter(torch.stack([torch.randn(N, generator=one) for one in generators]))
 
     def forward(self) -> Tensor:
         pairs = zip(self.c, self.entries, strict=True)
-        return torch.stack([delta_weight(c, entries, (WIDTH, WIDTH), self.alpha) for c, entries in pairs])
+        return torch.stack([reference.delta_weight(c, entries, (WIDTH, WIDTH), self.alpha) for c, entries in pairs])
 
 
 class Full(nn.Module):
-    """All of it, from zero: 4096 parameters."""
+    """The whole matrix, starting from zero: 4096 parameters."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
@@ -99,7 +98,7 @@ class Full(nn.Module):
 
 
 class Nothing(nn.Module):
-    """No change: what the layers around can do alone."""
+    """No change: the layers around it train alone."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()

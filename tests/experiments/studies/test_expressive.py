@@ -7,9 +7,9 @@ from experiments import record
 from experiments.errors import UserError
 from experiments.studies.expressive import Expressive, data, training
 from experiments.studies.expressive.model import WIDTH, Network
-from experiments.studies.expressive.outcome import BASE, VARIANTS, Outcome, Variant
+from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Variant
 from experiments.studies.expressive.study import Effort, measure
-from fourierft import FourierLinear
+from fourierft import Entries, FourierLinear
 
 TINY = Effort(variants=[BASE], seeds=range(2), search_seeds=[1000], epochs=3, steps=5)
 AROUND = next(variant for variant in VARIANTS if variant.name == "around")
@@ -44,7 +44,7 @@ def test_every_method_has_as_many_trials():
 def test_the_change_is_the_librarys_layer():
     ours, _ = network("fourierft", (3, 4))
     for index, seed in enumerate((3, 4)):
-        layer = FourierLinear(torch.nn.Linear(WIDTH, WIDTH), n=128, scale=100.0, entry_seed=seed)
+        layer = FourierLinear(torch.nn.Linear(WIDTH, WIDTH), Entries(128, seed), scale=100.0)
         layer.fourierft_spectrum.data.copy_(ours.change.c[index])
         torch.testing.assert_close(ours.change()[index], layer.delta_weight())
 
@@ -117,14 +117,14 @@ def test_what_is_there_is_not_measured_again(tmp_path, quick, monkeypatch):
 
 
 def test_there_is_no_other_scale(tmp_path):
-    with pytest.raises(UserError, match=r"mini.*use scale paper"):
+    with pytest.raises(UserError, match=r"mini.*use scale=paper"):
         Expressive().run("mini", tmp_path)
 
 
-def outcome(method, first, variant=BASE, dirty=False) -> Outcome:
+def outcome(method, first, variant=BASE, dirty=False) -> Contest:
     """By hand: `first`, a seed."""
     count = len(first)
-    return Outcome(
+    return Contest(
         scale="paper",
         variant=variant,
         method=method,
@@ -191,9 +191,9 @@ def test_the_first_setting_alone_is_judged_and_the_others_are_told(tmp_path):
 
 
 def test_the_report_has_a_row_an_outcome_and_two_figures(tmp_path):
-    assert Expressive().reports(tmp_path) == []
+    assert Expressive().pages(tmp_path) == []
     told(tmp_path, outcome("lora", solved(3)), outcome("fourierft", solved(20), dirty=True))
-    [report] = Expressive().reports(tmp_path)
+    [report] = Expressive().pages(tmp_path)
     [table] = report.tables
     assert [row[1] for row in table.rows] == ["LoRA r=1", "FourierFT n=128‡"]
     assert [row[4:8] for row in table.rows] == [

@@ -1,0 +1,37 @@
+"""Nothing outside the library imports its insides."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import fourierft
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "run.py", *sorted(path for name in ("experiments", "scripts") for path in (ROOT / name).rglob("*.py"))]
+MEASURES_THE_PARTS = ROOT / "scripts" / "micro.py"  # of a step, one by one
+
+
+def imported(path):
+    """Of `fourierft`, what a file imports: "name" of a name, "module." of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name + "." for alias in node.names if alias.name.split(".")[0] == "fourierft")
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "fourierft":
+            yield from (alias.name if node.module == "fourierft" else node.module + "." for alias in node.names)
+
+
+def test_every_file_is_seen():
+    assert ROOT / "experiments" / "methods" / "fourierft.py" in FILES
+    assert "fourierft.plan." in set(imported(MEASURES_THE_PARTS))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path != MEASURES_THE_PARTS], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_the_suite_imports_what_the_library_exports(path):
+    assert set(imported(path)) <= {*fourierft.__all__, "fourierft.", "fourierft.peft."}
+
+
+def test_what_is_exported_is_there():
+    assert all(hasattr(fourierft, name) for name in fourierft.__all__)
