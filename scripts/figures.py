@@ -16,14 +16,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
+from experiments.results import Results
 from experiments.studies import STUDIES
 from experiments.style import save_all
-from scripts.making import make, options
 
 
 def build(
@@ -77,16 +78,15 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    folders = {"records": ("results/records", "records of runs"), "studies": ("results/studies", "those of studies")}
-    folders["out"] = ("results/figures", "where the figures go")
-    parser = options(__doc__, folders)
-    parser.add_argument("--exp", help="of this experiment only")
-    parser.add_argument("--model", help="of this model only")
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
-    return make("figures", build, parser.parse_args(arguments))
-
+main = Command("figures", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
+main.add_folders(
+    records=(Results().records, "records of runs"),
+    studies=(Results().studies, "those of studies"),
+    out=(Results().figures, "where the figures go"),
+)
+main.add_argument("--exp", help="of this experiment only")
+main.add_argument("--model", help="of this model only")
+main.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
 
 if __name__ == "__main__":
     sys.exit(main())
