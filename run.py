@@ -16,8 +16,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from experiments.command import stoppable
 from experiments.config import TOLD, Config, explain, legible, parse
-from experiments.stopping import stoppable
 
 FAILED: list[tuple[str, Exception]] = []  # the overrides and the error of each run of a sweep that failed
 
