@@ -9,6 +9,7 @@ The same records give the same bytes. A record that is unreadable or inconsisten
 is then 2, as it is if one of the paper's tables is unreadable.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from experiments.report import official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.summary import summary
-from experiments.results import Results
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
@@ -41,29 +41,21 @@ def graded(judged: Path) -> list[Row]:
     return rows(found)
 
 
-def build(
-    records: Path,
-    judged: Path,
-    studies: Path,
-    bench: Path,
-    micro: Path,
-    parameters: Path,
-    paper: Path,
-    out: Path,
-    configs: Path,
-) -> list[Path]:
-    """Write all tables and the index, and remove tables without records; returns the paths. Raises UserError."""
+def build(options: argparse.Namespace) -> None:
+    """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
+    paper, studies, out = options.paper, options.studies, options.out
     printed, logs = read_paper(paper), read_facts(Logs, paper)
-    runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, Bench)
+    runs, answers = find(options.records), graded(options.judged)
+    full, benches = find(options.parameters, Sizes), find(options.bench, Bench)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     pages = [
-        *scores.pages(everything, answers, printed, configs, {TABLE2.key: official_logs.as_rows(logs)}),
+        *scores.pages(everything, answers, printed, options.configs, {TABLE2.key: official_logs.as_rows(logs)}),
         *sizes.pages(printed, full),
         selection.page(everything, logs),
         *speed.pages(benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
-        *microbench.pages(find(micro, Micro)),
+        *microbench.pages(find(options.micro, Micro)),
     ]
     found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
@@ -73,21 +65,12 @@ def build(
         replace_file(path, text.encode())
     for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
         stale.unlink()
-    return list(files)
+    print(*files, sep="\n")
 
 
-main = Command("tables", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
-main.add_folders(
-    records=(Results().records, "the runs'"),
-    judged=(Results().judged, "the runs' whose answers were graded"),
-    studies=(Results().studies, "the studies'"),
-    bench=(Results().bench, "make bench's"),
-    micro=(Results().micro, "its microbenchmarks of parts"),
-    parameters=(Results().parameters, "make parameters'"),
-    paper=(Results().paper, "the paper's numbers"),
-    out=(Results().tables, "the pages, the index in its parent folder"),
-    configs=(Path("configs"), "whose recipes get a command"),
-)
+main = Command("tables", __doc__, build)
+main.add_results("records", "judged", "studies", "bench", "micro", "parameters", "paper", out="tables")
+main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that get a command")
 
 if __name__ == "__main__":
     sys.exit(main())
