@@ -200,7 +200,7 @@ def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
         return _unknown_key(key, group)
     if item["type"] == "union_tag_invalid":
         tag = item["ctx"]["discriminator"].strip("'")
-        return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
+        return f"{key}.{tag}={value[tag]}: unknown; choose one of {item['ctx']['expected_tags']}"
     if value is None:
         return f"{key} has no value: give it, {key}=..., or add it to the recipe for this task"
     message = item["msg"].removeprefix("Value error, ")
@@ -232,7 +232,7 @@ def explain(error: Exception) -> str:
             return f"there is no configs/{error.missing_cfg_file}.yaml: write it, or choose another {group}"
         near = difflib.get_close_matches(option, error.options, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{group}={option}: there is none of that name; {hint}choose one of {', '.join(error.options)}"
+        return f"{group}={option}: unknown; {hint}choose one of {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and "You must specify" in str(error):
         return "no experiment chosen: give one of configs/exp/, such as python run.py +exp=glue_rte"
     return str(error) or type(error).__name__

@@ -82,22 +82,22 @@ def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tenso
     return left, right
 
 
-def delta_weight(c: Tensor, plan: "BasisPlan", scale: float, base: Tensor | None = None) -> Tensor:
-    """delta_W, or base + delta_W. c: (n,) float32 or float64; base: (out, in), of any dtype. Returns (out, in) as c."""
-    c, delta = c * plan.unit(scale), c.new_zeros(plan.shape)
+def delta_weight(a: Tensor, plan: "BasisPlan", base: Tensor | None = None) -> Tensor:
+    """delta_W, or base + delta_W, as `spectral.delta_weight`."""
+    delta = a.new_zeros(plan.shape)
     if plan.vectors:
         left, right = plan.vectors
-        delta.index_add_(0, plan.u, right.t()[plan.v].to(c.dtype) * c[:, None])
-        delta = left.to(c.dtype) @ delta
+        delta.index_add_(0, plan.u, right.t()[plan.v].to(a.dtype) * a[:, None])
+        delta = left.to(a.dtype) @ delta
     else:
-        delta[plan.u, plan.v] = c
+        delta[plan.u, plan.v] = a
     return delta if base is None else delta.add_(base)
 
 
-def coefficient_grad(grad: Tensor, plan: "BasisPlan", scale: float) -> Tensor:
-    """dL/dc from grad = dL/d(delta_W), (out, in) float32 or float64. Returns (n,) in the dtype of grad."""
+def amplitude_grad(grad: Tensor, plan: "BasisPlan") -> Tensor:
+    """dL/da from grad = dL/d(delta_W), as `spectral.amplitude_grad`."""
     if not plan.vectors:
-        return grad[plan.u, plan.v] * plan.unit(scale)
+        return grad[plan.u, plan.v]
     left, right = plan.vectors
     rows = left.t().to(grad.dtype) @ grad
-    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1) * plan.unit(scale)
+    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1)

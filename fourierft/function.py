@@ -18,7 +18,7 @@ from . import grid, tokens
 from .choice import Algorithm
 from .errors import FourierError
 from .plan import BasisPlan, Plan
-from .products import LOW_PRECISION, coefficient_grad, form, times, wide_product
+from .products import LOW_PRECISION, amplitude_grad, form, times, wide_product
 
 
 def fourier_linear(
@@ -48,7 +48,9 @@ def fourier_linear(
     elif weight is not None and dequantise is None and x.dtype != weight.dtype:
         raise FourierError(f"the input is {x.dtype} but the layer's weight is {weight.dtype}: cast one or use autocast")
     algorithm = algorithm.resolve(plan, x.numel() // max(1, x.shape[-1]), spectrum.dtype, dtype or x.dtype)
-    return _FourierProduct.apply(x, weight, bias, spectrum, plan, scale, algorithm, dtype or x.dtype, dequantise)
+    return _FourierProduct.apply(
+        x, weight, bias, spectrum, plan, plan.unit(scale), algorithm, dtype or x.dtype, dequantise
+    )
 
 
 def autocasts(device: torch.device) -> bool:
@@ -70,7 +72,7 @@ class _FourierProduct(torch.autograd.Function):
         bias: Tensor | None,
         spectrum: Tensor,
         plan: Any,
-        scale: float,
+        unit: float,
         algorithm: Algorithm,
         dtype: torch.dtype,
         dequantise: Callable[[Tensor], Tensor] | None,
@@ -80,13 +82,14 @@ class _FourierProduct(torch.autograd.Function):
         rows = narrow.reshape(-1, x.shape[-1])
         with _as_given(x.device):
             dense = _dense(weight, dtype, dequantise)
-            formed = form(spectrum, plan, scale, dense, algorithm, dtype)
+            a = spectrum * unit
+            formed = form(a, plan, dense, algorithm, dtype)
             y = times(rows, dense, formed, plan, spectrum.dtype, algorithm, bias)
             projected = grid.project(rows, plan, spectrum.dtype) if algorithm.gradient == "grid" else None
             if algorithm.forward == "tokens":
-                tokens.add_change_(y, rows, spectrum, plan, scale, compiled=algorithm.compiled)
+                tokens.add_change_(y, rows, a, plan, compiled=algorithm.compiled)
             elif projected is not None:
-                grid.add_change_(y, projected, spectrum, plan, scale, rows=dtype)
+                grid.add_change_(y, projected, a, plan, rows=dtype)
             y = y if weight is None else y.to(dtype)
         if needs_weight or (needs_spectrum and projected is None):
             narrower = algorithm.saved_dtype or dtype
@@ -99,7 +102,7 @@ class _FourierProduct(torch.autograd.Function):
             spectrum if needs_x else None,
             formed if needs_x and algorithm.memory == "keep" else None,
         )
-        ctx.plan, ctx.scale, ctx.algorithm, ctx.dtype, ctx.dequantise = plan, scale, algorithm, dtype, dequantise
+        ctx.plan, ctx.unit, ctx.algorithm, ctx.dtype, ctx.dequantise = plan, unit, algorithm, dtype, dequantise
         ctx.x_dtype, ctx.wide = x.dtype, spectrum.dtype
         # Not a view, as for nn.Linear: autograd refuses in-place changes of a view, by ReLU(inplace=True) or +=.
         return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], plan.shape[0]))
@@ -110,32 +113,34 @@ class _FourierProduct(torch.autograd.Function):
         x, weight, spectrum, formed = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, needs_spectrum = ctx.needs_input_grad[:4]
         grad_x = grad_weight = grad_bias = grad_spectrum = None
-        plan, scale, algorithm = ctx.plan, ctx.scale, ctx.algorithm
+        plan, algorithm = ctx.plan, ctx.algorithm
         rows = g.reshape(-1, g.shape[-1]).to(ctx.dtype)
         by_tokens = needs_spectrum and algorithm.gradient == "tokens"
         with _as_given(g.device):
             projected = grid.project(rows, plan, ctx.wide, adjoint=True) if algorithm.gradient == "grid" else None
             if needs_x:
-                dense = _dense(weight, ctx.dtype, ctx.dequantise)
+                dense, a = _dense(weight, ctx.dtype, ctx.dequantise), spectrum * ctx.unit
                 if formed is None:
-                    formed = form(spectrum, plan, scale, dense, algorithm, ctx.dtype)
+                    formed = form(a, plan, dense, algorithm, ctx.dtype)
                 grad_x = times(rows, dense, formed, plan, ctx.wide, algorithm, adjoint=True)
                 if projected is not None:
-                    grid.add_change_(grad_x, projected, spectrum, plan, scale, adjoint=True, rows=ctx.dtype)
+                    grid.add_change_(grad_x, projected, a, plan, adjoint=True, rows=ctx.dtype)
                 elif algorithm.forward == "tokens" and not by_tokens:
-                    tokens.add_change_(grad_x, rows, spectrum, plan, scale, adjoint=True, compiled=algorithm.compiled)
+                    tokens.add_change_(grad_x, rows, a, plan, adjoint=True, compiled=algorithm.compiled)
             if needs_weight or (needs_spectrum and projected is None):
                 inputs = x.reshape(-1, x.shape[-1])
             if needs_weight:
                 grad_weight = wide_product(rows.t(), inputs)
             if by_tokens:  # g is transformed once, for both gradients
-                into = (grad_x, spectrum) if grad_x is not None and algorithm.forward == "tokens" else None
-                grad_spectrum = tokens.backward_(inputs, rows, plan, scale, ctx.wide, into, algorithm.compiled)
+                into = (grad_x, a) if grad_x is not None and algorithm.forward == "tokens" else None
+                grad_spectrum = tokens.backward_(inputs, rows, plan, ctx.wide, into, algorithm.compiled)
             elif needs_spectrum and projected is not None:
                 x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
-                grad_spectrum = grid.coefficient_grad(x_projected, projected, plan, scale)
+                grad_spectrum = grid.amplitude_grad(x_projected, projected)
             elif needs_spectrum:
-                grad_spectrum = coefficient_grad(inputs, rows, plan, scale)
+                grad_spectrum = amplitude_grad(inputs, rows, plan)
+            if grad_spectrum is not None:
+                grad_spectrum *= ctx.unit
             if grad_x is not None:
                 grad_x = grad_x.to(ctx.x_dtype).view(*g.shape[:-1], plan.shape[1])
             if needs_bias:

@@ -1,12 +1,11 @@
 """delta_W of positions on a grid, applied and differentiated by thin products, at about the cost of LoRA.
 
-If the positions are all pairs of a rows u and b columns v, the coefficients are a matrix C, (a, b). With tables C1, S1,
+If the positions are all pairs of a rows u and b columns v, the amplitudes are a matrix A, (a, b). With tables C1, S1,
 (a, d1), of cos and sin(2 pi u p / d1), and C2, S2, (b, d2), of cos and sin(2 pi v q / d2),
 
-    delta_W = s (C1^T C C2 - S1^T C S2),   s = scale / (d1 d2)
-
-    x delta_W^T = s (x C2^T C^T C1 - x S2^T C^T S1)
-    dC          = s ((g C1^T)^T (x C2^T) - (g S1^T)^T (x S2^T))
+    delta_W     = C1^T A C2 - S1^T A S2
+    x delta_W^T = x C2^T A^T C1 - x S2^T A^T S1
+    dA          = (g C1^T)^T (x C2^T) - (g S1^T)^T (x S2^T)
 
 The backward pass needs only the projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W
 is at most 2 min(a, b).
@@ -36,20 +35,13 @@ def project(x: Tensor, plan: Plan, dtype: torch.dtype, adjoint: bool = False) ->
 
 
 def add_change_(
-    y: Tensor,
-    projected: Tensor,
-    c: Tensor,
-    plan: Plan,
-    scale: float,
-    adjoint: bool = False,
-    rows: torch.dtype = torch.float32,
+    y: Tensor, projected: Tensor, a: Tensor, plan: Plan, adjoint: bool = False, rows: torch.dtype = torch.float32
 ) -> Tensor:
     """y += x delta_W^T, or, adjoint, x delta_W, from `projected`, see `project`. y: (T, out or in), at least float32.
 
     rows: dtype of x, to which y will be rounded. Returns y.
     """
-    matrix = _matrix(c, plan, scale)
-    matrix = matrix if adjoint else matrix.t()
+    matrix = a.view(plan.grid) if adjoint else a.view(plan.grid).t()
     cosines, sines = projected.chunk(2, dim=1)
     core, side = torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), 1 if adjoint else 0
     if on_tensor_cores(y.device, rows):
@@ -57,17 +49,13 @@ def add_change_(
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
         core, table = torch.cat([high, low, high], dim=1), torch.cat([table_high, table_high, table_low])
         return y.add_(wide_product(core, table))
-    return y.addmm_(core, _tables(plan, c.dtype)[side])
+    return y.addmm_(core, _tables(plan, a.dtype)[side])
 
 
-def coefficient_grad(x: Tensor, g: Tensor, plan: Plan, scale: float) -> Tensor:
-    """dL/dc from the projections of x, (T, 2 b), and of g = dL/dy, (T, 2 a). Returns (n,) in their dtype."""
+def amplitude_grad(x: Tensor, g: Tensor) -> Tensor:
+    """dL/da from the projections of x, (T, 2 b), and of g = dL/dy, (T, 2 a). Returns (n,) in their dtype."""
     (x_cos, x_sin), (g_cos, g_sin) = x.chunk(2, dim=1), g.chunk(2, dim=1)
-    return _matrix(g_cos.t() @ x_cos - g_sin.t() @ x_sin, plan, scale).flatten()
-
-
-def _matrix(c: Tensor, plan: Plan, scale: float) -> Tensor:
-    return c.view(plan.grid) * plan.unit(scale)
+    return (g_cos.t() @ x_cos - g_sin.t() @ x_sin).flatten()
 
 
 def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:

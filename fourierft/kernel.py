@@ -1,14 +1,14 @@
 """W + delta_W in one pass on a GPU: a Triton kernel that computes a quarter of delta_W and mirrors it to the rest.
 
-With C1 = cos(2 pi p u_k / d1), C2 = cos(2 pi v_k q / d2), S1 = sin(2 pi p sign_k u_k / d1) and S2 the sine of v (s, u,
+With C1 = cos(2 pi p u_k / d1), C2 = cos(2 pi v_k q / d2), S1 = sin(2 pi p sign_k u_k / d1) and S2 the sine of v (a, u,
 v, sign as in `plan.py`),
 
-    delta_W = E - O,   E = C1 diag(s c) C2,   O = S1 diag(s c) S2
+    delta_W = E - O,   E = C1 diag(a) C2,   O = S1 diag(a) S2
 
 are two products of inner length n, for tensor cores. E is even and O odd in p and in q, so the quarter p <= d1/2,
 q <= d2/2 of both gives all values: E - O at (p, q) and (-p, -q), E + O at (-p, q) and (p, -q).
 
-The tables are in float16: as many bits as TF32 in half the bytes, at twice the rate. c is divided by its largest
+The tables are in float16: as many bits as TF32 in half the bytes, at twice the rate. a is divided by its largest
 magnitude, to stay within the range of float16. The relative error of delta_W is 3e-4, enough for results in low
 precision. For float32 each factor is the sum of two float16 numbers, a = a' + a'', and
 a b = a' b' + a'' b' + a' b'' has an error of 4e-7 (in Triton's interpreter; tensor cores may truncate their sums).
@@ -41,18 +41,18 @@ def pays(shape: Shape, n: int, dtype: torch.dtype) -> bool:
     return numbers * tables < numbers * FFT_BYTES * math.log2(numbers) + FFT_LAUNCHES
 
 
-def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """delta_W, or base + delta_W, (out, in) contiguous in `dtype`. c: (n,) float32; base: (out, in), of any strides.
+def delta_weight(a: Tensor, plan: Plan, base: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """delta_W, or base + delta_W, (out, in) contiguous in `dtype`. a: (n,) float32; base: (out, in), of any strides.
 
-    max |c| may be 1e-37 to 1e37. The relative error of delta_W is below 1e-6 for float32, and 3e-4, before rounding,
+    max |a| may be 1e-37 to 1e37. The relative error of delta_W is below 1e-6 for float32, and 3e-4, before rounding,
     for a `dtype` of low precision.
     """
     d1, d2 = plan.shape
     tile = _tile(plan.shape, dtype)
     table_u, table_v = _tables(plan, dtype)
-    result = torch.empty(d1, d2, dtype=dtype, device=c.device)
+    result = torch.empty(d1, d2, dtype=dtype, device=a.device)
     read = result if base is None else base
-    with launching_on(c):
+    with launching_on(a):
         _delta_weight[table_u.shape[2] // tile, table_v.shape[2] // tile](
             result,
             read,
@@ -61,9 +61,8 @@ def delta_weight(c: Tensor, plan: Plan, scale: float, base: Tensor | None, dtype
             table_v,
             table_u.shape[2],
             table_v.shape[2],
-            c.contiguous(),
-            torch.linalg.vector_norm(c, torch.inf),
-            plan.unit(scale),
+            a.contiguous(),
+            torch.linalg.vector_norm(a, torch.inf),
             d1,
             d2,
             plan.n,
@@ -125,9 +124,8 @@ def _delta_weight(
     table_v,
     width_u,
     width_v,
-    c,
+    a,
     largest,
-    s,
     d1,
     d2,
     n,
@@ -145,13 +143,13 @@ def _delta_weight(
     even = tl.zeros((TILE, TILE), tl.float32)
     odd = tl.zeros((TILE, TILE), tl.float32)
     for start in range(0, n, DEPTH):
-        weight = tl.load(c + start + k, mask=start + k < n, other=0.0)[None, :] / largest
+        weight = tl.load(a + start + k, mask=start + k < n, other=0.0)[None, :] / largest
         even = _add_product(even, weight, at_u, at_v, 2 * width_u, 2 * width_v, TERMS)
         odd = _add_product(odd, weight, at_u + width_u, at_v + width_v, 2 * width_u, 2 * width_v, TERMS)
         at_u += DEPTH * row_u
         at_v += DEPTH * row_v
-    even *= largest * s
-    odd *= largest * s
+    even *= largest
+    odd *= largest
     # The tile is flattened: of two dimensions Triton might lay the wrong one along a warp, since mirrored columns
     # descend. 32 bits are enough for an index within a tile, and take half the registers.
     place = tl.arange(0, TILE * TILE)

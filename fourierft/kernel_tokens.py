@@ -17,7 +17,7 @@ SOME_TOKENS, BINS = 8, 64  # per program of the second
 
 
 def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
-    """dL/dc / s, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows."""
+    """dL/da, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows."""
     entries = min(ENTRIES, triton.next_power_of_2(plan.n))
     blocks = triton.cdiv(len(x), TOKENS)
     partial = torch.empty(blocks, plan.n, 2, device=x.device)

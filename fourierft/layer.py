@@ -86,7 +86,7 @@ class FourierLayer(nn.Module):
         """delta_W of each adapted matrix, of `matrix_shape`, detached, by its part; "" for a whole layer."""
         spectra = self.fourierft_spectrum if self.parts else self.fourierft_spectrum[None]
         return {
-            part: delta_weight(c, self.plan, self.scale)
+            part: delta_weight(c * self.plan.unit(self.scale), self.plan)
             for part, c in zip(self.parts or ("",), spectra.detach(), strict=True)
         }
 

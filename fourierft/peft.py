@@ -65,7 +65,7 @@ def _layer_class() -> Any:
 def _get_delta_weight(self: Any, adapter: str) -> Tensor:
     """delta_W of one adapter, (out, in), in the dtype of its coefficients; differentiable."""
     spectrum, plan, scale = _sum(self, [adapter])
-    return delta_weight(spectrum, plan, scale).to(self.fourierft_spectrum[adapter].dtype)
+    return delta_weight(spectrum * plan.unit(scale), plan).to(self.fourierft_spectrum[adapter].dtype)
 
 
 def _forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -1,12 +1,12 @@
 """The positions of the coefficients, as the index tables that every fast form of delta_W reads.
 
-delta_W is a sum of cosines (`reference.py`, with s = scale / (d1 d2), d1 = out, d2 = in):
+delta_W is a sum of cosines (`reference.py`, d1 = out, d2 = in) with amplitudes a, which all fast forms take:
 
-    delta_W[p, q] = s sum_k c_k cos(2 pi (u_k p / d1 + v_k q / d2))
+    delta_W[p, q] = sum_k a_k cos(2 pi (u_k p / d1 + v_k q / d2)),   a_k = s c_k,   s = scale / (d1 d2)
 
 A cosine is even, so each frequency can be folded to at most half its period, if the sign between the two is kept:
 
-    delta_W[p, q] = s sum_k c_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
+    delta_W[p, q] = sum_k a_k cos(2 pi (sign_k u_k p / d1 + v_k q / d2)),   0 <= u_k <= d1/2,  0 <= v_k <= d2/2
 """
 
 import math
@@ -67,7 +67,7 @@ class Plan(AnyPlan):
         return self.sign.long() * self.u, self.v
 
     def unit(self, scale: float) -> float:
-        """s, the factor of each cosine."""
+        """s, the amplitude of a coefficient of 1."""
         return scale / math.prod(self.shape)
 
 

@@ -19,7 +19,7 @@ from .wide import LOW_PRECISION, wide_product
 
 
 def form(
-    c: Tensor, plan: Plan | BasisPlan, scale: float, weight: Tensor | None, algorithm: Algorithm, dtype: torch.dtype
+    a: Tensor, plan: Plan | BasisPlan, weight: Tensor | None, algorithm: Algorithm, dtype: torch.dtype
 ) -> Tensor | None:
     """What `times` needs besides the weight: W + delta_W; in low precision, or without a weight, delta_W alone.
 
@@ -30,15 +30,15 @@ def form(
         return None
     base = None if dtype in LOW_PRECISION else weight
     if algorithm.forward == "fft" or isinstance(plan, BasisPlan):
-        return delta_weight(c, plan, scale, base).to(dtype)
+        return delta_weight(a, plan, base).to(dtype)
     from . import kernel  # needs Triton
 
-    return kernel.delta_weight(c, plan, scale, base, dtype)
+    return kernel.delta_weight(a, plan, base, dtype)
 
 
-def delta_weight(c: Tensor, plan: Plan | BasisPlan, scale: float, base: Tensor | None = None) -> Tensor:
-    """delta_W, or base + delta_W, in the plan's basis. c: (n,) float32 or float64. Returns (out, in) as c."""
-    return _forms(plan).delta_weight(c, plan, scale, base)
+def delta_weight(a: Tensor, plan: Plan | BasisPlan, base: Tensor | None = None) -> Tensor:
+    """delta_W, or base + delta_W, in the plan's basis. a: (n,) float32 or float64. Returns (out, in) as a."""
+    return _forms(plan).delta_weight(a, plan, base)
 
 
 def times(
@@ -75,11 +75,11 @@ def times(
     return torch.addmm(bias.to(rows.dtype), rows, turned(formed))
 
 
-def coefficient_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan, scale: float) -> Tensor:
-    """dL/dc by way of G = g^T x from the rows x: (T, in) and g = dL/dy: (T, out). Returns (n,), at least float32."""
-    return _forms(plan).coefficient_grad(wide_product(g.t(), x), plan, scale)
+def amplitude_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan) -> Tensor:
+    """dL/da by way of G = g^T x from the rows x: (T, in) and g = dL/dy: (T, out). Returns (n,), at least float32."""
+    return _forms(plan).amplitude_grad(wide_product(g.t(), x), plan)
 
 
 def _forms(plan: Plan | BasisPlan) -> ModuleType:
-    """The module with `delta_weight` and `coefficient_grad` for the plan's basis."""
+    """The module with `delta_weight` and `amplitude_grad` for the plan's basis."""
     return spectral if isinstance(plan, Plan) else bases

@@ -1,10 +1,10 @@
 """delta_W applied and differentiated without being formed: one Fourier transform per token, over its features.
 
-With X = rfft(x), (T, in // 2 + 1), G = rfft(g), (T, out // 2 + 1), f_k = s share_k c_k, and s, u, v, sign and share as
-in `plan.py`,
+With X = rfft(x), (T, in // 2 + 1), G = rfft(g), (T, out // 2 + 1), f_k = share_k a_k, and a, u, v, sign and share as in
+`plan.py`,
 
     x delta_W^T = irfft(Y),   Y[t, u] = sum over all k with u_k = u of f_k (Re X[t, v_k] - i sign_k Im X[t, v_k])
-    dc_k        = s sum_t (Re X[t, v_k] Re G[t, u_k] - sign_k Im X[t, v_k] Im G[t, u_k])
+    da_k        = sum_t (Re X[t, v_k] Re G[t, u_k] - sign_k Im X[t, v_k] Im G[t, u_k])
 
 The work is T (d1 + d2 + n), against d1 d2 in `spectral.py` and T d1 d2 in the products with W. On a CPU all of it runs
 in C if that can be compiled (`native.py`). Otherwise torch computes the transforms, and Triton kernels on a GPU
@@ -24,22 +24,20 @@ from .spectral import own_mirrors
 NUMBERS = {"cpu": 2**20, "cuda": 2**25}
 
 
-def add_change_(
-    y: Tensor, x: Tensor, c: Tensor, plan: Plan, scale: float, adjoint: bool = False, compiled: bool = False
-) -> Tensor:
+def add_change_(y: Tensor, x: Tensor, a: Tensor, plan: Plan, adjoint: bool = False, compiled: bool = False) -> Tensor:
     """y += x delta_W^T, or, adjoint, x delta_W. y: (T, out), x: (T, in), or adjoint the other way round; of any dtype.
 
-    c: (n,) float32 or float64, also the dtype of the transforms. compiled: use C, if the plan is `native`, or Triton on
-    a GPU; c is then float32. Returns y.
+    a: (n,) float32 or float64, also the dtype of the transforms. compiled: use C, if the plan is `native`, or Triton on
+    a GPU; a is then float32. Returns y.
     """
-    f = factor(c, plan, scale, adjoint)
+    f = factor(a, plan, adjoint)
     if compiled and plan.native:
         source, target = (plan.u, plan.v) if adjoint else (plan.v, plan.u)
         native.through_spectrum(x, source, target, plan.sign, f, y)
         return y
     _, change = _products(compiled)
     for some_y, some_x in _some_at_a_time(plan, y, x):
-        bins = change(torch.fft.rfft(some_x.to(c.dtype)), f, plan, adjoint)
+        bins = change(torch.fft.rfft(some_x.to(a.dtype)), f, plan, adjoint)
         some_y += torch.fft.irfft(bins, n=y.shape[1], norm="forward")
     return y
 
@@ -48,19 +46,17 @@ def backward_(
     x: Tensor,
     g: Tensor,
     plan: Plan,
-    scale: float,
     dtype: torch.dtype,
     into: tuple[Tensor, Tensor] | None = None,
     compiled: bool = False,
 ) -> Tensor:
-    """dL/dc from x: (T, in) and g = dL/dy: (T, out), of any dtype. With into=(grad_x, c) also grad_x += g delta_W.
+    """dL/da from x: (T, in) and g = dL/dy: (T, out), of any dtype. With into=(grad_x, a) also grad_x += g delta_W.
 
-    grad_x: (T, in); c, compiled: as above; g is transformed once for both. Returns (n,) in `dtype`, that of c.
+    grad_x: (T, in); a, compiled: as above; g is transformed once for both. Returns (n,) in `dtype`, that of a.
     """
-    grad_x, f = (None, None) if into is None else (into[0], factor(into[1], plan, scale, adjoint=True))
+    grad_x, f = (None, None) if into is None else (into[0], factor(into[1], plan, adjoint=True))
     if compiled and plan.native:
-        total = native.through_spectrum(g, plan.u, plan.v, plan.sign, f, grad_x, x)
-        return total.mul_(plan.unit(scale)).to(dtype)
+        return native.through_spectrum(g, plan.u, plan.v, plan.sign, f, grad_x, x).to(dtype)
     sampled_product, change = _products(compiled)
     total = torch.zeros(plan.n, dtype=dtype, device=x.device)
     for some_x, some_g, some_grad_x in _some_at_a_time(plan, x, g, x if grad_x is None else grad_x):
@@ -69,17 +65,17 @@ def backward_(
         if f is not None:
             bins = change(bins, f, plan, adjoint=True)
             some_grad_x += torch.fft.irfft(bins, n=x.shape[1], norm="forward")
-    return total * plan.unit(scale)
+    return total
 
 
-def factor(c: Tensor, plan: Plan, scale: float, adjoint: bool) -> Tensor:
-    """f: (n,) in the dtype of c."""
+def factor(a: Tensor, plan: Plan, adjoint: bool) -> Tensor:
+    """f: (n,) in the dtype of a."""
     share = plan.v_share if adjoint else plan.u_share
-    return c * share.to(c.dtype) * plan.unit(scale)
+    return a * share.to(a.dtype)
 
 
 def _sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
-    """dL/dc / s, (n,) real, from the spectra x: (T, in // 2 + 1) and g: (T, out // 2 + 1)."""
+    """dL/da, (n,) real, from the spectra x: (T, in // 2 + 1) and g: (T, out // 2 + 1)."""
     total = _bins(x).index_select(0, plan.v).mul_(_bins(g).index_select(0, plan.u)).sum(2)
     return total[:, 0] - plan.sign.to(total.dtype) * total[:, 1]
 

@@ -50,7 +50,7 @@ def build(
     if not filters:
         for name, study in STUDIES.items():
             for page in study.pages(studies / name):
-                written += page.draw(out)
+                written += page.write_figures(out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()

@@ -11,13 +11,10 @@ wrong argument or if a record was left out as unreadable or inconsistent, 130 af
 
 import argparse
 import sys
-from pathlib import Path
 
 from experiments.command import Command
 from experiments.errors import UserError
-from experiments.record import replace_file
 from experiments.studies import STUDIES
-from experiments.studies.base import Study
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -28,29 +25,19 @@ def parse_share(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def show(study: Study, folder: Path, tables: Path, figures: Path) -> list[Path]:
-    """Write the study's pages and figures; returns their paths. Raises UserError."""
-    written = []
-    for page in study.pages(folder):
-        for file, text in page.texts.items():
-            replace_file(tables / file, text.encode())
-            written.append(tables / file)
-        written += page.draw(figures)
-    return written
-
-
 def study(options: argparse.Namespace) -> int:
     """Carry out what is missing, then write pages and figures; returns the exit code. Raises UserError."""
     chosen, folder, share = STUDIES[options.study], options.out / options.study, parse_share(options.share)
     failed = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
     sys.stderr.writelines(f"study: {problem}\n" for problem in failed)
-    print(*show(chosen, folder, options.tables, options.figures), sep="\n")
+    for page in chosen.pages(folder):
+        print(*page.write_texts(options.tables), *page.write_figures(options.figures), sep="\n")
     return 1 if failed else 0
 
 
 main = Command("study", __doc__, study)
 main.add_argument("study", choices=list(STUDIES))
-main.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, where there is that")
+main.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, or the only one")
 main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
 main.add_results("tables", "figures", out="studies")
 main.add_argument("overrides", nargs="*", help="as for run.py")

@@ -59,18 +59,17 @@ def build(options: argparse.Namespace) -> None:
     ]
     found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
-    files = {out / name: text for page in pages for name, text in page.texts.items()}
-    files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
-    for path, text in files.items():
-        replace_file(path, text.encode())
-    for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
+    index, text = out.parent / "README.md", summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
+    written = [path for page in pages for path in page.write_texts(out)]
+    replace_file(index, text.encode())
+    for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
-    print(*files, sep="\n")
+    print(*written, index, sep="\n")
 
 
 main = Command("tables", __doc__, build)
 main.add_results("records", "judged", "studies", "bench", "micro", "parameters", "paper", out="tables")
-main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that get a command")
+main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that give the commands")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ from fourierft.wide import wide_product
 # d and n of operations without rows; d, n and rows of the others. There is a grid of 1000 entries too.
 FORMED = {"small": [(64, 100)], "full": [(1024, 1000), (4096, 1000), (768, 1000), (768, 3000), (768, 10000)]}
 ROWS = {"small": [(64, 100, 32)], "full": [(1024, 1000, 16384), (4096, 1000, 8192), (768, 1000, 2048)]}
-SEED, SCALE, R, REPEATS = 2024, 1.0, 8, 20
+SEED, R, REPEATS = 2024, 8, 20
 Measured = tuple[dict[str, Any], Callable[[], object]]  # the operation and its shape, and the function to time
 
 
@@ -38,17 +38,17 @@ def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured
     plan, c = _plan(d, n, device), torch.randn(n, device=device)
     weight = torch.randn(d, d, device=device)
     base = weight if dtype == torch.float32 else None
-    yield shape | {"operation": "form by fft"}, lambda: spectral.delta_weight(c, plan, SCALE, base).to(dtype)
+    yield shape | {"operation": "form by fft"}, lambda: spectral.delta_weight(c, plan, base).to(dtype)
 
     def by_kernel() -> Tensor:
         from fourierft import kernel  # here, so that without Triton only this operation fails
 
-        return kernel.delta_weight(c, plan, SCALE, base, dtype)
+        return kernel.delta_weight(c, plan, base, dtype)
 
     if device == "cuda":
         yield shape | {"operation": "form by kernel"}, by_kernel
     if dtype == torch.float32:
-        yield shape | {"operation": "dc of G"}, lambda: spectral.coefficient_grad(weight, plan, SCALE)
+        yield shape | {"operation": "dc of G"}, lambda: spectral.amplitude_grad(weight, plan)
 
 
 def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iterator[Measured]:
@@ -65,8 +65,8 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
 
     yield shape("x W^T"), lambda: x @ weight.t()
     yield shape("G = g^T x"), lambda: wide_product(g.t(), x)
-    yield shape("gradient by product"), lambda: products.coefficient_grad(x, g, plan, SCALE)
-    yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, SCALE, torch.float32, compiled=compiled)
+    yield shape("gradient by product"), lambda: products.amplitude_grad(x, g, plan)
+    yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, torch.float32, compiled=compiled)
     if dtype == torch.float32:  # transforms take no narrower numbers: these are the same for every dtype
         yield shape("rows there and back"), lambda: torch.fft.irfft(torch.fft.rfft(wide, dim=1), n=d, dim=1)
         yield shape("gather of entries"), lambda: bins.index_select(0, plan.v)
@@ -77,13 +77,13 @@ def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iter
         yield shape("sum of doubled length"), lambda: products.times(x, weight, delta, plan, c.dtype, Algorithm("fft"))
         yield shape("sum in place"), lambda: (x @ weight.t()).addmm_(x, delta.t())
     y = torch.zeros(count, d, device=device)
-    yield shape("branch"), lambda: tokens.add_change_(y, x, c, plan, SCALE, compiled=compiled)
+    yield shape("branch"), lambda: tokens.add_change_(y, x, c, plan, compiled=compiled)
     on_grid = _plan(d, n, device, on_grid=True)
     a, b = torch.randn(R, d, device=device), torch.randn(d, R, device=device)
     yield shape("grid: projection"), lambda: grid.project(x, on_grid, torch.float32)
     yield (
         shape("grid: branch"),
-        lambda: grid.add_change_(y, grid.project(x, on_grid, c.dtype), c, on_grid, SCALE, rows=dtype),
+        lambda: grid.add_change_(y, grid.project(x, on_grid, c.dtype), c, on_grid, rows=dtype),
     )
     yield shape("LoRA: branch"), lambda: y.add_(x.float() @ a.t() @ b.t(), alpha=2.0)
 

@@ -53,7 +53,7 @@ def report(result, cubin):
 def all_compiled(capability):
     for dtype, tile, has_base, terms in (("fp32", 64, True, 2), ("bf16", 128, False, 1)):
         types = dict.fromkeys(["table_u", "table_v"], "*fp16") | dict.fromkeys(["result", "base"], "*" + dtype)
-        types |= {"c": "*fp32", "largest": "*fp32", "s": "fp32", "odd": ["n"]}
+        types |= {"a": "*fp32", "largest": "*fp32", "odd": ["n"]}
         constants = {"HAS_BASE": has_base, "TERMS": terms, "TILE": tile, "DEPTH": kernel.DEPTH, "base_stride_q": 1}
         yield compiled(kernel._delta_weight, constants, capability, tile // 16, **types)
     tokens, floats = kernel_tokens, dict.fromkeys(["x", "g", "y", "partial", "factors"], "*fp32")

@@ -52,14 +52,14 @@ def test_every_form_of_the_change_and_of_its_gradient_equals_the_reference(probl
     (dc,) = torch.autograd.grad((x @ delta.t() * g).sum(), c)
     c, delta = c.detach(), delta.detach()
 
-    close(spectral.delta_weight(c, plan, SCALE), delta)
-    close(spectral.delta_weight(c, plan, SCALE, weight), weight + delta)
-    close(spectral.delta_weight(c, plan, SCALE, weight.t().contiguous().t()), weight + delta)
-    close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
-    close(tokens.add_change_(x.clone(), g, c, plan, SCALE, adjoint=True), x + g @ delta)
+    close(spectral.delta_weight(c * plan.unit(SCALE), plan), delta)
+    close(spectral.delta_weight(c * plan.unit(SCALE), plan, weight), weight + delta)
+    close(spectral.delta_weight(c * plan.unit(SCALE), plan, weight.t().contiguous().t()), weight + delta)
+    close(tokens.add_change_(g.clone(), x, c * plan.unit(SCALE), plan), g + x @ delta.t())
+    close(tokens.add_change_(x.clone(), g, c * plan.unit(SCALE), plan, adjoint=True), x + g @ delta)
 
-    close(spectral.coefficient_grad(g.t() @ x, plan, SCALE), dc)
-    close(tokens.backward_(x, g, plan, SCALE, torch.float64), dc)
+    close(plan.unit(SCALE) * spectral.amplitude_grad(g.t() @ x, plan), dc)
+    close(plan.unit(SCALE) * tokens.backward_(x, g, plan, torch.float64), dc)
 
 
 SHAPES = [(8, 8), (9, 9), (8, 12), (12, 7), (7, 12), (5, 9), (1, 6), (1, 7), (6, 1), (7, 1), (1, 1), (2, 3), (64, 48)]
@@ -70,16 +70,16 @@ CASES = [(shape, n) for shape in SHAPES for n in sorted({1, (shape[0] * shape[1]
 def test_the_half_transforms_equal_the_reference_to_the_last_digits(shape, n):
     c, plan = random(n).requires_grad_(), make_plan(shape, CPU, Entries(n, 7))
     delta = reference.delta_weight(c, Entries(n, 7).sample(shape), shape, SCALE)
-    equal(spectral.delta_weight(c.detach(), plan, SCALE), delta.detach())
+    equal(spectral.delta_weight(c.detach() * plan.unit(SCALE), plan), delta.detach())
     grad = random(*shape)
     (dc,) = torch.autograd.grad(delta, c, grad)
-    equal(spectral.coefficient_grad(grad, plan, SCALE), dc)
+    equal(plan.unit(SCALE) * spectral.amplitude_grad(grad, plan), dc)
 
 
 def test_the_half_transforms_in_float32_stay_within_its_rounding():
     c, grad, plan = torch.randn(1000), torch.randn(96, 80), make_plan((96, 80), CPU, Entries(1000, 7))
-    for transform, values in ((spectral.delta_weight, c), (spectral.coefficient_grad, grad)):
-        narrow, exact = transform(values, plan, SCALE), transform(values.double(), plan, SCALE)
+    for transform, values in ((spectral.delta_weight, c), (spectral.amplitude_grad, grad)):
+        narrow, exact = transform(values, plan), transform(values.double(), plan)
         assert narrow.dtype == torch.float32
         assert (narrow - exact).norm() < 1e-6 * exact.norm()
 
@@ -88,23 +88,26 @@ def test_many_tokens_pass_in_chunks(monkeypatch):
     monkeypatch.setitem(tokens.NUMBERS, "cpu", 3 * (8 + 9 + 2 * 30))  # three tokens at a time
     plan, c, x, g = make_plan((8, 9), CPU, Entries(30, 7)), random(30), random(10, 9), random(10, 8)
     delta = reference.delta_weight(c, Entries(30, 7).sample((8, 9)), (8, 9), SCALE)
-    close(tokens.add_change_(g.clone(), x, c, plan, SCALE), g + x @ delta.t())
-    close(tokens.backward_(x, g, plan, SCALE, torch.float64), spectral.coefficient_grad(g.t() @ x, plan, SCALE))
+    close(tokens.add_change_(g.clone(), x, c * plan.unit(SCALE), plan), g + x @ delta.t())
+    close(
+        plan.unit(SCALE) * tokens.backward_(x, g, plan, torch.float64),
+        plan.unit(SCALE) * spectral.amplitude_grad(g.t() @ x, plan),
+    )
 
 
 @pytest.mark.parametrize("gradient", ["fft", "tokens"])
 def test_float32_stays_within_its_rounding(gradient):
     shape, n = (96, 80), 1000
     plan, c, x, g = make_plan(shape, CPU, Entries(n, 7)), random(n), random(64, 80), random(64, 96)
-    exact = spectral.coefficient_grad(g.t() @ x, plan, SCALE)
+    exact = plan.unit(SCALE) * spectral.amplitude_grad(g.t() @ x, plan)
     narrow = {
-        "fft": lambda x, g: spectral.coefficient_grad(g.t() @ x, plan, SCALE),
-        "tokens": lambda x, g: tokens.backward_(x, g, plan, SCALE, torch.float32),
+        "fft": lambda x, g: plan.unit(SCALE) * spectral.amplitude_grad(g.t() @ x, plan),
+        "tokens": lambda x, g: plan.unit(SCALE) * tokens.backward_(x, g, plan, torch.float32),
     }[gradient](x.float(), g.float())
     assert narrow.dtype == torch.float32
     assert (narrow - exact).norm() < 2e-6 * exact.norm()
-    change = tokens.add_change_(torch.zeros(64, 96), x.float(), c.float(), plan, SCALE)
-    exact = x @ spectral.delta_weight(c, plan, SCALE).t()
+    change = tokens.add_change_(torch.zeros(64, 96), x.float(), c.float() * plan.unit(SCALE), plan)
+    exact = x @ spectral.delta_weight(c * plan.unit(SCALE), plan).t()
     assert (change - exact).norm() < 2e-6 * exact.norm()
 
 
@@ -112,9 +115,9 @@ def test_inputs_are_left_unchanged():
     plan = make_plan((9, 8), CPU, Entries(20, 7))
     inputs = c, x, g, weight, grad = random(20), random(6, 8), random(6, 9), random(9, 8), random(9, 8)
     before = [tensor.clone() for tensor in inputs]
-    spectral.delta_weight(c, plan, SCALE, weight), spectral.coefficient_grad(grad, plan, SCALE)
-    tokens.backward_(x, g, plan, SCALE, torch.float64)
-    tokens.add_change_(random(6, 9), x, c, plan, SCALE)
+    spectral.delta_weight(c * plan.unit(SCALE), plan, weight), spectral.amplitude_grad(grad, plan)
+    tokens.backward_(x, g, plan, torch.float64)
+    tokens.add_change_(random(6, 9), x, c * plan.unit(SCALE), plan)
     assert all(map(torch.equal, inputs, before))
 
 
@@ -127,7 +130,7 @@ def test_a_plan_first_made_in_inference_mode_serves_training():
     with torch.inference_mode():
         plan = make_plan((9, 8), CPU, Entries(21, 7))
     c = torch.randn(21, requires_grad=True)
-    spectral.delta_weight(c, plan, SCALE).sum().backward()
+    spectral.delta_weight(c * plan.unit(SCALE), plan).sum().backward()
     assert c.grad is not None
 
 
@@ -135,8 +138,11 @@ def test_a_plan_of_several_entries_sums_their_changes():
     one, other = Entries(30, 7), Entries(5, 8)
     first, second, both = (make_plan((8, 9), CPU, *entries) for entries in ([one], [other], [one, other]))
     a, b = random(30), random(5)
-    together = spectral.delta_weight(torch.cat([a, b]), both, SCALE)
-    close(together, spectral.delta_weight(a, first, SCALE) + spectral.delta_weight(b, second, SCALE))
+    together = spectral.delta_weight(torch.cat([a, b]) * both.unit(SCALE), both)
+    close(
+        together,
+        spectral.delta_weight(a * first.unit(SCALE), first) + spectral.delta_weight(b * second.unit(SCALE), second),
+    )
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda plan: pickle.loads(pickle.dumps(plan))])
@@ -204,7 +210,7 @@ def test_without_a_weight_the_change_alone_comes_back_in_the_type_of_the_coeffic
     c = random(50, dtype=torch.promote_types(dtype, torch.float32)).requires_grad_()
     x = random(6, 20).to(dtype).requires_grad_()
     change = fourier_linear(x, None, None, c, plan, SCALE, Algorithm(forward=forward))
-    delta = spectral.delta_weight(c.detach().double(), plan, SCALE)
+    delta = spectral.delta_weight(c.detach().double() * plan.unit(SCALE), plan)
     tolerance = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2**-8}[dtype]
     assert change.dtype == c.dtype
     assert (change - x.double() @ delta.t()).norm() < tolerance * change.norm()

@@ -35,7 +35,7 @@ def test_no_cosine_stands_twice_and_all_are_of_one_norm(shape):
     """Of the largest grid, which takes every row: the Gram matrix of its atoms is a multiple of the identity."""
     n = shape[0] * ((shape[1] - 1) // 2)
     plan = make_plan(shape, torch.device("cpu"), Entries(n, 3, kind="grid"))
-    atoms = torch.stack([delta_weight(c, plan, 30.0).flatten() for c in torch.eye(n, dtype=torch.float64)])
+    atoms = torch.stack([delta_weight(c * plan.unit(30.0), plan).flatten() for c in torch.eye(n, dtype=torch.float64)])
     expected = torch.eye(n, dtype=torch.float64) * 30.0**2 / (2 * shape[0] * shape[1])
     torch.testing.assert_close(atoms @ atoms.t(), expected, rtol=1e-9, atol=1e-9)
 
@@ -98,7 +98,7 @@ def test_two_terms_of_low_precision_are_exact_enough_for_tensor_cores(monkeypatc
     for magnitude in (1.0, 1e-9, 1e6):  # of the coefficients, and so of what is added
         expected = x.double() @ (delta if adjoint else delta.t()) * magnitude
         change = grid.add_change_(
-            torch.zeros(expected.shape), projected, c * magnitude, plan, layer.scale, adjoint, rows=dtype
+            torch.zeros(expected.shape), projected, c * (magnitude * plan.unit(layer.scale)), plan, adjoint, rows=dtype
         )
         assert change.dtype == torch.float32 and (change - expected).norm() < 1e-5 * expected.norm()
 

@@ -36,7 +36,7 @@ def assert_close(formed, expected):
 @devices
 def test_the_kernel_equals_the_definition(device, shape, n, dtype):
     plan, c = make_plan(shape, device, Entries(n, 7)), torch.randn(n, device=device)
-    formed = kernel.delta_weight(c, plan, 90.0, None, dtype)
+    formed = kernel.delta_weight(c * plan.unit(90.0), plan, None, dtype)
     assert formed.dtype == dtype and formed.is_contiguous()
     assert_close(formed, exact(c, plan))
 
@@ -46,7 +46,7 @@ def test_the_tiles_of_large_matrices_cover_small_ones(device, monkeypatch):
     monkeypatch.setattr(kernel, "_tile", lambda *_: 128)
     for shape in ((300, 129), (256, 254)):
         plan, c = make_plan(shape, device, Entries(40, 8)), torch.randn(40, device=device)
-        assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float16), exact(c, plan))
+        assert_close(kernel.delta_weight(c * plan.unit(90.0), plan, None, torch.float16), exact(c, plan))
 
 
 @pytest.mark.parametrize("strides", ["contiguous", "transposed", "every third", "one row"])
@@ -61,7 +61,7 @@ def test_the_base_may_have_any_strides_and_dtype(device, strides):
     }[strides]
     for dtype in (torch.float32, torch.bfloat16):
         narrow = base.to(dtype)
-        assert_close(kernel.delta_weight(c, plan, 90.0, narrow, dtype), narrow.double() + exact(c, plan))
+        assert_close(kernel.delta_weight(c * plan.unit(90.0), plan, narrow, dtype), narrow.double() + exact(c, plan))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -69,14 +69,14 @@ def test_the_base_may_have_any_strides_and_dtype(device, strides):
 @devices
 def test_coefficients_of_any_magnitude_keep_their_precision(device, magnitude, dtype):
     plan, c = make_plan((64, 48), device, Entries(100, 7)), torch.randn(100, device=device) * magnitude
-    assert_close(kernel.delta_weight(c, plan, 90.0, None, dtype), exact(c, plan))
+    assert_close(kernel.delta_weight(c * plan.unit(90.0), plan, None, dtype), exact(c, plan))
 
 
 @devices
 def test_small_coefficients_beside_a_large_one_are_kept_in_float32(device):
     plan, c = make_plan((64, 48), device, Entries(100, 7)), torch.randn(100, device=device)
     c[0] = 1e4
-    assert_close(kernel.delta_weight(c, plan, 90.0, None, torch.float32), exact(c, plan))
+    assert_close(kernel.delta_weight(c * plan.unit(90.0), plan, None, torch.float32), exact(c, plan))
 
 
 @devices

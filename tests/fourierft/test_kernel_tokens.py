@@ -45,7 +45,7 @@ def test_the_change_is_that_of_delta_w(device, shape, n, tokens, adjoint):
     plan, entries, x, g, c = of(shape, n, tokens, device)
     delta = reference.delta_weight(c, entries, shape, 90.0)
     rows, expected = (g, g @ delta) if adjoint else (x, x @ delta.t())
-    f = factor(c.float(), plan, 90.0, adjoint)
+    f = factor(c.float() * plan.unit(90.0), plan, adjoint)
     y = kernel_tokens.change(spectra(rows), f, plan, adjoint)
     length = expected.shape[1]
     assert y.shape == (tokens, length // 2 + 1) and (y[:, :: max(1, length // 2)].imag[:, : 2 - length % 2] == 0).all()

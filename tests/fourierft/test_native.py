@@ -48,13 +48,13 @@ def test_every_form_equals_the_reference(data):
         assert (actual.double() - expected).norm() <= 1e-6 * torch.stack([f.double().norm() for f in factors]).prod()
 
     y, grad_x, into = (torch.zeros(len(x), shape[side]) for side in (0, 1, 1))
-    tokens.add_change_(y, x, c, plan, SCALE, compiled=True)
+    tokens.add_change_(y, x, c * plan.unit(SCALE), plan, compiled=True)
     within_rounding(y, x.double() @ delta.t(), x, delta)
-    tokens.add_change_(grad_x, g, c, plan, SCALE, adjoint=True, compiled=True)
+    tokens.add_change_(grad_x, g, c * plan.unit(SCALE), plan, adjoint=True, compiled=True)
     within_rounding(grad_x, g.double() @ delta, g, delta)
     units = torch.full((n,), SCALE / (shape[0] * shape[1]))
-    for where in (None, (into, c)):
-        actual = tokens.backward_(x, g, plan, SCALE, torch.float32, where, compiled=True)
+    for where in (None, (into, c * plan.unit(SCALE))):
+        actual = plan.unit(SCALE) * tokens.backward_(x, g, plan, torch.float32, where, compiled=True)
         within_rounding(actual, dc, x, g, units)
     assert torch.equal(into, grad_x)
 
@@ -64,7 +64,7 @@ def test_the_change_is_added_to_what_is_there_within_one_digit(dtype):
     plan, c, x, _, delta = sides((48, 40), 50, 21, dtype)
     y = torch.randn(21, 48).to(dtype)
     exact = y.double() + x.double() @ delta.t()
-    tokens.add_change_(y, x, c, plan, SCALE, compiled=True)
+    tokens.add_change_(y, x, c * plan.unit(SCALE), plan, compiled=True)
     assert ((y.double() - exact).abs() <= torch.finfo(dtype).eps * exact.abs() + 1e-6).all()
 
 
@@ -73,19 +73,19 @@ def test_a_change_below_half_a_digit_of_bfloat16_is_kept_in_the_mean():
     y = torch.randn(2000, 48).bfloat16()
     for size in (1e-1, 1e-2, 1e-3, 1e-4):
         change = size * (x.double() @ delta.t())
-        sums = tokens.add_change_(y.clone(), x, size * c, plan, SCALE, compiled=True)
+        sums = tokens.add_change_(y.clone(), x, size * c * plan.unit(SCALE), plan, compiled=True)
         kept = float(((sums.double() - y.double()) * change).sum() / change.square().sum())
         nearest = float(((y + change.bfloat16()).double() - y.double()).mul(change).sum() / change.square().sum())
         assert kept == pytest.approx(1, abs=0.05)
         assert size > 1e-4 or nearest < 0.5  # as it would be
-    assert torch.equal(tokens.add_change_(y.clone(), x, 0 * c, plan, SCALE, compiled=True), y)
+    assert torch.equal(tokens.add_change_(y.clone(), x, 0 * c * plan.unit(SCALE), plan, compiled=True), y)
 
 
 def test_no_row_depends_on_those_beside_it():
     plan, c, x, _, _ = sides((48, 40), 50, 30)
 
     def change(x):
-        return tokens.add_change_(torch.zeros(len(x), 48), x, c, plan, SCALE, compiled=True)
+        return tokens.add_change_(torch.zeros(len(x), 48), x, c * plan.unit(SCALE), plan, compiled=True)
 
     alone = torch.cat([change(row[None]) for row in x])
     assert torch.equal(change(x), alone)
@@ -98,11 +98,13 @@ def test_no_row_depends_on_those_beside_it():
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_the_gradient_is_the_same_every_time_and_close_with_any_number_of_threads(threads):
     plan, _, x, g, _ = sides((48, 40), 50, 300)
-    exact = tokens.backward_(x.double(), g.double(), plan, SCALE, torch.float64)
+    exact = plan.unit(SCALE) * tokens.backward_(x.double(), g.double(), plan, torch.float64)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        first, *others = (tokens.backward_(x, g, plan, SCALE, torch.float32, compiled=True) for _ in range(5))
+        first, *others = (
+            plan.unit(SCALE) * tokens.backward_(x, g, plan, torch.float32, compiled=True) for _ in range(5)
+        )
     finally:
         torch.set_num_threads(before)
     near(first, exact)
@@ -112,12 +114,12 @@ def test_the_gradient_is_the_same_every_time_and_close_with_any_number_of_thread
 def test_rows_of_any_layout_and_none_at_all():
     plan, c, x, g, delta = sides((48, 40), 50, 12)
     strided, y = torch.randn(12, 80)[:, ::2], torch.zeros(48, 12).t()
-    near(tokens.add_change_(y, strided, c, plan, SCALE, compiled=True), strided.double() @ delta.t())
+    near(tokens.add_change_(y, strided, c * plan.unit(SCALE), plan, compiled=True), strided.double() @ delta.t())
     grad_x = torch.zeros(40, 12).t()
-    tokens.backward_(x, g, plan, SCALE, torch.float32, (grad_x, c), compiled=True)
+    tokens.backward_(x, g, plan, torch.float32, (grad_x, c * plan.unit(SCALE)), compiled=True)
     near(grad_x, g.double() @ delta)
-    assert tokens.add_change_(torch.zeros(0, 48), x[:0], c, plan, SCALE, compiled=True).shape == (0, 48)
-    assert not tokens.backward_(x[:0], g[:0], plan, SCALE, torch.float32, compiled=True).any()
+    assert tokens.add_change_(torch.zeros(0, 48), x[:0], c * plan.unit(SCALE), plan, compiled=True).shape == (0, 48)
+    assert not tokens.backward_(x[:0], g[:0], plan, torch.float32, compiled=True).any()
 
 
 @pytest.mark.parametrize("saved_dtype", [torch.bfloat16, torch.float16])
@@ -125,7 +127,7 @@ def test_a_narrow_saved_input_gives_the_gradient_of_it(saved_dtype):
     layer, x = layer_of((48, 40), 50, saved_dtype=saved_dtype, gradient="tokens"), torch.randn(30, 40)
     g = torch.randn(30, 48)
     (dc,) = torch.autograd.grad(layer(x), layer.fourierft_spectrum, g)
-    exact = tokens.backward_(x.to(saved_dtype).double(), g.double(), layer.plan, SCALE, torch.float64)
+    exact = layer.plan.unit(SCALE) * tokens.backward_(x.to(saved_dtype).double(), g.double(), layer.plan, torch.float64)
     near(dc, exact)
 
 

@@ -183,7 +183,7 @@ def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) ->
         "Saved, MiB",
         "At least, MiB",
         "Peak, MiB",
-        "ms a step",
+        "ms per step",
         "Printed, MB",
     ]
     return Table("FourierFT and LoRA on the six tasks of the project's page", header, rows)
