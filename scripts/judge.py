@@ -33,7 +33,7 @@ from experiments.judging.cache import opened
 from experiments.judging.client import Client, Endpoint
 from experiments.judging.grading import METRICS, Grading, gradings, write_judgments
 from experiments.judging.judged import Grades, grade
-from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
+from experiments.judging.questions import BENCHES, QuestionSet, digest, find_bench, read_prompts
 from experiments.judging.rating import RULES
 from experiments.record import Record
 from experiments.report.render import Table, markdown, number
@@ -43,7 +43,7 @@ from experiments.report.render import Table, markdown, number
 class Work:
     """Answers to be graded, and the record of their run, if there is one."""
 
-    bench: Bench
+    bench: QuestionSet
     answers: Path
     wanted: list[Grading]
     record: Record | None = None
