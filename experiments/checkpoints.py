@@ -1,7 +1,7 @@
-"""Checkpoints that vouch for themselves: the last file written says what all others must be, and for which run.
+"""Checkpoints that can be verified: the file written last has the digests of all others and the stamp of the run.
 
-The Trainer resumes from whatever it finds: it goes on without a file that is missing and trusts one that is damaged.
-So only a checkpoint that is whole, with the best one that it refers to, and that has the run's own stamp reaches it.
+The Trainer resumes from whatever it finds: it ignores a missing file and trusts a damaged one. So it is given a
+checkpoint only if that is complete and has the run's stamp, and so has the best one that it refers to.
 """
 
 import shutil
@@ -38,13 +38,14 @@ class Manifest(records.Document):
 
 
 class Fault(UserError):
-    """A checkpoint is not what was written under its name by this run."""
+    """A checkpoint is incomplete, damaged, or another run's."""
 
 
 class Manifests(TrainerCallback):
     """Completes each checkpoint with its manifest, and only then removes older ones.
 
-    What stays is the newest, the best, and the one that was best before: two, and the best of each is among them.
+    Kept are the newest, the best and the previous best: so the last two checkpoints have the best ones that they refer
+    to.
     """
 
     def __init__(self, stamp: Stamp):
@@ -54,7 +55,7 @@ class Manifests(TrainerCallback):
         self.best = state.best_global_step
 
     def on_save(self, args, state, control, **kwargs):
-        processes.wait()  # each writes its own random state
+        processes.wait()  # each process writes its own random state
         if processes.is_first():
             folder = Path(args.output_dir)
             newest = _path(folder, state.global_step)
@@ -64,11 +65,11 @@ class Manifests(TrainerCallback):
 
 
 def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
-    """The newest checkpoint in `folder` from which a run with this stamp can go on, None where it has to begin.
+    """The newest checkpoint in `folder` from which a run with this stamp can resume; None where there is none.
 
-    Says which are passed over, and why; they are removed, as all are without `resume`. Every process has to call, once
-    a Trainer has brought them together. Raises UserError, and removes nothing, where only the code is another: whether
-    to return to that code or to start from the beginning is for the user to decide.
+    Prints which newer ones are passed over, and why, and removes them; without `resume`, removes all. Collective: every
+    process calls it, after a Trainer was made. Raises UserError, and removes nothing, where only the code differs: the
+    user decides whether to return to that code or to start from the beginning.
     """
     if processes.is_first():
         _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
@@ -77,7 +78,7 @@ def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
 
 
 def load_trained(model: nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's parameters into `model`: exactly those that train. Raises UserError where they are not."""
+    """Load a checkpoint's parameters into `model`. Raises UserError unless they are exactly those that train."""
     try:
         _check(checkpoint)
     except Fault as fault:
@@ -90,7 +91,7 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
 
 
 def _resumable(folder: Path, stamp: Stamp) -> int:
-    """The step of the newest checkpoint that can be resumed, -1 where there is none."""
+    """The step of the newest checkpoint that can be resumed; -1 where there is none."""
     paths = sorted(_all(folder), key=_step, reverse=True)
     for path in paths:
         try:
@@ -107,8 +108,8 @@ def _resumable(folder: Path, stamp: Stamp) -> int:
 
 
 def _check(checkpoint: Path, stamp: Stamp | None = None) -> TrainerState:
-    """The Trainer's state in a checkpoint that is whole. Raises Fault where it is not, or has another stamp; UserError
-    where that differs in the code alone."""
+    """The Trainer's state in a complete checkpoint. Raises Fault where it is incomplete, damaged or has another stamp;
+    UserError where the stamp differs in the code alone."""
     if not (checkpoint / MANIFEST).exists():
         raise Fault(f"{checkpoint} was not finished")
     try:
@@ -134,7 +135,7 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 
 def _different(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The keys under which the two do not have the same, "" where all are the same."""
+    """The keys whose values differ, in one line; empty where none do."""
     return ", ".join(sorted(key for key in {**one, **other} if one.get(key) != other.get(key)))
 
 

@@ -3,12 +3,10 @@
 import difflib
 import functools
 import re
-import types
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from hydra import compose
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -20,7 +18,7 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt, ValidationError
 
 from experiments.data.assets import Assets, Model
 from experiments.errors import UserError
@@ -34,7 +32,7 @@ from fourierft import FourierError
 
 
 def _cell(key: str, *, _root_: DictConfig) -> Any:
-    """`${cell:lr}`: what the recipe's table `cells` says of `lr` in the row of the task; None where it says nothing."""
+    """`${cell:lr}`: the value of `lr` in the task's row of the recipe's table `cells`; None where there is none."""
     return OmegaConf.select(_root_, f"cells.{_root_.task.name}.{key}")
 
 
@@ -47,19 +45,19 @@ def after_slash(repository: str) -> str:
 
 
 def as_name(folder: str) -> str:
-    """What a model in that folder is called in records."""
+    """The name in records of a model in that folder."""
     return re.sub(r"\W", "_", folder).lower()
 
 
-for resolver in (after_slash, as_name):  # of what has no value there is none
+for resolver in (after_slash, as_name):  # None stays None
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 
 CONFIGS = ROOT / "configs"
-# The errors that a command says in one message, with `explain`, and ends with exit code 2.
+# Errors that a command prints as one message, by `explain`, and that end it with exit code 2.
 TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 
-# What may differ between runs that are the same: no result depends on it.
+# Keys on which no result depends: runs that differ in them alone are the same run.
 INCIDENTAL = ("force", "tracking", "assets", "record", "runs", "scale", "recipe.source", "recipe.trials")
 INCIDENTAL += tuple(f"train.{key}" for key in ("resume", "keep_checkpoints", "log_every", "workers", "eval_batch_size"))
 
@@ -90,8 +88,8 @@ class Config(Typed):
         return settings
 
     def differences(self, other: "Config") -> dict[str, tuple[Any, Any]]:
-        """The keys of `result_key()` in which two runs differ, dotted and sorted, with both values; None where one has
-        no such key."""
+        """The dotted keys of `result_key()` in which two runs differ, sorted, with both values; None for a missing
+        key."""
         ours, theirs = (dict(_flat(each.result_key())) for each in (self, other))
         pairs = {key: (ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys())}
         return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
@@ -103,17 +101,17 @@ class Config(Typed):
 
     @property
     def record_path(self) -> Path:
-        """Where the run's record goes; that of a trial stays with its files."""
+        """The path of the run's record; a trial's stays with its files."""
         return (self.runs if self.train.is_trial else self.record.dir) / f"{self.name}.json"
 
     @property
     def name(self) -> Path:
-        """Where the run stands below a folder of runs or records: <exp>/<model>/<method>/seed<seed>-<hash>."""
+        """Its path below a folder of runs or records: <exp>/<model>/<method>/seed<seed>-<hash>."""
         return Path(self.exp or self.task.name) / self.model.name / self.method.name / f"seed{self.seed}-{self.hash}"
 
 
 def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries, under dotted keys."""
+    """The leaves of nested dictionaries, with dotted keys."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{key}.")
@@ -125,7 +123,7 @@ def parse(composed: DictConfig) -> Config:
     """Check a composed configuration. Raises UserError: every wrong key with its value and what is allowed."""
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        del values["cells"]  # a table, of which the task's row is now in place
+        del values["cells"]  # its row for the task has been interpolated
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         direct = isinstance(error, MissingMandatoryValue)  # else full_key is where the value is used
         key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
@@ -134,7 +132,7 @@ def parse(composed: DictConfig) -> Config:
         config = Config.model_validate(values)
         return config.model_copy(update={"model": _known(config.model)})
     except ValidationError as error:
-        raise UserError("\n".join(_describe(item) for item in error.errors())) from error
+        raise UserError("\n".join(_describe(item, values) for item in error.errors())) from error
 
 
 def suite(*overrides: str) -> DictConfig:
@@ -144,8 +142,8 @@ def suite(*overrides: str) -> DictConfig:
 
 
 def _known(model: Model) -> Model:
-    """The model by its own name: another repository or folder than that of configs/model/<name>.yaml is another model,
-    with its own folder and name, and none of the paper's."""
+    """The model under its own name. With another repository or folder than in configs/model/<name>.yaml it is another
+    model, with its own folder and name, and not of the paper's scale."""
     own, name, hub, local = _configured(model.name), model.name, model.hub, model.local
     same = own is not None and local == own.local and hub in (None, own.hub)
     if own and not same:
@@ -165,12 +163,17 @@ def _configured(name: str) -> Model | None:
     return Model.model_validate(OmegaConf.to_container(suite("task=glue_rte", f"model={name}").model, resolve=True))
 
 
-def _describe(item: dict[str, Any]) -> str:
-    """One line for one of pydantic's errors, in the words of a config key."""
+def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors in `values`, in the words of a config key."""
     path = [str(part) for part in item["loc"]]
+    if len(path) > 2 and path[1] not in values[path[0]]:
+        del path[1]  # the tag that pydantic puts behind a union: method.fourierft.n is the key method.n
+    key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
-        return _unknown_key(_without_tags(path))
-    key, value = ".".join(_without_tags(path)), item["input"]
+        group = values
+        for name in path[:-1]:
+            group = group[name]
+        return _unknown_key(key, group)
     if item["type"] == "union_tag_invalid":
         tag = item["ctx"]["discriminator"].strip("'")
         return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
@@ -180,16 +183,10 @@ def _describe(item: dict[str, Any]) -> str:
     return f"{key}={value}: {message[0].lower()}{message[1:]}"
 
 
-def _without_tags(path: list[str]) -> list[str]:
-    """Drop the tag that pydantic puts behind a union: method.fourierft.n is the key method.n."""
-    tagged = len(path) > 2 and path[1] not in _keys(Config, path[:1])
-    return [path[0], *path[2:]] if tagged else path
-
-
 @contextmanager
 def legible() -> Iterator[None]:
-    """While a configuration is composed: an error that says nothing, or is neither ours nor Hydra's, comes of a file
-    below configs/ that is no YAML, if there is one. Raises UserError, which names it."""
+    """A context for composing a configuration. An error without a message, or of a class that neither the suite nor
+    Hydra raises, is explained by a file below configs/ that is not valid YAML, if there is one: raises UserError."""
     try:
         yield
     except Exception as error:
@@ -201,10 +198,10 @@ def legible() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """What is wrong and what is allowed, in one message, for an error of ours, of Hydra's or of OmegaConf's."""
+    """One message with what is wrong and what is allowed, for an error of the suite, of Hydra or of OmegaConf."""
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return _unknown_key(cause.full_key.split("."))
+        return _unknown_key(cause.full_key, cause.parent_node or ())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.partition("/")
         if not error.options:
@@ -217,24 +214,10 @@ def explain(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _unknown_key(path: list[str]) -> str:
-    """The message for a key that the schema does not have, with the nearest that it has."""
-    allowed = sorted(_keys(Config, path[:-1]))
-    near = difflib.get_close_matches(path[-1], allowed, n=1)
-    where = ".".join(path[:-1]) or "the configuration"
-    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}? " if near else ""
-    return f"{'.'.join(path)}: no such key; {hint}{where} has {', '.join(allowed)}"
-
-
-def _keys(kind: Any, path: list[str]) -> set[str]:
-    """The keys below `path`, over every member of a union."""
-    while typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return set().union(*(_keys(member, path) for member in typing.get_args(kind)))
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return set()
-    if not path:
-        return set(kind.model_fields)
-    field = kind.model_fields.get(path[0])
-    return _keys(field.annotation, path[1:]) if field else set()
+def _unknown_key(key: str, group: Iterable[str]) -> str:
+    """The message for an unknown key: the nearest and all keys of its group."""
+    above, _, name = key.rpartition(".")
+    allowed = sorted({str(other) for other in group} - {name, "cells"})
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"did you mean {above}{above and '.'}{near[0]}? " if near else ""
+    return f"{key}: no such key; {hint}{above or 'the configuration'} has {', '.join(allowed)}"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +9,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from experiments.errors import UserError
-from experiments.typed import Typed
+from experiments.typed import Typed, faults
 
 
 class Line(Typed):
@@ -50,7 +49,7 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
         try:
             one = kind.model_validate_json(line)
         except ValidationError as error:
-            wrong = "; ".join(_describe(item) for item in error.errors())
+            wrong = faults(error, "the line")
             allowed = ", ".join(kind.model_fields)
             raise UserError(f"{file}, line {number}: {wrong}. Mend the line; its fields are {allowed}") from error
         values = tuple(getattr(one, name) for name in key) or (number,)
@@ -77,10 +76,3 @@ def unsealed(line: str | bytes) -> dict[str, Any]:
     if seal is not None and sealed(row)["sha256"] != seal:
         raise ValueError("its text is not the one that was written")
     return row
-
-
-def _describe(item: dict) -> str:
-    """One of pydantic's errors: the field, what is wrong, and its value."""
-    field = ".".join(map(str, item["loc"])) or "the line"
-    value = "" if isinstance(item["input"], dict) else f", got {reprlib.repr(item['input'])}"
-    return f"{field}: {item['msg']}{value}"

@@ -1,44 +1,44 @@
-"""The processes of one run, where torchrun started several: each has one device, and the first alone writes."""
+"""The processes of one run, one or, by torchrun, several: one device each. Only the first writes."""
 
 import os
 
 
 def count() -> int:
-    """How many there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def count_here() -> int:
-    """How many there are on this machine."""
+    """The number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def index() -> int:
-    """Which of them this is, from 0."""
+    """The index of this process, from 0."""
     return int(os.environ.get("RANK", 0))
 
 
 def is_first() -> bool:
-    """Whether this is the one that writes records, adapters and plots, and tracks."""
+    """Whether this process writes records, adapters and plots, and tracks."""
     return index() == 0
 
 
 def say(text: str) -> None:
-    """Print it once, by the first."""
+    """Print on the first process alone."""
     if is_first():
         print(text)
 
 
 def take_device(device: str) -> None:
-    """Where `device` is cuda, make the GPU of this process the one that it means."""
-    import torch  # here, so that records are read without it
+    """Where `device` is cuda, select the GPU of this process."""
+    import torch  # here: records are read without it
 
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def wait() -> None:
-    """Until all are here. Once a Trainer has brought them together."""
+    """Barrier across processes; to be called after a Trainer was made."""
     if count() > 1:
         from accelerate import PartialState
 

@@ -1,4 +1,4 @@
-"""The settings of a run that no task, method or model owns: hyper-parameters, execution, tracking, records."""
+"""The settings of a run beside task, method and model: hyper-parameters, execution, tracking, records."""
 
 from typing import Literal
 
@@ -46,7 +46,7 @@ class Train(Typed):
     holdout: Share | None
 
     def torch_device(self) -> str:
-        """cuda or cpu. Raises UserError where a GPU is asked for and there is none."""
+        """cuda or cpu. Raises UserError where a GPU is required and there is none."""
         gpu = torch.cuda.is_available()
         if self.device == "cuda" and not gpu:
             raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
@@ -58,19 +58,19 @@ class Train(Typed):
         return torch.autocast(self.torch_device(), dtype=dtype, enabled=dtype is not None)
 
     def attention_kernel(self) -> str:
-        """The implementation that transformers is asked for; `auto` avoids SDPA on CPUs, where its backward is slow."""
+        """The implementation to ask transformers for; `auto` avoids SDPA on CPUs, where its backward pass is slow."""
         if self.attention != "auto":
             return self.attention
         return "sdpa" if self.torch_device() == "cuda" else "eager"
 
     def loader_processes(self) -> int:
-        """Processes that load data: `workers`, or one for each core that is this process's share, at most 16."""
+        """The number of loader processes: `workers`, or this process's share of the cores, at most 16."""
         cores = usable_cores() // processes.count_here()
         return min(cores, 16) if self.workers is None else self.workers
 
     @property
     def is_trial(self) -> bool:
-        """True where the run is cut short or judged on training rows: a test or a trial, never a table's cell."""
+        """Whether the run is cut short or evaluated on training rows: a test or a trial, never in a table."""
         return any(value is not None for value in (self.max_steps, self.rows, self.holdout))
 
 

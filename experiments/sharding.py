@@ -1,8 +1,8 @@
-"""FSDP2 by accelerate: each process keeps a share of every parameter, of its gradient and of the optimiser's state.
+"""FSDP2 by accelerate: each process keeps a shard of every parameter, of its gradient and of the optimiser's state.
 
-The launcher asks for it (configs/launcher/fsdp.yaml), in training alone: before and after each process has a whole
-model. So a run has one kind of checkpoint, the trained parameters and the optimiser's state, all whole: it may end on
-another number of processes than it began, sharded or not.
+The launcher asks for it (configs/launcher/fsdp.yaml). It holds during training alone: before and after it each process
+has the whole model. Checkpoints hold gathered parameters and optimiser state, so a run may be resumed on another number
+of processes, sharded or not.
 """
 
 import copy
@@ -20,7 +20,7 @@ from experiments.errors import UserError
 
 
 def is_asked_for() -> bool:
-    """Whether the launcher asks for it. Raises UserError where it asks for what would be another run, or none."""
+    """Whether the launcher asks for sharding. Raises UserError for settings that would change the run or break it."""
     for other in ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"):
         if _is_set(f"ACCELERATE_USE_{other}"):
             raise UserError(f"accelerate launch with {other.lower()}: not supported; use a file of configs/launcher/")
@@ -42,20 +42,20 @@ def _is_set(variable: str) -> bool:
 
 
 def to_shard(model: nn.Module) -> nn.Module:
-    """A copy of `model` where it is, to be sharded; `model` itself waits in the host's memory."""
+    """A copy of `model` on its device, to be sharded; `model` itself moves to the host's memory."""
     device = next(model.parameters()).device
-    return copy.deepcopy(model.cpu()).to(device)  # by .to(), which takes along what is neither parameter nor buffer
+    return copy.deepcopy(model.cpu()).to(device)  # .to() also moves what is neither parameter nor buffer
 
 
 def prepare(accelerator: Accelerator, model: nn.Module) -> None:
-    """Make `accelerator` shard `model`, which it prepares next, a layer at a time, and leave its precision alone.
+    """Make `accelerator` shard `model`, which it prepares next, layer by layer, without changing its precision.
 
-    accelerate would cast parameters and gradients, where in one process autocast casts what is multiplied; it would let
-    the first process load the weights, where each has them already; and it stumbles over a block that the model's class
-    names to be kept in one piece and that holds the input embedding, which it shards apart.
+    Three defaults of accelerate are switched off. It casts parameters and gradients, where a single process leaves
+    casting to autocast; it lets the first process load the weights, which here every process has; and it fails on a
+    block that the model's class wants in one piece and that holds the input embedding, which it shards separately.
     """
     state = accelerator.state
-    if state.distributed_type == DistributedType.MULTI_CPU:  # not sharded by accelerate, which has no word for that
+    if state.distributed_type == DistributedType.MULTI_CPU:  # accelerate has no type for FSDP on CPUs
         state.fsdp_plugin, state.distributed_type = FullyShardedDataParallelPlugin(), DistributedType.FSDP
     state.fsdp_plugin.mixed_precision_policy = None
     state.fsdp_plugin.cpu_ram_efficient_loading = False
@@ -67,7 +67,7 @@ def prepare(accelerator: Accelerator, model: nn.Module) -> None:
 
 
 class Shares(TrainerCallback):
-    """Says how much of the model the first process holds."""
+    """Prints how much of the model the first process holds."""
 
     def on_train_begin(self, args, state, control, model: nn.Module, **kwargs):
         if state.is_world_process_zero:
@@ -76,12 +76,12 @@ class Shares(TrainerCallback):
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor gathered, for which every process has to call; any other as it is."""
+    """The tensor, gathered if it is sharded; gathering is collective: every process has to call."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def keep_state_whole(optimizer: torch.optim.Optimizer) -> None:
-    """Let `optimizer` give away a whole state, for which every process has to call state_dict(), and take one back."""
+    """Make `optimizer` save a gathered state and load one. Its state_dict() becomes collective."""
     optimizer.register_state_dict_post_hook(_gather)
     optimizer.register_load_state_dict_pre_hook(_distribute)
 
@@ -96,7 +96,7 @@ def _distribute(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict
 
     def share(value: Any, parameter: Tensor) -> Any:
         if not isinstance(parameter, DTensor) or not torch.is_tensor(value) or value.shape != parameter.shape:
-            return value  # the number of steps
+            return value  # such as the number of steps
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
 
     moments = {i: {k: share(v, parameters[i]) for k, v in of.items()} for i, of in state["state"].items()}

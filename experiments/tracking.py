@@ -1,4 +1,4 @@
-"""Weights & Biases, or nothing: two objects with the same methods, so that no caller asks which."""
+"""Weights & Biases, or nothing: two trackers with the same methods, so that no caller asks which."""
 
 import os
 from pathlib import Path
@@ -7,13 +7,12 @@ from typing import Any
 from PIL import Image
 from transformers import TrainerCallback
 
+from experiments.record.parts import Tracked
 from experiments.settings import Tracking
 
 
-class Off:
-    """Tracks nothing."""
-
-    mode = "off"
+class Tracker:
+    """Base of the trackers: tracks nothing."""
 
     def log(self, values: dict[str, Any], step: int) -> None:
         """Values of one optimiser step."""
@@ -30,23 +29,22 @@ class Off:
     def finish(self, failed: bool = False) -> None:
         """End the run."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Tracked:
         """What the record says of it."""
-        return {"mode": self.mode, "id": None, "path": None}
+        return Tracked(mode="off")
 
 
-class WandB(Off):
+class WandB(Tracker):
     """A W&B run: offline files below the run's folder, or the cloud."""
 
-    def __init__(self, mode: str, project: str, entity: str | None, folder: Path, name: str, group: str, config: dict):
+    def __init__(self, settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]):
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # seconds to import, and not needed where tracking is off
 
-        self.wandb, self.mode = wandb, mode
-        self.run = wandb.init(
-            mode=mode, project=project, entity=entity, dir=str(folder), name=name, group=group, config=config
-        )
+        self.wandb = wandb
+        self.run = wandb.init(**settings.model_dump(), dir=str(folder), name=name, group=group, config=config)
+        self.mode = settings.mode
 
     def log(self, values: dict[str, Any], step: int) -> None:
         self.run.log(values, step=step)
@@ -64,31 +62,28 @@ class WandB(Off):
     def finish(self, failed: bool = False) -> None:
         self.run.finish(exit_code=int(failed))
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Tracked:
         folder = Path(self.run.dir).parent.name
-        return {"mode": self.mode, "id": self.run.id, "path": self.run.url or folder}
+        return Tracked(mode=self.mode, id=self.run.id, path=self.run.url or folder)
 
 
 class Curves(TrainerCallback):
     """Sends the Trainer's logs to a tracker, training and validation apart."""
 
-    def __init__(self, tracker: Off):
+    def __init__(self, tracker: Tracker):
         self.tracker = tracker
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        named = {
-            f"validation/{key[5:]}"
-            if key.startswith("eval_")
-            else key
-            if key in ("epoch", "seconds")
-            else f"train/{key}": value
-            for key, value in logs.items()
-        }
-        self.tracker.log(named, step=state.global_step)
+        self.tracker.log({_curve(key): value for key, value in logs.items()}, step=state.global_step)
 
 
-def start(settings: Tracking, folder: Path, name: str, group: str, config: dict) -> Off:
+def _curve(key: str) -> str:
+    """The curve of one of the Trainer's values: eval_loss is validation/loss, loss is train/loss."""
+    if key in ("epoch", "seconds"):
+        return key
+    return f"validation/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"train/{key}"
+
+
+def start(settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]) -> Tracker:
     """The tracker of a run."""
-    if settings.mode == "off":
-        return Off()
-    return WandB(settings.mode, settings.project, settings.entity, folder, name, group, config)
+    return Tracker() if settings.mode == "off" else WandB(settings, folder, name, group, config)

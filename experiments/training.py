@@ -2,34 +2,29 @@
 
 import functools
 import math
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import PredictionOutput
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
-from experiments import processes, sharding
+from experiments import history, processes, sharding
 from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
+from experiments.measure import loader
 from experiments.methods.base import Stateful, is_head, trained_state
 from experiments.models.causal import IGNORED
+from experiments.record.parts import Cost, Metrics
 from experiments.tasks.base import Loss, Predict, Prepared
-
-LOADER_PATIENCE = 2.0  # seconds of timing the loader alone
-TIMING = ("runtime", "samples_per_second", "steps_per_second", "primary")  # the Trainer's own beside the metrics
 
 
 class Diverged(UserError):
@@ -37,28 +32,20 @@ class Diverged(UserError):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What training gives: the metrics of every epoch, which was best, what it cost, and where the best weights are.
+class Trained:
+    """What training gives: metrics and cost as a record has them, and the checkpoint with the best weights.
 
-    predict: on other rows, by the model as it is then, with the metrics of `measured`.
-    loader_samples_per_s: of the training loader alone, without the model.
+    predict: on other rows, by the model as it is then, with the metrics under their own names.
     """
 
-    per_epoch: list[dict[str, float]]
-    best: dict[str, float]
-    last: dict[str, float]
+    metrics: Metrics
+    cost: Cost
     best_checkpoint: Path
-    train_s: float
-    eval_s: float
-    steps: int
-    samples_per_s: float
-    eval_samples_per_s: float
-    loader_samples_per_s: float | None
     predict: Predict
 
 
 class Clock(TrainerCallback):
-    """Seconds of training and validation, those before an interruption counted in."""
+    """Seconds of training and validation, including those before an interruption."""
 
     def on_train_begin(self, args, state, control, **kwargs):
         before = state.log_history[-1]["seconds"] if state.log_history else 0.0
@@ -69,9 +56,10 @@ class Clock(TrainerCallback):
 
 
 class Epochs(TrainerCallback):
-    """Tells the dataset which epoch begins, since accelerate does not where processes share the batches.
+    """Tells the dataset which epoch begins: accelerate does not where several processes share the batches.
 
-    Logs at the end of each, so that no logged training loss is a mean over two epochs or differs after an interruption.
+    Logs at the end of each epoch: otherwise a logged training loss could be a mean over two epochs, and another one
+    after an interruption.
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
@@ -83,24 +71,18 @@ class Epochs(TrainerCallback):
 
 
 class Progress(ProgressCallback):
-    """The Trainer's progress bar, with one line an epoch instead of one a logging step."""
+    """The Trainer's progress bar, with one line per epoch instead of one per logging step."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and "eval_loss" in logs:
-            hidden = (
-                "eval_primary",
-                "eval_runtime",
-                "eval_samples_per_second",
-                "eval_steps_per_second",
-                "epoch",
-                "seconds",
-            )
-            values = "  ".join(f"{k.removeprefix('eval_')} {v:.4f}" for k, v in logs.items() if k not in hidden)
+            named = {key.removeprefix("eval_"): value for key, value in logs.items()}
+            hidden = {*history.TIMING, "epoch", "seconds"}
+            values = "  ".join(f"{name} {value:.4f}" for name, value in named.items() if name not in hidden)
             self.training_bar.write(f"epoch {logs['epoch']:>3.0f}  {values}  {logs['seconds']:.0f} s")
 
 
 class FineTuner(Trainer):
-    """A Trainer that gives the head a learning rate of its own, and saves what trains instead of the whole model."""
+    """A Trainer with a separate learning rate for the head, whose checkpoints hold the trained parameters alone."""
 
     def __init__(self, *args: Any, head: tuple[str, ...], lr: float, head_lr: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -108,7 +90,7 @@ class FineTuner(Trainer):
         self.sharded = sharding.is_asked_for()
         if self.sharded:
             sharding.prepare(self.accelerator, self.model)
-            self.is_fsdp_enabled = False  # accelerate does it all, and checkpoints stay those of one process
+            self.is_fsdp_enabled = False  # accelerate shards; the checkpoints are those of one process
             self.add_callback(sharding.Shares())
         self.add_callback(self.clock)
         self.add_callback(Epochs())
@@ -116,7 +98,7 @@ class FineTuner(Trainer):
         self.add_callback(Progress)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW over up to four groups: adapter and head, each with and without weight decay (biases and norms)."""
+        """AdamW over up to four groups: adapter and head, each with and without (biases, norms) weight decay."""
         if self.optimizer is None:
             model = model or self.model
             decaying = set(self.get_decay_parameter_names(model))
@@ -155,7 +137,7 @@ class FineTuner(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A checkpoint holds the parameters that train, under the model's own names; the rest never changed."""
-        state = trained_state(self.model)  # by every process: where sharded, it takes all of them
+        state = trained_state(self.model)  # on every process: shards are gathered
         if not self.args.should_save:
             return
         Path(output_dir).mkdir(parents=True, exist_ok=True)
@@ -166,11 +148,11 @@ class FineTuner(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.sharded and not self.args.should_save:
-            self.optimizer.state_dict()  # gives its share to the process that writes
+            self.optimizer.state_dict()  # collective: gathers the shares for the process that writes
         super()._save_optimizer_and_scheduler(output_dir)
 
     def take_whole(self, model: nn.Module) -> None:
-        """Put the trained weights into `model`, as it was before it was sharded, and predict by it from now on."""
+        """Load the trained weights into `model`, which is not sharded, and predict with it from now on."""
         model.load_state_dict(trained_state(self.model), strict=False)
         self.accelerator.free_memory()
         self.model = self.model_wrapped = self.accelerator.prepare_model(
@@ -182,7 +164,7 @@ class FineTuner(Trainer):
 
 
 def rows_at_once(config: Config) -> int:
-    """The rows of one forward pass. Raises UserError where the batch cannot be shared out evenly."""
+    """The rows of one forward pass. Raises UserError where the batch cannot be divided evenly."""
     size, accumulation, several = config.recipe.batch_size, config.train.accumulation, processes.count()
     each, rest = divmod(size, accumulation * several)
     if rest:
@@ -192,7 +174,7 @@ def rows_at_once(config: Config) -> int:
 
 
 def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArguments:
-    """The configuration in the Trainer's terms."""
+    """The configuration as the Trainer's arguments."""
     recipe, train = config.recipe, config.train
     grouped = train.group_by_length and prepared.lengths
     settings = TrainingArguments(
@@ -218,7 +200,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         metric_for_best_model="primary",
         greater_is_better=prepared.direction == "max",
         logging_steps=train.log_every,
-        logging_nan_inf_filter=False,  # a lost loss must show
+        logging_nan_inf_filter=False,  # a NaN must reach the log
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=False,
@@ -226,7 +208,7 @@ def arguments(config: Config, prepared: Prepared, folder: Path) -> TrainingArgum
         ddp_timeout=86400,  # seconds: the first process alone analyses ranks and scores texts, while the others wait
     )
     settings.mixed_precision = {"fp32": "no"}.get(train.precision, train.precision)  # not the launcher's
-    settings._n_gpu = min(settings.n_gpu, 1)  # a process has one GPU; several are for torchrun, not for DataParallel
+    settings._n_gpu = min(settings.n_gpu, 1)  # one GPU per process: several take torchrun
     return settings
 
 
@@ -237,10 +219,11 @@ def train(
     callbacks: list[TrainerCallback],
     folder: Path,
     stamp: Stamp,
-) -> Outcome:
-    """Train `model` to the end of its recipe, from the newest checkpoint in `folder` that is whole and has this stamp.
+) -> Trained:
+    """Train `model` to the end of its recipe, from the newest complete checkpoint in `folder` with this stamp.
 
-    Leaves the model with its last weights. Raises Diverged where the loss is lost, and as `checkpoints.to_resume`.
+    Leaves the last weights in the model. Raises Diverged where the loss is no longer finite, and as
+    `checkpoints.to_resume` does.
     """
     sharded = sharding.is_asked_for()
     if sharded and any(isinstance(callback, Stateful) for callback in callbacks):
@@ -267,7 +250,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if sharded:
         trainer.take_whole(model)
-    return _outcome(trainer, prepared, folder)
+    return _trained(trainer, prepared, folder)
 
 
 def _share_of_step(
@@ -277,8 +260,8 @@ def _share_of_step(
     labels: Tensor,
     num_items_in_batch: Tensor | int | None = None,
 ) -> Tensor:
-    """A batch's part of the loss of an optimiser step: the mean over all of the step's items, however many batches and
-    processes they are in. num_items_in_batch: how many those are; None: those of this batch."""
+    """A batch's share of an optimiser step's loss, which is the mean over all items of the step, in any number of
+    batches and processes. num_items_in_batch: the number of items in the step; None: those of this batch."""
     mean = loss(outputs, labels) + penalty()
     return mean if num_items_in_batch is None else mean * ((labels != IGNORED).sum() / num_items_in_batch)
 
@@ -287,69 +270,19 @@ def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:
     return {**metrics, "primary": metrics[primary]}
 
 
-def _outcome(trainer: FineTuner, prepared: Prepared, folder: Path) -> Outcome:
-    history = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    names = ("loss", prepared.primary, *sorted(set(_metric_names(history)) - {"loss", prepared.primary}))
-    per_epoch = [
-        {"epoch": round(entry["epoch"]), **{name: entry[f"eval_{name}"] for name in names}, "train_loss": loss}
-        for entry, loss in zip(history, _train_losses(trainer.state.log_history), strict=True)
-    ]
-    sign = 1 if prepared.direction == "max" else -1
-    index = max(range(len(per_epoch)), key=lambda i: (sign * per_epoch[i][prepared.primary], -i))
-    eval_s = sum(entry["eval_runtime"] for entry in history)
-    train_s = history[-1]["seconds"] - eval_s
-    steps = trainer.state.global_step
-    return Outcome(
-        per_epoch=per_epoch,
-        best=per_epoch[index],
-        last=per_epoch[-1],
-        best_checkpoint=folder / f"checkpoint-{history[index]['step']}",
+def _trained(trainer: FineTuner, prepared: Prepared, folder: Path) -> Trained:
+    log, state = trainer.state.log_history, trainer.state
+    evaluations = history.evaluations(log)
+    metrics = Metrics.of(prepared.primary, prepared.direction, history.per_epoch(log, prepared.primary))
+    eval_s = sum(entry["eval_runtime"] for entry in evaluations)
+    train_s = evaluations[-1]["seconds"] - eval_s
+    cost = Cost(
         train_s=train_s,
         eval_s=eval_s,
-        steps=steps,
-        samples_per_s=len(prepared.train) * trainer.state.epoch / train_s,
-        eval_samples_per_s=len(prepared.validation) * len(history) / eval_s,
-        loader_samples_per_s=loader_rate(trainer.get_train_dataloader()),
-        predict=lambda rows: measured(trainer.predict(rows)),
+        steps=state.global_step,
+        samples_per_s=len(prepared.train) * state.epoch / train_s,
+        eval_samples_per_s=len(prepared.validation) * len(evaluations) / eval_s,
+        loader_samples_per_s=loader.rate(trainer.get_train_dataloader()),
     )
-
-
-def _train_losses(log: list[dict[str, float]]) -> list[float]:
-    """The mean training loss of each epoch's steps, from means over the steps between one entry and the next."""
-    found, losses, steps, last = [], [], [], 0
-    for entry in log:
-        if "loss" in entry:
-            losses.append(entry["loss"])
-            steps.append(entry["step"] - last)
-            last = entry["step"]
-        elif "eval_loss" in entry:
-            found.append(statistics.fmean(losses, steps))
-            losses, steps = [], []
-    return found
-
-
-def measured(predicted: PredictionOutput) -> PredictionOutput:
-    """A prediction with the metrics under their own names, without the Trainer's timing."""
-    metrics = {key.removeprefix("test_"): value for key, value in predicted.metrics.items()}
-    return predicted._replace(metrics={key: value for key, value in metrics.items() if key not in TIMING})
-
-
-def loader_rate(loader: DataLoader) -> float | None:
-    """Examples a second of a loader alone: one pass, or LOADER_PATIENCE seconds of it if that is less.
-
-    The clock starts after the batches that its processes may have ready by then; None where none is left to count.
-    """
-    batches = iter(loader)
-    for _ in islice(batches, 1 + loader.num_workers * (loader.prefetch_factor or 0)):
-        pass
-    count, started, now = 0, time.perf_counter(), 0.0
-    for batch in batches:
-        count += len(batch["labels"])
-        now = time.perf_counter()
-        if now - started > LOADER_PATIENCE:
-            break
-    return count / (now - started) if count else None
-
-
-def _metric_names(history: list[dict[str, float]]) -> list[str]:
-    return [key[5:] for key in history[0] if key.startswith("eval_") and key[5:] not in TIMING]
+    best = folder / f"checkpoint-{evaluations[metrics.best_index]['step']}"
+    return Trained(metrics, cost, best, lambda rows: history.predicted(trainer.predict(rows)))

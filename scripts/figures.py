@@ -1,31 +1,29 @@
-"""Figures from the records alone: the rank of delta_W, what a score costs (the Pareto view), the curves of losses, and
-the studies'.
+"""Make all figures from the records: the rank of delta_W, scores against costs (the Pareto view), the curves of losses,
+and those of the studies.
 
     python -m scripts.figures [--records results/records] [--studies results/studies] [--out results/figures]
                               [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
-Ranks: one PNG for each experiment, model and method, of the smallest seed that ended well; the miniature's stand with
-its runs. Pareto: one PNG and one PDF for each experiment, model and scale with three methods or more. Curves: likewise
-where the score is a loss and a run has two epochs or more. Studies: as each draws itself; none with a filter. The same
-records give the same bytes; a figure whose records are gone goes too, unless a filter was given. A record that cannot
-be read or does not agree with itself is named and left out; the exit code is then 2, as where the filters leave none.
+Ranks: a PNG per experiment, model and method, of the smallest seed that succeeded; those of the miniature are in the
+folders of its runs. Pareto: a PNG and a PDF per experiment, model and scale with at least three methods. Curves:
+likewise, where the score is a loss and a run has at least two epochs. Studies: not with a filter. The same records give
+the same bytes. Without a filter, figures without records are removed. A record that is unreadable or inconsistent is
+named and left out; the exit code is then 2, as it is if no record passes the filters.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from experiments.errors import UserError
 from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
-from experiments.studies import STUDIES, pages
-from experiments.style import save
-from scripts.making import make
+from experiments.studies import STUDIES
+from experiments.style import save_all
+from scripts.making import make, options, save_drawings
 
 
 def build(
@@ -36,19 +34,23 @@ def build(
     model: str | None = None,
     scale: str | None = None,
 ) -> list[Path]:
-    """Draw every figure of the records that pass; returns their paths. Raises UserError."""
+    """Draw the figures of the records that pass the filters; returns their paths. Raises UserError."""
     everything = rows(find(records))
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
-    filtered = (exp, model, scale) != (None, None, None)
-    if filtered and not chosen:
+    filters = {name: value for name, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
+    if filters and not chosen:
         there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
-        asked = ", ".join(f"--{k} {v}" for k, v in (("exp", exp), ("model", model), ("scale", scale)) if v)
+        asked = ", ".join(f"--{name} {value}" for name, value in filters.items())
         raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
-    written = [*ranks(chosen, out), *panels(pareto, chosen, out), *panels(curves, chosen, out)]
-    if not filtered:
+    written = ranks(chosen, out)
+    for name, view in (("pareto", pareto), ("curves", curves)):
+        for key, own in view.groups(chosen).items():
+            written += save_all(view.draw(own, key[0]), out, "_".join((name, *key)))
+    if not filters:
         for name, study in STUDIES.items():
-            written += pages.draw(study, study.reports(studies / name), out)
+            for page in study.pages(studies / name):
+                written += save_drawings(page, out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
@@ -56,10 +58,10 @@ def build(
 
 
 def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
-    """The rank of delta_W of each row and experiment; of real models alone."""
+    """Draw the rank of delta_W for each row and experiment, except those of the miniature; returns the paths."""
     written = []
     for row in chosen:
-        if row.scale == "mini":  # a demonstration, no evidence; its plots stand in the runs' folders
+        if row.scale == "mini":  # a demonstration; its plots are in the folders of its runs
             continue
         for exp, cell in row.cells.items():
             analysed = [run for run in cell.runs if run.rank]
@@ -75,24 +77,13 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-def panels(view: ModuleType, chosen: Sequence[Row], out: Path) -> list[Path]:
-    """What a score costs, or its curve: one figure for each experiment, model and scale, named after the view."""
-    name, written = view.__name__.rpartition(".")[2], []
-    for (exp, model, scale), own in view.groups(chosen).items():
-        figure = view.draw(own, exp)
-        written += [save(figure, out / f"{name}_{exp}_{model}_{scale}.{kind}") for kind in ("pdf", "png")]
-    return written
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=Path, default=Path("results/records"))
-    parser.add_argument("--studies", type=Path, default=Path("results/studies"))
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
-    parser.add_argument("--exp", help="of this experiment alone")
-    parser.add_argument("--model", help="of this model alone")
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale alone")
+    folders = {"records": "results/records", "studies": "results/studies", "out": "results/figures"}
+    parser = options(__doc__, {name: (folder, "default: %(default)s") for name, folder in folders.items()})
+    parser.add_argument("--exp", help="of this experiment only")
+    parser.add_argument("--model", help="of this model only")
+    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
     return make("figures", build, parser.parse_args(arguments))
 
 

@@ -27,7 +27,7 @@ from experiments.errors import UserError
 from experiments.record import ROOT, replace_file
 
 # What the stages import, of what the project requires: nothing that judges, searches, tracks, or reads other bases.
-ROOTS = ("accelerate", "adjusttext", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
+ROOTS = ("accelerate", "adjusttext", "datasets", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
 ROOTS += ("psutil", "pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
 THERE = {"torch": None, "torchvision": None}  # one goes with the other: both must be the machine's own

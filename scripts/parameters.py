@@ -18,9 +18,9 @@ from transformers.utils import logging
 from experiments import record
 from experiments.errors import UserError
 from experiments.measure.parameters import sizes
+from experiments.measure.sizes import Sizes, wanted
 from experiments.models.architectures import ARCHITECTURES
-from experiments.report.paper import read_paper
-from experiments.report.sizes import Sizes, wanted
+from experiments.paper.printed import read_paper
 
 
 def count(models: Sequence[str], force: bool, paper: Path, out: Path) -> None:

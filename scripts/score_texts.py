@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
-from experiments.metrics.e2e import E2E
+from experiments.metrics.e2e import scores
 
 
 class _Row(Line):
@@ -38,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         outputs, references = read(options.outputs, options.references)
-        scores = E2E().compute(predictions=outputs, references=references)
+        found = scores(outputs, references)
     except UserError as error:
         print(f"score_texts: {error}", file=sys.stderr)
         return 2
-    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in scores.items()), sep="\n")
+    print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in found.items()), sep="\n")
     return 0
 
 

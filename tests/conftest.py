@@ -17,9 +17,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config import Config, parse
+from experiments.measure.sizes import Sizes
 from experiments.models import generation
 from experiments.record import find
-from experiments.report.sizes import Sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 
 from experiments import record as records
+from experiments.paper.printed import read_paper
 from experiments.record import Judge, MatrixRank, Rank, RankSummary, Record, config_hash
-from experiments.report.paper import read_paper
 
 PAPER = Path(__file__).parents[1] / "results" / "paper"
 PRINTED = read_paper(PAPER)

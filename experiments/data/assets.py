@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -29,9 +30,9 @@ EMBEDDED = Path(__file__).parents[1] / "mini"
 
 
 class Assets(Typed):
-    """The folder looked in first (models/<name>, datasets/<name>/...), and whether to ask the hub.
+    """The folder to search first (models/<name>, datasets/<name>/...), and whether to ask the hub.
 
-    made: where the models lie that scripts/pretrain_mini.py made here; looked in before the hub.
+    made: the folder of the models that scripts/pretrain_mini.py makes; searched before the hub.
     """
 
     root: UserPath | None
@@ -41,7 +42,7 @@ class Assets(Typed):
     @field_validator("root", mode="before")
     @classmethod
     def _empty_is_none(cls, root: Any) -> Any:
-        return root or None  # FOURIERFT_ASSETS= names no folder, not this one
+        return root or None  # FOURIERFT_ASSETS= means no folder, not the current one
 
     @field_validator("root")
     @classmethod
@@ -67,7 +68,7 @@ class Model(Typed):
 
 @dataclass(frozen=True)
 class Source:
-    """Files that were found, by name, and where."""
+    """The files that were found, by name, and their origin. Generated data have none."""
 
     name: str
     source: Literal["local", "hub", "embedded"]
@@ -76,39 +77,44 @@ class Source:
     revision: str | None = None
 
     def parts(self, split: str) -> list[Path]:
-        """The files of a split of data, in their order."""
+        """The files of a split of data, sorted by name."""
         return [path for name, path in sorted(self.files.items()) if split_of(name) == split]
 
     def where(self, split: str) -> str:
-        """Where a split is, for a message: its file, or the set where it is in several."""
+        """A split's place, for a message: its file, or the set where it has several."""
         parts = self.parts(split)
         return str(parts[0]) if len(parts) == 1 else f"{self.id}, {split}"
 
-    def identity(self) -> dict[str, Any]:
-        """What a record says of it. The sha256 is over the files' own digests, in the order of their names, and over
-        the names of images, which tell split and class."""
+    @cached_property
+    def sha256(self) -> str:
+        """The digest over the digests of the files, sorted by name, and over the names of images, which hold split and
+        class."""
         digests = "".join(
             (name if path.suffix.lower() in IMAGE_ENDINGS else "") + sha256(path)
             for name, path in sorted(self.files.items())
         )
-        digest = hashlib.sha256(digests.encode()).hexdigest()
-        return {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision, "sha256": digest}
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """The fields of a record's `Origin`."""
+        known = {"name": self.name, "source": self.source, "id": self.id, "revision": self.revision}
+        return known | {"sha256": self.sha256}
 
 
 def split_of(name: str) -> str:
-    """train of train.parquet, of train-00000-of-00002.parquet and of data/train-00000-of-00002-0a1b.parquet."""
+    """The split of a file: train for train.parquet and for data/train-00000-of-00002-0a1b.parquet."""
     return PurePosixPath(name).stem.partition("-")[0]
 
 
 def find_model(model: Model, assets: Assets) -> Source | None:
-    """The files of a pre-trained model, or None where there are none.
+    """The files of a pre-trained model; None where they are out of reach.
 
-    Raises UserError for a folder that is there but incomplete or damaged, and for weights in no safetensors file.
+    Raises UserError for a folder that is incomplete or damaged, and for weights that are not in safetensors.
     """
     places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
     folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
     if folder == assets.made / model.local and not (folder / pretrained.WEIGHTS).is_file():
-        folder = None  # still being made: its weights come last
+        folder = None  # still being made: the weights are written last
     if folder:
         files, missing = pretrained.files(folder)
         if missing:
@@ -135,7 +141,7 @@ def find_model(model: Model, assets: Assets) -> Source | None:
 
 
 def find_dataset(name: str, splits: dict[str, str], repo: str, assets: Assets) -> Source | None:
-    """The files of a data set, or None.
+    """The files of a data set; None where they are out of reach.
 
     `splits` maps a split to its file in the repository, or to "" where the split's name is enough to find it; locally
     it is <root>/datasets/<name>/<split>.parquet, or .json.
@@ -154,10 +160,10 @@ def find_dataset(name: str, splits: dict[str, str], repo: str, assets: Assets) -
 
 
 def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) -> Source | None:
-    """The files of a set of images, or None: parquet files, or images in a folder a class.
+    """The files of a set of images, parquet or images in one folder per class; None where they are out of reach.
 
     Locally <root>/datasets/<name>/ holds <split>.parquet (or <split>-*.parquet), or <split>/<class>/<image>, or
-    <class>/<image> alone, which counts as train. `repositories` maps a split to its repository on the hub.
+    only <class>/<image>, which are train. `repositories` maps a split to its repository on the hub.
     """
     folder = assets.root and assets.root / "datasets" / name
     if folder and folder.is_dir():
@@ -179,7 +185,7 @@ def find_images(name: str, repositories: dict[str, str] | None, assets: Assets) 
 
 
 def _from_hub(name: str, repositories: dict[str, dict[str, str]], assets: Assets) -> Source | None:
-    """The splits of each repository, by <split> where it is one file and by <split>-<i>-of-<n> where it is several."""
+    """The splits of each repository, as <split> where it is one file and as <split>-<i>-of-<n> where it is several."""
     files, revisions = {}, {}
     for repo, wanted in repositories.items():
         found = hub.splits(repo, wanted, assets.hub)
@@ -193,10 +199,10 @@ def _from_hub(name: str, repositories: dict[str, dict[str, str]], assets: Assets
 
 
 def read_rows(file: Path, texts: Iterable[str], others: Iterable[str] = (), optional: Iterable[str] = ()) -> Dataset:
-    """These columns of a parquet file, or of a JSON file that is one list of objects.
+    """Columns of a parquet file, or of a JSON file that is one list of objects.
 
     texts: columns whose values are text; those of `optional` may be null too. others: columns of any type; whole
-    numbers come as int64 and categories as their values, whatever the file stores them as.
+    numbers are returned as int64, and categories as their values, however the file stores them.
     Raises UserError, with the file, for one that cannot be read, has no rows or lacks a column; with row and column for
     a value that should be text and is null, of another type, or not UTF-8.
     """
@@ -222,7 +228,7 @@ def read_rows(file: Path, texts: Iterable[str], others: Iterable[str] = (), opti
 
 
 def values(column: Iterable[Any]) -> Iterator[Any]:
-    """Python's values of a column, Arrow's or a list; the bytes of a text that is not UTF-8."""
+    """The Python values of a column of Arrow's or of a list; of a text that is not UTF-8, its bytes."""
     for value in column:
         try:
             yield value.as_py() if isinstance(value, pyarrow.Scalar) else value
@@ -244,7 +250,7 @@ def _json_columns(file: Path) -> tuple[dict[str, list], None]:
 
 
 def _plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """Categories as their values, and whole numbers as int64: of the type that class names are attached to."""
+    """Categories as their values, and whole numbers as int64, the type that class names can be attached to."""
     if pyarrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):

@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its cache on this machine: what they have of a model, and of the splits of data."""
+"""The Hugging Face hub and its cache: the files of a model, and those of the splits of data."""
 
 import functools
 import threading
@@ -13,13 +13,13 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFo
 
 from experiments.errors import UserError
 
-PATIENCE = 5.0  # seconds in which the hub must answer before a run goes on without it
-CONVERTED = "refs/convert/parquet"  # the branch where the hub keeps, as parquet, what a repository has in another form
+PATIENCE = 5.0  # seconds that the hub has to answer, after which a run continues without it
+CONVERTED = "refs/convert/parquet"  # the branch in which the hub keeps a repository converted to parquet
 
 
 def snapshots(repo: str, repo_type: str, patterns: Sequence[str], ask: bool, *branches: str) -> Iterator[Path]:
-    """A folder of such files of a repository, from its main branch, then from those `branches` that it has: what the
-    cache holds, then, with `ask` and where the hub answers, what the hub holds.
+    """Folders with the files of a repository that match `patterns`: of its main branch, then of each of `branches` that
+    it has; first from the cache, then, with `ask` and if the hub answers, from the hub.
 
     Raises UserError where the hub answers with an error.
     """
@@ -37,7 +37,7 @@ def snapshots(repo: str, repo_type: str, patterns: Sequence[str], ask: bool, *br
 
 
 def splits(repo: str, wanted: dict[str, str], ask: bool) -> dict[str, list[Path]] | None:
-    """The files of each split, whole and all from one commit; None where they are not cached and the hub is not asked.
+    """The files of each split, complete and from one commit; None where they are not cached and the hub is not asked.
 
     `wanted` maps a split to its file in the repository, or to "". Then it is <split>-<i>-of-<n>.parquet in any folder,
     or what the hub converted. Raises UserError where the hub has a split in neither form, or in part.
@@ -58,7 +58,7 @@ def splits(repo: str, wanted: dict[str, str], ask: bool) -> dict[str, list[Path]
 
 
 def _whole(folder: Path, split: str, file: str) -> list[Path]:
-    """All files of a split in a snapshot, in order; none where one is missing, or one is there twice."""
+    """All files of a split in a snapshot, in order; none where one is missing or there are two of one."""
     if file:
         return [folder / file] if (folder / file).is_file() else []
     for pattern, name in ((f"**/{split}-*.parquet", split + "-{:05}-of-{:05}"), (f"*/{split}/*.parquet", "{:04}")):
@@ -75,7 +75,7 @@ def revision(path: Path) -> str:
 
 @contextmanager
 def asking(repo: str) -> Iterator[None]:
-    """Turns the hub's errors, and those on the way to it, into a UserError."""
+    """A context in which errors of the hub and of the network become a UserError."""
     try:
         yield
     except (HTTPError, OSError, HFValidationError) as error:
@@ -85,7 +85,7 @@ def asking(repo: str) -> Iterator[None]:
 
 @functools.cache
 def answers() -> bool:
-    """Whether the hub answers within PATIENCE seconds, be it with an error; decided once in a process."""
+    """Whether the hub answers within PATIENCE seconds, even with an error; decided once per process."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return False
     answered: list[bool] = []
@@ -94,12 +94,12 @@ def answers() -> bool:
         try:
             urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=PATIENCE).close()
         except urllib.error.HTTPError:
-            pass  # what is wrong, the first request for a file tells
+            pass  # the first request for a file reports what is wrong
         except OSError:
             return
         answered.append(True)
 
-    # A thread, because name resolution can outlast every time-out that a client lets us set.
+    # A thread, because name resolution can take longer than any time-out that a client can set.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(PATIENCE)

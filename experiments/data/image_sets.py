@@ -1,4 +1,4 @@
-"""Sets of images: which files hold a split, its rows and classes, the splits that a set lacks, images that are none."""
+"""Sets of images: the files, rows and classes of a split, splits that a set lacks, and unreadable images."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ UNDECODED = Image(decode=False)
 
 
 def read(source: Source, image: str, label: str, classes: int) -> dict[str, Dataset]:
-    """The splits that the source has: rows of an `image`, undecoded, and a `label`, as classes named as train's are.
+    """The splits of the source: rows of an `image`, undecoded, and a `label`, a class by the names of train's.
 
     `image`, `label`: the columns of parquet files. Images in folders take their class from the folder.
     Raises UserError for a file that cannot be read, a column that is missing, a label that is none, or a split of other
@@ -49,7 +49,7 @@ def _shard(path: Path, image: str, label: str) -> Dataset:
 
 
 def _class_names(shards: list[Dataset], classes: int) -> list[str]:
-    """What the classes are called: by the files, or by the labels where these are text, or by number."""
+    """The names of the classes: from the files, from labels that are text, or numbers."""
     kind = shards[0].features["label"]
     if isinstance(kind, ClassLabel):
         return kind.names
@@ -66,7 +66,7 @@ def _counted(names: list[str], classes: int, source: Source) -> list[str]:
 
 
 def _from_folders(source: Source, classes: int) -> dict[str, Dataset]:
-    """Images in <split>/<class>/, or in <class>/ alone: all of them train."""
+    """Images in <split>/<class>/, or only in <class>/, which are train."""
     found: dict[str, dict[str, list[Path]]] = {}
     for name, path in source.files.items():
         above = PurePosixPath(name).parent.parts
@@ -92,10 +92,10 @@ def _from_folders(source: Source, classes: int) -> dict[str, Dataset]:
 def complete(
     splits: dict[str, Dataset], validation: float | None, test: float | None, seed: int, where: str
 ) -> dict[str, Dataset]:
-    """All three splits. One that is missing is a share of train, drawn with `seed`; None: the set has one of its own.
+    """All three splits. A missing one is a share of train, drawn with `seed`; None: the set should have it.
 
     The share of test is of all rows of train, that of validation of what test leaves.
-    Raises UserError where a split is missing that should be there.
+    Raises UserError where a split is missing that the set should have.
     """
     splits = dict(splits)
     for name, share in (("test", test), ("validation", validation)):
@@ -111,7 +111,7 @@ def complete(
 
 
 def readable(rows: Dataset, skip: bool, where: str) -> Dataset:
-    """The rows whose image decodes, in their order; decodes every one, so that a run does not end at a bad one.
+    """The rows whose image decodes, in order. Every image is decoded once, so that no bad one ends a run later.
 
     Raises UserError, naming the first file and how many, where one does not and `skip` is false, or where none does.
     """

@@ -28,7 +28,7 @@ PROBES = tuple(Image.new("RGB", size, (20, 90, 250)) for size in ((96, 64), (64,
 
 @dataclass(frozen=True)
 class View:
-    """How a model wants its images.
+    """How a model reads its images.
 
     size: height and width in pixels. interpolation: of training's crops. evaluation: from an image in RGB to its pixels
     (3, height, width) uint8. processor: turns these into what the model reads.
@@ -41,10 +41,10 @@ class View:
 
     @classmethod
     def of(cls, folder: Path) -> "View":
-        """The view that a model's folder asks for: timm's data configuration, or the image processor's settings.
+        """The view that a model's folder describes: timm's data configuration, or the image processor's settings.
 
         Raises UserError where it has neither, where the settings are invalid or leave images of different sizes, and
-        where a processor does more than is known here.
+        where a processor has steps that are not known here.
         """
         try:
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
@@ -78,8 +78,8 @@ class View:
 
     @classmethod
     def _of_transformers(cls, processor: BaseImageProcessor) -> "View":
-        """As the processor does it, but where it would only stretch an image to a square, the middle: the official
-        script's way."""
+        """As the processor does it. Where it would only stretch an image to a square, the middle of the image instead,
+        as in the official script."""
         interpolation = v2.InterpolationMode[Image.Resampling(processor.resample).name]
         height, width = (processor.size.get(side) for side in ("height", "width"))
         stretches = processor.do_resize and not any(getattr(processor, step, False) for step in SHAPING[1:])
@@ -90,7 +90,7 @@ class View:
         return cls(tuple(shape(PROBES[0]).shape[-2:]), interpolation, shape, processor)
 
     def training(self, smallest_crop: float, flip: bool) -> v2.Transform:
-        """A random part of the image of at least that share of its area, stretched; flipped or not. PIL to uint8."""
+        """PIL to uint8: a random crop of at least that share of the area, resized; with `flip`, flipped at random."""
         crop = v2.RandomResizedCrop(self.size, scale=(smallest_crop, 1.0), interpolation=self.interpolation)
         return v2.Compose([crop, *([v2.RandomHorizontalFlip()] if flip else []), v2.PILToTensor()])
 
@@ -106,7 +106,7 @@ def _shaped(processor: BaseImageProcessor, image: Image.Image) -> torch.Tensor:
 
 
 def _processed(processor: BaseImageProcessor, images: Any, without: Iterable[str]) -> torch.Tensor:
-    """(images, 3, height, width), without those steps of the processor."""
+    """(images, 3, height, width), by the processor without the steps in `without`."""
     steps = {step: False for step in without if hasattr(processor, step)}
     return processor(images, return_tensors="pt", **steps)["pixel_values"]
 
@@ -147,7 +147,7 @@ class Images(torch.utils.data.Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called as an epoch begins, before the loader's processes start."""
+        """To be called as an epoch begins, before the loader's processes start."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ class Images(torch.utils.data.Dataset):
 
 @contextmanager
 def _drawing(*key: int):
-    """torch's random numbers on the CPU follow `key` inside; outside they go on as if nothing had been drawn."""
+    """Within the context torch's random numbers on the CPU are seeded by `key`; afterwards its state is restored."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
     try:

@@ -1,4 +1,4 @@
-"""How instructions are put to a model: the words around them, in training and in a conversation of several turns."""
+"""How instructions are worded for a model, in training and in conversations of several turns."""
 
 from string import Formatter
 
@@ -9,10 +9,10 @@ from experiments.typed import Typed
 
 
 class Wording(Typed):
-    """The text before an answer, with {instruction} and {input} in their places. The answer follows without a space.
+    """Templates of the text before an answer, with {instruction} and {input}. The answer follows without a space.
 
-    next_turn: what stands behind an answer and its end of text where the conversation goes on. with_input: None for
-    data whose instructions come without.
+    next_turn: the text after an answer and its end of text where the conversation continues. with_input: None for data
+    without inputs.
     """
 
     with_input: str | None
@@ -32,7 +32,7 @@ class Wording(Typed):
         return text
 
     def ask(self, instruction: str, given: str = "") -> str:
-        """The prompt of one instruction. Raises UserError for an input that this wording has no place for."""
+        """The prompt of one instruction. Raises UserError for an input where `with_input` is None."""
         if not given:
             return self.without_input.format(instruction=instruction)
         if self.with_input is None:
@@ -40,5 +40,5 @@ class Wording(Typed):
         return self.with_input.format(instruction=instruction, input=given)
 
     def go_on(self, instruction: str) -> str:
-        """What follows an answer and its end, to ask again."""
+        """The text after an answer and its end of text that asks the next instruction."""
         return self.next_turn.format(instruction=instruction)

@@ -1,4 +1,4 @@
-"""The labels of a file as a task counts them: its classes by name where the file has names, or scores in a range."""
+"""The labels of a file as a task needs them: classes, by name where the file has names, or scores in a range."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ REMEDY = "use a labelled split, or correct that row"
 def as_classes(rows: Dataset, column: str, names: Sequence[str], file: str) -> Dataset:
     """The rows of a file, as `read_rows` gives them, with their labels as a ClassLabel of `names`.
 
-    A file gives names (as text, or numbers with names of their own, in any order) or numbers in the order of `names`.
-    Raises UserError, with file, row and column, for a label that is none of them, and for true and false, which do not
-    tell their class; with the names for a file that has others.
+    A file holds names (as text, or as numbers with their own names, in any order) or numbers in the order of `names`.
+    Raises UserError for another label, and for true and false, which do not name a class, with file, row and column;
+    and for a file with other names, with these.
     """
     own, names = rows.features[column], list(names)
     if isinstance(own, ClassLabel):
@@ -36,7 +36,7 @@ def as_classes(rows: Dataset, column: str, names: Sequence[str], file: str) -> D
 def as_scores(rows: Dataset, column: str, top: float, file: str) -> Dataset:
     """The rows of a file with their labels as numbers in 0..top, float32.
 
-    Raises UserError, with file, row and column, for a label that is none: null, NaN, outside, or of another type.
+    Raises UserError, with file, row and column, for any other label: null, NaN, out of range, or of another type.
     """
     for row, label in enumerate(values(rows.data.column(column))):
         if type(label) not in (int, float) or not 0 <= label <= top:

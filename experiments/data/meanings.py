@@ -1,9 +1,9 @@
-"""E2E's meanings and references in the form in which the LoRA paper's code gives them to GPT-2.
+"""E2E's meanings and references in the form that the LoRA paper's code feeds to GPT-2.
 
     name[The Vaults], priceRange[more than £30], near[Café Adriatic]
     name : The Vaults | price : more than £ 30 | near : Café Adriatic
 
-Source: microsoft/LoRA, examples/NLG/data/e2e: its files hold texts that were split at their punctuation beforehand.
+Source: microsoft/LoRA, examples/NLG/data/e2e: its files hold texts with spaces around the punctuation.
 Measured against its validation and test files: every meaning is the same, and 99.1 % of the references.
 """
 
@@ -15,7 +15,7 @@ from experiments.errors import UserError
 NAMES = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}  # the others stay
 ATTRIBUTE = re.compile(r"(?:^|,)\s*([^,\[\]]+)\[([^\[\]]*)\]")
 
-# In this order. Numbers keep their commas and colons, and a pound sign behind a hyphen stays with it.
+# Applied in this order. Numbers keep their commas and colons, and a pound sign after a hyphen stays with it.
 SPACED = (
     (re.compile(r"(?<=\w)-(?=\w)"), " - "),
     (re.compile(r"n't\b", re.IGNORECASE), r" \g<0>"),

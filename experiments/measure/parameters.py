@@ -16,11 +16,11 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from experiments import record
+from experiments.measure.sizes import Matrices, Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
 from experiments.methods.base import Method, count, stored, weights
 from experiments.models.architectures import Architecture
-from experiments.report.sizes import Matrices, Size, Sizes
 from fourierft import fourier_layers
 
 

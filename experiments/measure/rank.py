@@ -16,15 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.record import EPS, MatrixRank, Rank, RankSummary
-from experiments.style import save
+from experiments.record import MatrixRank, Rank, RankSummary
+from experiments.record.parts import EPS
+from experiments.style import COLOURS, MARKERS, save
 
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
 COLUMNS = ["matrix", "out", "in", "numerical_rank", "effective_rank", "frobenius_norm", "spectral_norm"]
-
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-MARKERS = "os^Dv<>"
 
 
 def analyse(name: str, delta: Tensor) -> MatrixRank:

@@ -46,7 +46,7 @@ class AdaLora(ByPeft):
             beta1=self.beta1,
             beta2=self.beta2,
             orth_reg_weight=self.orthogonality,
-            total_step=1,  # known when training begins: Allocate
+            total_step=1,  # set when training begins: Allocate
             **names,
         )
 
@@ -64,7 +64,7 @@ class AdaLora(ByPeft):
         return [Allocate(self.warmup, self.final)]
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Without the triplets that are masked in `model` as it is: peft would drop those masked in the end."""
+        """Without the triplets masked in `model` now: peft would leave out those masked at the end of training."""
         inner = model.base_model.model
         pattern = {name: (p != 0).flatten().tolist() for name, p in inner.named_parameters() if "lora_E" in name}
         model.peft_config["default"].rank_pattern = pattern
@@ -72,7 +72,7 @@ class AdaLora(ByPeft):
 
 
 class Allocate(Stateful):
-    """Hands every step to peft's allocator while its gradients are there, and keeps its state in the checkpoints."""
+    """Calls peft's allocator in every step, while gradients are there, and keeps its state in the checkpoints."""
 
     def __init__(self, warmup: float, final: float):
         self.warmup, self.final = warmup, final
@@ -83,7 +83,7 @@ class Allocate(Stateful):
         config.total_step = state.max_steps
         config.tinit = int(self.warmup * state.max_steps)
         config.tfinal = int(self.final * state.max_steps)
-        if state.global_step:  # the run goes on from a checkpoint
+        if state.global_step:  # the run is resumed
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
             saved = torch.load(path, weights_only=True)
             config.rank_pattern = saved.pop("rank_pattern")

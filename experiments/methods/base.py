@@ -1,4 +1,4 @@
-"""What a fine-tuning method is: it changes the model, says what trains, and reports its delta_W."""
+"""The base of the fine-tuning methods: a method changes the model, decides what trains, and reports its delta_W."""
 
 import math
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from fourierft import digest, matches, part_rows, split_target
 
 
 def is_head(name: str, head: tuple[str, ...]) -> bool:
-    """Whether the parameter or module called `name` lies in the head: one of its path's parts is in `head`."""
+    """Whether the parameter or module `name` is in the head: one part of its path is in `head`."""
     return not set(head).isdisjoint(name.split("."))
 
 
 def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
-    """Raises UserError where a name of the head is that of no module: it would be frozen, and nobody would know."""
+    """Raises UserError where no module has a name of the head: the real head would silently stay frozen."""
     paths = [path for path, _ in model.named_modules()]
     for name in head:
         if not any(is_head(path, (name,)) for path in paths):
@@ -37,7 +37,7 @@ def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
 
 
 def check_precision(model: nn.Module) -> None:
-    """Raises UserError where what trains is not in float32: small steps would be lost in rounding."""
+    """Raises UserError for trainable parameters that are not float32: small steps would be lost in rounding."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             _check_float32(name, parameter)
@@ -49,7 +49,7 @@ def _check_float32(name: str, parameter: nn.Parameter) -> None:
 
 
 class Method(Typed):
-    """A method of fine-tuning, and its settings. Subclasses override what they do differently; all start frozen."""
+    """A method of fine-tuning and its settings. Subclasses override what they do differently."""
 
     name: str
 
@@ -59,7 +59,7 @@ class Method(Typed):
         return None
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        """Freeze `model` but for its head, and add what the method trains in the matrices called `attention`.
+        """Freeze `model` except its head, and add what the method trains to the matrices called `attention`.
 
         A name such as "c_attn:q,v" means parts of a fused projection, each a matrix of its own.
         Raises UserError where the method does not fit the model.
@@ -71,51 +71,52 @@ class Method(Typed):
         return model
 
     def trains(self, name: str) -> bool:
-        """Whether the parameter `name` of the encoder trains. Used by the methods that add none of their own."""
+        """Whether the model's own parameter `name` trains. Overridden by the methods that add no parameters."""
         return False
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-        """Module path and delta_W, (out, in) float32, detached, of every adapted matrix: one at a time, since all those
-        of a big model do not fit into memory at once. None where none is adapted.
+        """Module path and delta_W, (out, in) float32, detached, of every adapted matrix; none where none is adapted.
+
+        They are yielded one at a time: those of a large model do not fit into memory together.
         """
         yield from ()
 
     def penalty(self, model: nn.Module) -> Tensor | float:
-        """What the method adds to the loss of a step, a scalar."""
+        """The method's term of a step's loss, a scalar."""
         return 0.0
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:
-        """Within it `model` predicts as ever, but for rounding; faster where delta_W can be added to the weights."""
+        """A context in which `model` predicts the same up to rounding, faster where delta_W can join the weights."""
         yield
 
     def callbacks(self) -> list[TrainerCallback]:
-        """What the method does during training, beyond gradient steps."""
+        """The callbacks of what the method does in training beyond gradient steps."""
         return []
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write what was trained: here all trained parameters as safetensors; adapters in PEFT's own format."""
+        """Write the trained parameters, here as safetensors; subclasses write adapters in PEFT's format."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(trained_state(model), folder / "trained.safetensors")
 
 
 class Stateful(TrainerCallback):
-    """A callback whose state belongs into every checkpoint. It finds the checkpoint itself when a run goes on."""
+    """A callback with state that checkpoints keep. When a run is resumed it finds the checkpoint itself."""
 
     def save(self, folder: Path) -> None:
-        """Write the state into a checkpoint's folder. Called before the checkpoint counts as complete."""
+        """Write the state into a checkpoint's folder. Called before the checkpoint is complete."""
         raise NotImplementedError
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> detached CPU copy of every parameter that trains. Where they are sharded every process has to call."""
+    """Name -> detached CPU copy of every parameter that trains. Collective where they are sharded."""
     return {name: whole(p.detach()).cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
-    """Exact counts: parameters that train outside the head (the paper's number) and in it, and of the whole model.
+    """Exact counts of parameters: trained outside the head (the paper's number), trained in it, and in all.
 
-    adapter_bytes are those of the adapter's values as stored, 4 bytes each in float32; file headers are not counted.
+    adapter_bytes: of the adapter's values as stored, 4 each in float32, without the headers of files.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     adapter = [p for name, p in trained if not is_head(name, head)]
@@ -128,16 +129,16 @@ def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
 
 
 def _values(parameter: nn.Parameter) -> int:
-    """How many numbers it stands for: bitsandbytes packs two of four bits into one byte."""
+    """The number of its values: bitsandbytes packs two of 4 bits into one byte."""
     state = getattr(parameter, "quant_state", None)
     return parameter.numel() if state is None else state.shape.numel()
 
 
 def stored(folder: Path) -> dict[str, int]:
-    """What must be kept to use a trained model again, as `Method.save` wrote it into `folder`, head included.
+    """The size of what `Method.save` wrote into `folder`, which is all that the frozen model needs besides.
 
-    stored_values: the numbers in all *.safetensors, by their headers. stored_bytes: those files, and PEFT's
-    adapter_config.json where there is one.
+    stored_values: the numbers in all *.safetensors, the head's included. stored_bytes: of those files and of PEFT's
+    adapter_config.json.
     """
     values, files = 0, sorted(folder.glob("*.safetensors"))
     for path in files:
@@ -148,18 +149,18 @@ def stored(folder: Path) -> dict[str, int]:
 
 
 def stored_sha256(folder: Path) -> str:
-    """The digest of the tensors in all *.safetensors of the folder: of an adapter of FourierFT, the one in its file."""
+    """The digest of the tensors in all *.safetensors of the folder; for FourierFT it is also in the adapter's file."""
     return digest({name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()})
 
 
 def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
-    """The modules that a target such as "query" or "c_attn:q,v" means, by path, and the parts it names."""
+    """The modules, by path, that match a target such as "query" or "c_attn:q,v", and the parts that it names."""
     name, parts = split_target(target)
     return {path: module for path, module in model.named_modules() if path and matches(name, path)}, parts
 
 
 def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
-    """The matrices called `attention`, each (out, in), by path, or by path:part: views, detached."""
+    """The matrices called `attention`, each (out, in), by path or path:part, as detached views."""
     found = {}
     for target in attention:
         modules, parts = matched(model, target)

@@ -1,6 +1,6 @@
 """BitFit (Ben Zaken et al. 2021): every bias of the encoder trains, the weights do not, and the head trains whole.
 
-The biases of the layer norms count, that of the embeddings' norm too, as in the paper's code (the terms called `bias`):
+The biases of the layer norms are included, also that of the embeddings, as in the paper's code (terms called `bias`):
 102,144 on RoBERTa-base, 271,360 on RoBERTa-large. No matrix changes: no delta_W.
 """
 

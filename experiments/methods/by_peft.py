@@ -1,7 +1,7 @@
-"""Methods that peft supplies: the common part, and any tuner of peft's by its settings alone.
+"""Methods of peft: their common base, and any tuner of peft by its settings alone.
 
-A method beyond the paper costs a file in configs/method (its name, peft's name of the tuner, the fields of the tuner's
-configuration) and its name below.
+To add one beyond the paper takes a file in configs/method (its name, peft's name of the tuner, and fields of the
+tuner's configuration) and its name below.
 """
 
 import copy
@@ -22,11 +22,11 @@ from experiments.errors import UserError
 from experiments.methods.base import Method
 from fourierft import quantized_shape
 
-OURS = {"target_modules", "modules_to_save"}  # fields of a configuration that the suite fills itself
+OURS = {"target_modules", "modules_to_save"}  # the fields of a configuration that the suite sets
 
 
 class ByPeft(Method):
-    """A method of peft's. Subclasses give its configuration."""
+    """Base of the methods of peft. Subclasses define the configuration."""
 
     def configuration(self, **names: list[str]) -> peft.PeftConfig:
         """The tuner's configuration; `names` are target_modules and modules_to_save."""
@@ -37,7 +37,7 @@ class ByPeft(Method):
             raise UserError(f"method={self.name}: peft cannot adapt a part of a fused projection, such as {fused[0]}")
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's own affair
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # raised within peft
                 warnings.filterwarnings("ignore", "Specified to not save")  # chosen in configs/method
                 names = {"target_modules": list(attention), "modules_to_save": list(head)}
                 return peft.get_peft_model(model, self.configuration(**names))
@@ -45,9 +45,9 @@ class ByPeft(Method):
             raise UserError(f"method={self.name}: peft refuses these settings ({error})") from error
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-        """What merging adds to each weight, measured in float64 on a copy: true for any tuner that merges.
+        """What merging adds to each weight, measured in float64 on a copy: right for any tuner that can merge.
 
-        Over a quantised weight it is what the tuner itself says.
+        Over a quantised weight, what the tuner itself reports.
         """
         for path, module in model.named_modules():
             if isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), nn.Linear | Conv1D):
@@ -58,7 +58,7 @@ class ByPeft(Method):
 
 
 def _merged_difference(layer: BaseTunerLayer) -> Tensor:
-    if quantized_shape(layer.get_base_layer()):  # a merged one would be rounded again
+    if quantized_shape(layer.get_base_layer()):  # a merged weight would be rounded again
         return layer.get_delta_weight("default").detach().float()
     layer = copy.deepcopy(layer).double()
     base = layer.get_base_layer()
@@ -69,7 +69,7 @@ def _merged_difference(layer: BaseTunerLayer) -> Tensor:
 
 
 class AnyTuner(ByPeft):
-    """Any tuner of peft's: `tuner` is its PeftType, `settings` the fields of its configuration."""
+    """Any tuner of peft: `tuner` is its PeftType, `settings` are fields of its configuration."""
 
     name: Literal["c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft"]
     tuner: str
@@ -95,7 +95,7 @@ class AnyTuner(ByPeft):
 
 
 def _fields_by_tuner() -> dict[str, set[str]]:
-    """Tuner -> the settings of its own, for every tuner that adapts target modules beside a trained head."""
+    """Tuner -> its own settings, for every tuner that adapts target modules beside a trained head."""
     fields = {kind.value: {field.name for field in dataclasses.fields(config)} for kind, config in CONFIGS.items()}
     common = {field.name for field in dataclasses.fields(peft.PeftConfig)}
     return {tuner: own - common - OURS for tuner, own in sorted(fields.items()) if own >= OURS}

@@ -19,7 +19,7 @@ from experiments.typed import Fraction
 
 
 class DyLora(Method):
-    """LoRA on the attention matrices with a rank drawn anew each step."""
+    """LoRA on the attention matrices, with a rank drawn at each step."""
 
     name: Literal["dylora"]
     r: PositiveInt
@@ -40,8 +40,8 @@ class DyLora(Method):
 
 
 class DrawRank(TrainerCallback):
-    """Before each optimiser step, one rank for all layers: a function of seed and step, so that a resumed run and every
-    process of a distributed one draw the same."""
+    """Draws one rank for all layers before each optimiser step: a function of seed and step, so the same in a resumed
+    run and on every process."""
 
     def on_step_begin(self, args, state, control, model: nn.Module, **kwargs):
         draw = random.Random(f"{args.seed} {state.global_step}")

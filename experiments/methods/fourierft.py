@@ -1,4 +1,4 @@
-"""FourierFT (Gao et al. 2024), by this project's library."""
+"""FourierFT (Gao et al. 2024), implemented by this project's library."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from experiments.methods.base import Method
 
 
 class FourierFT(Method):
-    """n coefficients a matrix, at shared random positions of its spectrum (Eqs. 2 to 4 of the paper)."""
+    """n coefficients per matrix, at shared random positions of its spectrum (Eqs. 2 to 4 of the paper)."""
 
     name: Literal["fourierft"]
     n: PositiveInt
@@ -22,7 +22,7 @@ class FourierFT(Method):
     entry_seed: NonNegativeInt
     init: Literal["normal", "zeros"]
     shared_entries: bool
-    # Not in the dump at their defaults, which leaves the hash of a run what it was before there was a choice.
+    # Left out of the dump at their defaults, so that older runs keep their hash.
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
     basis: Literal[tuple(fourierft.BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
     entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
@@ -48,7 +48,7 @@ class FourierFT(Method):
         if any(
             isinstance(layer, fourierft.QuantizedFourierLinear) for layer in fourierft.fourier_layers(model).values()
         ):
-            yield  # the sum would be rounded to the base's bits
+            yield  # a merged weight would be rounded to the base's bits
             return
         fourierft.merge(model)
         try:
@@ -61,7 +61,7 @@ class FourierFT(Method):
 
 
 class Gradients(TrainerCallback):
-    """Tells, before the first step, of coefficients that will not train."""
+    """Warns, before the first step, of coefficients that receive no gradient."""
 
     def on_train_begin(self, *args, **kwargs):
         self.told = False

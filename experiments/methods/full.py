@@ -10,7 +10,7 @@ from experiments.methods.base import Method, weights
 
 
 class Full(Method):
-    """delta_W is reported for the matrices that the other methods adapt, though all of them change."""
+    """delta_W is reported only for the matrices that the other methods adapt."""
 
     name: Literal["full"]
     _initial: dict[str, Tensor] = PrivateAttr(default_factory=dict)

@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2021): delta_W = (alpha / r) B A. By peft; on parts of a fused projection by `low_rank`.
 
-Three names for one method: `lora` and `lora_qv` adapt the model's attention matrices, as the paper's LoRA does;
-`lora_all` every linear layer but the output's, the dagger rows of the paper's Table 4.
+One method under three names: `lora` and `lora_qv` adapt the model's attention matrices, as the paper's LoRA does;
+`lora_all` adapts every linear layer except the output's, as in the dagger rows of the paper's Table 4.
 """
 
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""The metrics of the tasks, as modules of `evaluate` that need no network."""
+"""The metrics of the tasks; none needs a network."""

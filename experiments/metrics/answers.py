@@ -11,16 +11,16 @@ FINAL = re.compile(r"(?:the (?:final )?answer is:?|####)\s*([^\n]*)", re.IGNOREC
 
 
 def exact(output: str, answer: str) -> bool:
-    """Letter by letter, but for spaces around it."""
+    """Equal letter by letter, apart from surrounding spaces."""
     return output.strip() == answer.strip()
 
 
 def number(output: str, answer: str) -> bool:
-    """By what stands behind the last "The answer is" (MetaMathQA) or "####" (GSM8K): equal numbers, or equal words.
+    """Compares what follows the last "The answer is" (MetaMathQA) or "####" (GSM8K): equal numbers, or equal words.
 
-    Numbers may be written as 1,000, -$5, 50% (which is 50), 3/4, 1 1/2 or 2e3 and are compared exactly; what is no
-    single number, such as "3, 4", is words. An output without such an ending is wrong. As PEFT's method comparison does
-    it, which reads neither commas nor 1 1/2 and compares floats. Raises ValueError for an answer without an ending.
+    Numbers such as 1,000, -$5, 50% (which is 50), 3/4, 1 1/2 and 2e3 are compared exactly; what is not a single number,
+    such as "3, 4", is compared as words. An output without such an ending is wrong. PEFT's method comparison does the
+    same, but reads neither commas nor 1 1/2 and compares floats. Raises ValueError for an answer without an ending.
     """
     expected, found = final(answer), final(output)
     if expected is None:
@@ -29,7 +29,7 @@ def number(output: str, answer: str) -> bool:
 
 
 def final(text: str) -> str | None:
-    """What is given as the final answer, or None."""
+    """The final answer of a text; None where it has none."""
     found = FINAL.findall(text)
     return found[-1].lstrip(" $").rstrip(" .!?$%") if found else None
 

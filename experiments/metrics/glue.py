@@ -1,20 +1,20 @@
-"""GLUE's metrics as an `evaluate.Metric` of the project: as `evaluate.load("glue", ...)`, without a network."""
+"""GLUE's metrics, by scikit-learn and SciPy."""
 
-import datasets
-import evaluate
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 
 def _correlation(function, predictions: np.ndarray, references: np.ndarray) -> float:
-    """Pearson or Spearman; 0 where either side is constant, since a constant tells nothing of the other."""
+    """Pearson or Spearman; 0 where either side is constant, where they are not defined."""
     if np.ptp(predictions) == 0 or np.ptp(references) == 0:
         return 0.0
     return float(function(predictions, references).statistic)
 
 
-# What the paper's Table 2 reports for each set is the metric's name in configs/task/; the others are recorded too.
+# The metric that the paper's Table 2 reports for a set is named in configs/task/; the others are recorded too.
 _METRICS = {
     "accuracy": lambda predictions, references: float(accuracy_score(references, predictions)),
     "f1": lambda predictions, references: float(f1_score(references, predictions)),
@@ -30,22 +30,12 @@ _SETS = {
 }
 
 
-class Glue(evaluate.Metric):
-    """`Glue(config_name="mrpc").compute(predictions=..., references=...)` -> {"accuracy": 0.9, "f1": 0.93}.
+def scores(name: str, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """`scores("mrpc", predictions, references)` -> {"accuracy": 0.9, "f1": 0.93}, as `evaluate.load("glue", "mrpc")`.
 
-    Predictions are class indices (floats for STS-B), one a reference. All values are fractions. Sets other than CoLA,
-    MRPC, QQP and STS-B have accuracy alone. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
+    Predictions are class indices (floats for STS-B), one per reference. All values are fractions. Sets other than CoLA,
+    MRPC, QQP and STS-B have only accuracy. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
     """
-
-    def _info(self) -> evaluate.MetricInfo:
-        kind = "float32" if self.config_name == "stsb" else "int64"
-        return evaluate.MetricInfo(
-            description="GLUE",
-            citation="Wang et al. 2019, GLUE: A Multi-Task Benchmark and Analysis Platform",
-            features=datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)}),
-        )
-
-    def _compute(self, predictions, references) -> dict[str, float]:
-        names = _SETS.get(self.config_name, ("accuracy",))
-        predictions, references = np.asarray(predictions), np.asarray(references)
-        return {name: _METRICS[name](predictions, references) for name in names}
+    kind = np.float32 if name == "stsb" else np.int64
+    predictions, references = np.asarray(predictions, kind), np.asarray(references, kind)
+    return {metric: _METRICS[metric](predictions, references) for metric in _SETS.get(name, ("accuracy",))}

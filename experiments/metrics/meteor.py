@@ -13,10 +13,10 @@ from experiments.metrics.ptb import tokens
 
 @cache
 def missing() -> str | None:
-    """What METEOR 1.5 lacks on this machine and how to supply it; None where it runs."""
+    """What METEOR 1.5 needs and this machine lacks, and how to supply it; None where it runs."""
     if find_spec("pycocoevalcap") is None:
         return "the package pycocoevalcap (pip install --constraint constraints.txt --editable '.[suite,meteor]')"
-    java = shutil.which("java")  # macOS has a `java` that only says that there is none: it has to run
+    java = shutil.which("java")  # macOS has a `java` that only prints that there is none: so it is run
     if java is None or subprocess.run([java, "-version"], capture_output=True, check=False).returncode:
         return "Java (any runtime from version 8 on, with `java` on the PATH)"
     return None
@@ -25,7 +25,7 @@ def missing() -> str | None:
 def meteor(predictions: list[str], references: list[list[str]]) -> float:
     """METEOR 1.5 of the corpus, English, normalized: exact, stem, synonym and paraphrase matches.
 
-    Its statistics are summed over the corpus before the score is taken: it is not the mean of the items' scores.
+    The score is of statistics that are summed over the corpus; it is not the mean of the items' scores.
     Equal to `measure_scores.py` of the E2E challenge in 6 digits on E2E's validation set (its references as outputs).
     Only where `missing()` is None. Source: Denkowski and Lavie 2014, by pycocoevalcap.
     """
@@ -38,7 +38,7 @@ def meteor(predictions: list[str], references: list[list[str]]) -> float:
 
 
 class _NoSynonyms:
-    """Stands where NLTK wants WordNet."""
+    """In place of WordNet, which NLTK expects."""
 
     @staticmethod
     def synsets(word: str) -> tuple:

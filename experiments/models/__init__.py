@@ -1,1 +1,1 @@
-"""The pre-trained models: where their files are, and how they are built, trained and read out."""
+"""The pre-trained models: their files, and how they are built, trained and used to write texts."""

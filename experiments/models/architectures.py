@@ -1,4 +1,4 @@
-"""The paper's models at full size: their shapes, what is adapted in them, and their head. Nothing is fetched.
+"""The paper's models at full size, without weights: their shapes, the adapted matrices and the head.
 
 `ARCHITECTURES` are the eight of Table 1 and the first LLaMAs of Table 4; `make parameters` counts in them. The
 functions give transformers configurations of the published shapes; `measure/workloads.py` times such models.

@@ -14,7 +14,6 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     EvalPrediction,
@@ -25,18 +24,17 @@ from transformers.utils import ModelOutput
 
 from experiments.errors import UserError
 from experiments.models import pretrained
-from experiments.models.dropout import dropout_settings
 from experiments.processes import say
 
-AT_ONCE = 1000  # texts that are tokenised at a time: where each token begins takes much memory
-IGNORED = -100  # the label of a token that is not to be learnt
+AT_ONCE = 1000  # texts to tokenise at a time: the positions of their tokens take much memory
+IGNORED = -100  # the label of a token that is not learnt
 Base = Literal["fp32", "bf16", "4bit"]
-Learnt = Literal["answer", "all"]  # whether the prompt is learnt as well
-Overlong = Literal["cut", "drop"]  # what becomes of a row that is too long
+Learnt = Literal["answer", "all"]  # whether the loss includes the prompt
+Overlong = Literal["cut", "drop"]  # what is done with a row that is too long
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model. Where it has no padding (GPT-2's has none) the end of a text pads, out of attention.
+    """The tokenizer of a model. Where it has no padding token, as GPT-2's, the end of text pads, masked out.
 
     Raises UserError for one without an end of text.
     """
@@ -52,14 +50,13 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def language_model(
     folder: Path, attention: str, dropout: float | None, base: Base = "fp32", device: str = "cpu"
 ) -> nn.Module:
-    """The model in a folder. dropout: everywhere in it; None is its own. base: how its weights are kept.
+    """The model in a folder. dropout: everywhere in it; None keeps its own. base: the precision of its weights.
 
-    In 4 bits they are as in QLoRA (Dettmers et al. 2023): NF4 with its constants quantised too, products in bf16; what
-    is no linear layer stays dense, in float32. Raises UserError for dropout in an unknown type of model, and where 4
-    bits need bitsandbytes.
+    4 bits are as in QLoRA (Dettmers et al. 2023): NF4, its constants quantised too, products in bf16; whatever is not a
+    linear layer stays in float32. Raises UserError for dropout in an unknown type of model, and for 4 bits without
+    bitsandbytes.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config.update(dropout_settings(config.model_type, dropout))
+    config = pretrained.read_config(folder, dropout)
     options: dict[str, Any] = {"dtype": torch.float32 if base == "fp32" else torch.bfloat16}
     if base == "4bit":
         if importlib.util.find_spec("bitsandbytes") is None:
@@ -74,18 +71,18 @@ def language_model(
     model = pretrained.read_model(
         AutoModelForCausalLM, folder, [], config=config, attn_implementation=attention, **options
     )
-    model.generation_config = GenerationConfig()  # what is not set in a call is not set by a file either
+    model.generation_config = GenerationConfig()  # the file's must not set what a call leaves out
     if base == "4bit":
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         for module in model.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):  # or an evaluation on a CPU repacks the weight, and from
-                module.support_avx512bf16_for_cpu = False  # then on no gradient passes
-        model._hf_peft_config_loaded = True  # adapters come; the Trainer knows peft's alone and refuses without
+            if hasattr(module, "support_avx512bf16_for_cpu"):  # else an evaluation on a CPU repacks the weight,
+                module.support_avx512bf16_for_cpu = False  # which then passes no gradient
+        model._hf_peft_config_loaded = True  # the Trainer refuses a quantised model without PEFT's adapters
     return model
 
 
 def encoded(prompts: Sequence[list[int]], answers: Sequence[list[int]], longest: int, where: str) -> Dataset:
-    """Rows of prompt, of at least one token, and answer, with labels on the answer alone.
+    """Rows of a prompt, of at least one token, and an answer, with labels on the answer alone.
 
     Raises UserError for a row of more than `longest` tokens.
     """
@@ -107,11 +104,11 @@ def completed(
     overlong: Overlong,
     learnt: Learnt,
 ) -> tuple[Dataset, dict[str, int]]:
-    """Rows of prompt, answer and end of text. One of more than `longest` tokens is cut there, or dropped; so is, in any
-    case, a row that has nothing left to learn.
+    """Rows of prompt, answer and end of text. One of more than `longest` tokens is cut there, or dropped; a row without
+    a token to learn is always dropped.
 
-    Prompt and answer are one text to the tokenizer, as they are in use; a token counts to the answer if it begins
-    there. Also returned: how many were "cut" and how many "dropped".
+    Prompt and answer are tokenised as one text, as they are in use; a token belongs to the answer if it begins there.
+    Also returned: how many rows were "cut" and how many "dropped".
     """
     texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
@@ -138,10 +135,10 @@ def completed(
 
 
 def smoothed(share: float) -> Callable[[ModelOutput, Tensor], Tensor]:
-    """The mean cross-entropy of the labelled tokens with label smoothing: `share` of the truth goes to every token."""
+    """The mean cross-entropy of the labelled tokens, with a label smoothing of `share`."""
 
     def loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
-        learnt = labels[:, 1:] != IGNORED  # the others would cost as much memory
+        learnt = labels[:, 1:] != IGNORED  # unlabelled tokens would cost as much memory
         logits, targets = outputs.logits[:, :-1][learnt].float(), labels[:, 1:][learnt]
         return cross_entropy(logits, targets, label_smoothing=share)
 

@@ -1,5 +1,5 @@
-"""Texts that a causal language model writes behind prompts: by beam search or by sampling, in batches, interrupted at
-any time."""
+"""Texts that a causal language model writes after prompts, by beam search or by sampling, in batches; resumable at any
+time."""
 
 import hashlib
 import json
@@ -39,20 +39,20 @@ class BeamSearch(Typed):
     max_new_tokens: PositiveInt
 
     def settings(self) -> dict[str, Any]:
-        """In transformers' terms."""
+        """As transformers' generation settings."""
         return {
             "num_beams": self.beams,
             "length_penalty": self.length_penalty,
-            "early_stopping": "never",  # to the end, as the LoRA paper's code: a longer text may yet score better
+            "early_stopping": "never",  # as in the LoRA paper's code: a longer text may score better
             "renormalize_logits": True,  # over the tokens that are not forbidden
         }
 
     def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
-        """What changes the scores of the next token, of a batch of `rows` whose prompts end at token `prompt`."""
+        """The processors of the next token's scores, for a batch of `rows` whose prompts end at token `prompt`."""
         return [NoRepeatedNGram(self.no_repeat_ngram, prompt)] if self.no_repeat_ngram else []
 
     def stamp(self) -> dict[str, Any]:
-        """What tells texts of these settings from those of others."""
+        """What identifies texts written with these settings."""
         return self.model_dump()
 
 
@@ -60,7 +60,7 @@ class BeamSearch(Typed):
 class Sampling:
     """Tokens drawn from the `top_k` likeliest, at each prompt's own temperature; 0: always the likeliest.
 
-    A text depends on seed and row alone: not on the batch it is written in, nor on the number of processes.
+    A text depends on seed and row alone, not on its batch or the number of processes.
     """
 
     temperatures: list[float]
@@ -80,7 +80,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Text:
-    """What was written behind prompt `row`. finished: it came to its end before the limit of tokens."""
+    """The text written after prompt `row`. finished: it ended before the limit of tokens."""
 
     row: int
     output: str
@@ -89,9 +89,9 @@ class Text:
 
 
 class NoRepeatedNGram(NoRepeatNGramLogitsProcessor):
-    """No n-gram twice in what is written. Transformers' own also forbids those of the prompt, and so the names in it.
+    """No n-gram twice in the written text. Transformers' own class also forbids those of the prompt, hence its names.
 
-    The LoRA paper's code (gpt2_beam.py) looks at what is written alone.
+    The LoRA paper's code (gpt2_beam.py) also looks at the written text alone.
     """
 
     def __init__(self, size: int, prompt: int):
@@ -103,9 +103,9 @@ class NoRepeatedNGram(NoRepeatNGramLogitsProcessor):
 
 
 class Noise(LogitsProcessor):
-    """Makes the likeliest token a sample: it has the largest sum of logit and temperature times Gumbel noise.
+    """Gumbel noise, times the temperature, on the logits: the likeliest token is then a sample.
 
-    Each row draws its noise, on the CPU, from a generator of its own.
+    Each row draws its noise, on the CPU, from its own generator.
     """
 
     def __init__(self, temperatures: Sequence[float], rows: Sequence[int], top_k: int, seed: str):
@@ -130,17 +130,19 @@ def generate(
     precision: AbstractContextManager,
     name: str = "generated",
 ) -> list[Text]:
-    """One text behind each prompt (token ids), in their order. Several processes share the prompts.
+    """One text after each prompt (token ids), in order. Several processes share the prompts.
 
-    What is finished stands in `folder`, in <name>.<process>.jsonl, beside the weights (*.safetensors) that wrote it:
-    an interrupted call goes on where it was if it is made again with the same weights, prompts and decoding, by any
-    number of processes.
+    Finished texts are saved in `folder`, in <name>.<process>.jsonl, beside the weights (*.safetensors) that wrote them.
+    An interrupted call is resumed by calling again with the same weights, prompts and decoding, on any number of
+    processes.
     """
     stamp = _stamp(folder, prompts, decoding)
     done = {text.row: text for path in folder.glob(f"{name}.*.jsonl") for text in _read(path, stamp)}
     path = folder / f"{name}.{processes.index()}.jsonl"
     replace_lines(path, (stamp, *map(_row, done.values())))
-    longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))  # short of memory: at once
+    longest_first = sorted(
+        range(len(prompts)), key=lambda row: (-len(prompts[row]), row)
+    )  # if memory is short, it shows at once
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
     hidden = not processes.is_first()
@@ -165,7 +167,7 @@ def _write(
     rows: list[int],
     decoding: BeamSearch | Sampling,
 ) -> list[tuple[str, int, bool]]:
-    """Output, tokens and whether it is finished, for each of one batch of prompts."""
+    """For each prompt of one batch: the output, its number of tokens and whether it is finished."""
     batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
     length, end = batch["input_ids"].shape[1], tokenizer.eos_token_id
     settings = GenerationConfig(
@@ -184,10 +186,10 @@ def _write(
 
 
 def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: BeamSearch | Sampling) -> dict[str, Any]:
-    """What tells these texts from those of other weights, prompts or settings."""
+    """What identifies texts of these weights, prompts and settings."""
     weights = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        for name, tensor in sorted(load_file(path).items()):  # a file's header has no fixed order
+        for name, tensor in sorted(load_file(path).items()):  # the header of a file has no fixed order
             weights.update(name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     digest = hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
     return {"weights": weights.hexdigest(), "prompts": digest, **decoding.stamp()}
@@ -198,7 +200,7 @@ def _row(text: Text) -> dict[str, Any]:
 
 
 def _read(path: Path, stamp: dict[str, Any]) -> list[Text]:
-    """The texts of an interrupted call of the same stamp, but those whose line was cut off or damaged."""
+    """The texts of an interrupted call with the same stamp, without lines that are cut off or damaged."""
     first, *lines = path.read_bytes().split(b"\n")
     if first != json.dumps(stamp).encode():
         return []

@@ -1,4 +1,4 @@
-"""A pre-trained model's folder: which files it has, and what is read from them. What is damaged is named."""
+"""A pre-trained model's folder: its files and what is read from them. Errors name what is damaged."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +9,10 @@ from typing import Any
 import safetensors
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from experiments.errors import UserError
+from experiments.models.dropout import dropout_settings
 
 FILES = (
     "config.json",
@@ -23,9 +24,9 @@ FILES = (
     "preprocessor_config.json",
 )
 WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"  # of weights in several files
+INDEX = "model.safetensors.index.json"  # of weights that are in several files
 PATTERNS = (*FILES, INDEX, "model-*-of-*.safetensors")
-CONVERSION = (  # weights_only: nothing that a pickle may hold is run
+CONVERSION = (  # weights_only: no code in a pickle is run
     'python -c "import glob, torch; from safetensors.torch import save_file; '
     "save_file({name: part.contiguous().clone() for file in glob.glob('pytorch_model*.bin') "
     "for name, part in torch.load(file, weights_only=True).items()}, 'model.safetensors', {'format': 'pt'})\""
@@ -33,9 +34,9 @@ CONVERSION = (  # weights_only: nothing that a pickle may hold is run
 
 
 def files(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The files of a model by name, its weights in one file or in several; and what is missing.
+    """The files of a model by name, with its weights in one file or several; and the names of missing ones.
 
-    Raises UserError for a file that is cut short or otherwise damaged, as far as that shows before it is used.
+    Raises UserError for a file that is damaged, as far as that can be seen without using it.
     """
     names = [name for name in FILES if (folder / name).is_file()]
     required = {"config.json", WEIGHTS}
@@ -48,7 +49,7 @@ def files(folder: Path) -> tuple[dict[str, Path], list[str]]:
             _object(folder / name)
         elif name.endswith(".safetensors"):
             with reading(folder / name):
-                safetensors.safe_open(folder / name, "pt")  # its header has to account for every byte
+                safetensors.safe_open(folder / name, "pt")  # checks that the header accounts for every byte
     if "config.json" in names:
         with reading(folder / "config.json"):
             AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -56,7 +57,7 @@ def files(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def pickled(names: Iterable[str]) -> str:
-    """What to do where the weights are there as pickles alone; nothing where they are not."""
+    """What to do where the weights are only there as pickles; empty where there are none."""
     pickles = sorted(name for name in names if name.startswith("pytorch_model") and name.endswith(".bin"))
     return f", but {', '.join(pickles)}: pickles are not loaded here, convert them, {CONVERSION}" if pickles else ""
 
@@ -84,12 +85,23 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def read_config(folder: Path, dropout: float | None, **changes: Any) -> PretrainedConfig:
+    """The configuration of the model in a folder, with `changes`. dropout: everywhere in it; None: the model's own.
+
+    Raises UserError for a damaged file, and for dropout in an unknown type of model.
+    """
+    with reading(f"{folder}, config.json"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **changes)
+    config.update(dropout_settings(config.model_type, dropout))
+    return config
+
+
 def read_model(kind: Any, folder: Path, new: Sequence[str], **options: Any) -> nn.Module:
     """The model in a folder, by one of transformers' Auto classes and its `options`.
 
-    `new`: names of modules that may be absent from the file, or there in another size: they are initialised anew.
-    Raises UserError where the files are damaged, or where any other weight is absent, which transformers would draw at
-    random.
+    `new`: names of modules that may be absent from the file or have another size there: they are initialised anew.
+    Raises UserError where the files are damaged, or where any other weight is absent: transformers would initialise it
+    at random.
     """
     with reading(f"{folder}, config.json and weights"):
         model, loading = kind.from_pretrained(
@@ -106,7 +118,7 @@ def read_model(kind: Any, folder: Path, new: Sequence[str], **options: Any) -> n
 
 @contextmanager
 def reading(what: str | Path) -> Iterator[None]:
-    """Turns an error inside into a UserError that names what was read: damaged files make libraries raise any kind."""
+    """A context in which any error becomes a UserError with what was read: damaged files make libraries raise any."""
     try:
         yield
     except (UserError, ImportError, torch.OutOfMemoryError):

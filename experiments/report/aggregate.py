@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.errors import UserError
+from experiments.paper.printed import PaperRow
+from experiments.paper.score_tables import PRIMARY, Column, Protocol, table_of
 from experiments.record import Record, Selection, config_hash
-from experiments.report.score_tables import PRIMARY, Column, Protocol, table_of
 
-# Settings that always name a row: the sizes of FourierFT, LoRA, and peft's other tuners.
+# Settings that always name a row: the sizes of FourierFT, of LoRA and of PEFT's other tuners.
 SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
-# FourierFT as the paper has it. Records leave out some of these keys; any other value is a variant, and names its row.
+# The paper's FourierFT. A record may lack some of these keys; any other value makes a variant, and names its row.
 PAPERS = {
     "init": "normal",
     "shared_entries": True,
@@ -26,19 +27,19 @@ PAPERS = {
     "basis": "fourier",
     "entries": "random",
 }
-CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, never a result
+CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, not a result
 
 
 @dataclass(frozen=True)
 class Cell:
     """The runs of one configuration of one method on one experiment."""
 
-    runs: tuple[Record, ...]  # status ok, one a seed, in the order of the seeds
-    failures: tuple[Record, ...]  # one a seed that has no run with status ok
+    runs: tuple[Record, ...]  # status ok, one per seed, sorted by seed
+    failures: tuple[Record, ...]  # the latest of each seed without a run of status ok
     protocol: Protocol
 
     def scores(self, selection: Selection = "best", column: Column = PRIMARY) -> list[float]:
-        """What the column shows of each seed: by default the primary metric, in percent. Raises UserError."""
+        """The column's value for each seed: by default the primary metric, in percent. Raises UserError."""
         try:
             return [column.value(run.metrics.score(selection, column.metric)) for run in self.runs]
         except KeyError as error:
@@ -47,28 +48,28 @@ class Cell:
             raise UserError(f"{where}: a record has no metric {error}; run it again, force=true") from error
 
     def centre(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
-        """The paper's statistic of the scores; None where no run ended well."""
+        """The scores' centre by the protocol; None where no run succeeded."""
         return self.protocol.centre(self.scores(selection, column)) if self.runs else None
 
     def spread(self, selection: Selection = "best", column: Column = PRIMARY) -> float | None:
-        """Their standard deviation, as the paper takes it; None with fewer than two seeds."""
+        """The scores' standard deviation by the protocol; None with fewer than two seeds."""
         return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
 
     @property
     def complete(self) -> bool:
-        """Whether every seed of the paper is there."""
+        """Whether all seeds of the protocol have a run that succeeded."""
         return {run.seed for run in self.runs} >= set(self.protocol.seeds)
 
     @property
     def marks(self) -> str:
-        """What keeps the scores from being evidence as the paper's are; `Protocol.signs` explains the signs."""
+        """The signs of what keeps the scores from being evidence; `Protocol.signs` explains them."""
         dirty = any(run.dirty is not False for run in self.runs)  # or the commit is not known
         untested = self.protocol.on_test and any(run.metrics.test is None for run in self.runs)
         return "†" * (not self.complete) + "‡" * dirty + "§" * untested
 
     @property
     def failed(self) -> dict[str, int]:
-        """How many seeds failed, by status."""
+        """Status -> the number of seeds that ended so, failures only."""
         return dict(sorted(Counter(failure.status for failure in self.failures).items()))
 
 
@@ -92,40 +93,49 @@ class Row:
 
     @property
     def is_variant(self) -> bool:
-        """Whether it is FourierFT with other settings than the paper's, its sizes apart."""
+        """Whether it is FourierFT with settings other than the paper's; sizes do not count."""
         return any(self.settings.get(key, value) != value for key, value in PAPERS.items())
 
     @property
     def runs(self) -> list[Record]:
-        """Every run that ended well."""
+        """All runs that succeeded."""
         return [run for cell in self.cells.values() for run in cell.runs]
 
     @property
     def title(self) -> str:
-        """The method, with the settings that name the row."""
+        """The method and the settings that name the row."""
         return f"{self.method} ({self.label})" if self.label else self.method
 
+    def is_of(self, printed: PaperRow) -> bool:
+        """Whether this is the printed row: same model, method and settings, and all runs of a cell of the paper."""
+        same = self.in_paper and all(self.settings.get(key) == value for key, value in printed.settings.items())
+        return same and (printed.model, printed.method) == (self.model, self.method)
+
+    def printed(self, paper: Sequence[PaperRow]) -> PaperRow | None:
+        """The printed row that this is; None if there is none, or no run."""
+        return next((line for line in paper if self.is_of(line)), None) if self.runs else None
+
     def cell(self, column: Column) -> Cell | None:
-        """What a column shows: the cell of its experiment, of an optional metric with the runs alone that have it."""
+        """The cell that a column shows: its experiment's; for an optional metric only the runs that have it."""
         cell = self.cells.get(column.exp)
         if cell is None or not column.optional:
             return cell
         return replace(cell, runs=tuple(run for run in cell.runs if column.metric in run.metrics.scored.last))
 
     def has(self, column: Column) -> bool:
-        """Whether the column shows anything: of an optional metric a score, of any other a failure too."""
+        """Whether the column shows anything: a score, or (unless the metric is optional) a failure."""
         cell = self.cell(column)
         return cell is not None and bool(cell.runs or not column.optional)
 
     def average(self, columns: Iterable[Column], selection: Selection = "best") -> float | None:
-        """The mean of the columns' centres; None unless all are there."""
+        """The mean of the columns' centres; None unless all have one."""
         cells = [(self.cell(column), column) for column in columns]
         found = [cell.centre(selection, column) if cell else None for cell, column in cells]
         return None if None in found else statistics.mean(found)
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
-    """Group records into rows, in the order of scale, model, method, judge and size, whatever the records' order."""
+    """Group records into rows, sorted by scale, model, method, judge and size; the records' order has no effect."""
     families: dict[tuple[str, ...], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if not is_trial(record):
@@ -135,9 +145,19 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def within(rows: Iterable[Row], experiments: Collection[str]) -> list[Row]:
-    """The rows with their cells of these experiments alone; those that have none go."""
+    """The rows, restricted to the cells of these experiments; rows left without cells are dropped."""
     kept = [replace(row, cells={exp: row.cells[exp] for exp in row.cells if exp in experiments}) for row in rows]
     return [row for row in kept if row.cells]
+
+
+def by_experiment(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """(exp, model, scale) -> the rows with a run that succeeded."""
+    found: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        for exp, cell in row.cells.items():
+            if cell.runs:
+                found[exp, row.model, row.scale].append(row)
+    return dict(sorted(found.items()))
 
 
 def is_trial(record: Record) -> bool:
@@ -147,7 +167,7 @@ def is_trial(record: Record) -> bool:
 
 
 def _judge(record: Record) -> str:
-    """The judge of a run's answers: equal for judges whose scores compare."""
+    """The judge of a run's answers, as a string that is equal for judges whose scores are comparable."""
     judge = record.judge
     if judge is None:
         return ""
@@ -155,18 +175,18 @@ def _judge(record: Record) -> str:
 
 
 def _identity(record: Record) -> str:
-    """Equal for runs that differ in their seed alone: the same configuration on the same weights and the same data."""
+    """A hash equal for runs that differ only in their seed: same configuration, weights and data."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 
 def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
-    """The rows of one method: its groups by the settings that tell them apart, or by their hash where none does."""
+    """The rows of one method, labelled by the settings that distinguish them, or by their hash where none does."""
     settings = {group: _settings(records[0]) for group, records in groups.items()}
     theirs = {group: settings[group] for group, records in groups.items() if _in_paper(records)}
     telling, names = {}, {}
     for group, own in settings.items():
-        varying = _varying(theirs if group in theirs else settings)  # what else was run splits no row of the paper
+        varying = _varying(theirs if group in theirs else settings)  # other runs do not split a row of the paper
         variant = {key for key, value in own.items() if PAPERS.get(key, value) != value}
         telling[group] = {key: value for key, value in own.items() if key in varying | variant}
         name = [f"{key.removeprefix('settings.')}={own[key]}" for key in own if key in {*telling[group], *SIZES}]
@@ -195,12 +215,12 @@ def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]
 
 
 def _in_paper(records: Sequence[Record]) -> bool:
-    """Whether every run is of a cell of the paper, by its record."""
+    """Whether every record belongs to a cell of the paper."""
     return all(record.scale == "paper" and record.paper_cell for record in records)
 
 
 def _varying(settings: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
-    """The keys in which groups of one experiment differ."""
+    """The keys whose values differ between groups of one experiment."""
     return {
         key
         for one in settings
@@ -212,7 +232,7 @@ def _varying(settings: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """The settings of the method by the keys that set them: `method.<key>`, those of a peft tuner settings.<key>."""
+    """The method's settings by the keys that override them: <key>, or settings.<key> for a PEFT tuner."""
     method = dict(record.config.get("method") or {})
     method.pop("name", None)
     method |= {f"settings.{key}": value for key, value in method.pop("settings", {}).items()}
@@ -225,7 +245,7 @@ def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _cell(records: list[Record]) -> Cell:
-    """The latest run of each seed that ended well; else its latest failure."""
+    """For each seed the latest run that succeeded, or else the latest failure."""
     by_seed: dict[int, Record] = {}
     for record in sorted(records, key=lambda record: (record.status == "ok", record.ended, record.config_hash)):
         by_seed[record.seed] = record

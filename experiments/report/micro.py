@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, model_validator
 
 from experiments.record import Count, Measured, Natural, Part
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
 TITLE = "Parts of a layer's step, for the choice of algorithms"
@@ -201,9 +202,9 @@ def tables(micros: Iterable[Micro]) -> list[Table]:
     return [table for micro in found for table in (values_table(micro), _choices(micro), _operations(micro))]
 
 
-def entry(micros: Sequence[Micro], folder: str) -> str:
-    """The page's line in the index; `folder`: where it stands."""
-    return f"[{TITLE}]({folder}/micro.md) ([LaTeX]({folder}/micro.tex)); machines: {len(micros)}"
+def pages(micros: Sequence[Micro]) -> list[Page]:
+    """The page; none where nothing was measured."""
+    return [Page("micro", TITLE, tables(micros), NOTES, index_note=f"machines: {len(micros)}")] if micros else []
 
 
 SHAPE = ["d", "n", "Tokens", "In"]

@@ -1,12 +1,12 @@
-"""The official repository's logs, a second anchor beside the paper's numbers: FourierFT on GLUE, five seeds each."""
+"""The official repository's logs, a second reference beside the paper's numbers: FourierFT on GLUE, five seeds each."""
 
 import statistics
 from collections.abc import Sequence
 
+from experiments.paper.printed import Logs, PaperRow
+from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import Row
-from experiments.report.paper import Logs, PaperRow, is_of
-from experiments.report.render import DASH, Table, number
-from experiments.report.score_tables import TABLE2
+from experiments.report.render import DASH, Table, number, span
 from experiments.report.scores import score
 
 NOTE = (
@@ -16,7 +16,7 @@ NOTE = (
 
 
 def as_rows(logs: Sequence[Logs]) -> list[PaperRow]:
-    """The logs as rows of Table 2, one a model; the mean only where every task was logged."""
+    """The logs as rows of Table 2, one per model; the mean only where every task was logged."""
     rows = []
     for model in dict.fromkeys(one.model for one in logs):
         own = {one.task: one for one in logs if one.model == model}
@@ -36,11 +36,11 @@ def as_rows(logs: Sequence[Logs]) -> list[PaperRow]:
 
 
 def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) -> Table:
-    """The paper, the logs and our runs at the paper's scale, task by task. `paper`: the rows of Table 2."""
+    """The paper, the logs and our runs at the paper's scale, task by task. paper: the printed rows of Table 2."""
     columns, lines = {column.key: column for column in TABLE2.columns}, []
     for logged in as_rows(logs):
         printed = next(line for line in paper if (line.model, line.title) == (logged.model, logged.title))
-        run = next((row for row in ours if is_of(printed, row)), None)
+        run = next((row for row in ours if row.is_of(printed)), None)
         for one in (one for one in logs if one.model == logged.model):
             column = columns[one.task]
             cells = [
@@ -48,7 +48,6 @@ def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) 
                 f"{number(one.best, 2)} ± {number(one.std, 2)}",
                 score(run.cell(column), column) if run else DASH,
             ]
-            epochs = "–".join(str(count) for count in dict.fromkeys(one.epochs))
-            lines.append([one.model, column.heading, *cells, number(one.scale, 0), epochs, one.note])
+            lines.append([one.model, column.heading, *cells, number(one.scale, 0), span(one.epochs), one.note])
     header = ["Model", "Task", "Paper", "Logs", "Ours", "ΔW's scale", "Epochs logged", "Remark"]
     return Table("The official logs beside the paper and ours", header, lines, sentences=True)

@@ -10,26 +10,23 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from adjustText import adjust_text
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from experiments.measure.rank import COLOURS, MARKERS
+from experiments.paper.score_tables import leading_column, table_of
 from experiments.record import Record
-from experiments.report.aggregate import Cell, Row
-from experiments.report.score_tables import foremost, table_of
-from experiments.style import tidy
+from experiments.report.aggregate import Cell, Row, by_experiment
+from experiments.report.render import span
+from experiments.style import WIDTH, blank, legend, line_style, short, tidy
 
 LEAST = 3  # methods that make a figure
-WIDTH = 7.0  # inches: the text of a page
 COSTS = {
-    "trained": "trained parameters, head apart",
+    "trained": "adapter parameters",
     "saved": "saved for the backward of a step",
     "peak": "peak GPU memory",
 }
@@ -38,8 +35,7 @@ LOSS = "loss of a token (nats)"
 
 @dataclass(frozen=True)
 class Point:
-    """One method with its settings: its scores, one a seed, as its table has them, and what it costs; None where not
-    measured."""
+    """One method with its settings: scores, one per seed, in the unit of its table, and costs; None: not measured."""
 
     name: str  # beside the point
     label: str  # in the legend
@@ -52,19 +48,15 @@ class Point:
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
-    """(exp, model, scale) -> its rows with a run that ended well, where at least three methods have one."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        for exp, cell in row.cells.items():
-            if cell.runs:
-                found.setdefault((exp, row.model, row.scale), []).append(row)
-    return {key: own for key, own in sorted(found.items()) if len({row.method for row in own}) >= LEAST}
+    """(exp, model, scale) -> the rows with a run that succeeded, where at least three methods have one."""
+    found = by_experiment(rows)
+    return {key: own for key, own in found.items() if len({row.method for row in own}) >= LEAST}
 
 
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
-    """The points of one figure, from the fewest trained parameters to the most."""
+    """The points of one figure, by increasing number of trained parameters."""
     cells = [(row, row.cells[exp]) for row in rows]
-    column, selection = foremost(exp), table_of(exp).selection
+    column, selection = leading_column(exp), table_of(exp).selection
     methods = Counter(row.method for row in rows)
     several_counts = len({len(cell.runs) for _, cell in cells}) > 1
     several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
@@ -103,33 +95,25 @@ def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
 
 def draw(rows: Sequence[Row], exp: str) -> Figure:
-    """The figure of one experiment: a panel for each cost that was measured, the legend below."""
+    """The figure of one experiment: a panel for each measured cost, with the legend below."""
     found = points(rows, exp)
     runs = [run for row in rows for run in row.cells[exp].runs]
     costs = [name for name in COSTS if any(getattr(point, name) is not None for point in found)]
     columns = max(1, min(len(found), int(WIDTH * 72 / (30 + 4.1 * max(len(point.label) for point in found)))))
-    figure = Figure(figsize=(WIDTH, 3.0 + 0.14 * math.ceil(len(found) / columns)), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(3.0 + 0.14 * math.ceil(len(found) / columns))
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
-    column, selection = foremost(exp), table_of(exp).selection
+    column, selection = leading_column(exp), table_of(exp).selection
     score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
     epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
     panels[0].set_ylabel(f"{score}{test}{epoch}", fontsize=8)
-    counts = sorted({len(point.scores) for point in found})
-    seeds = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)])) + (" seed" if counts == [1] else " seeds")
+    counts = [len(point.scores) for point in found]
+    seeds = f"{span(counts, to=' to ')} {'seed' if max(counts) == 1 else 'seeds'}"
     figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
-    figure.legend(
-        [Line2D([], [], linestyle="none", **look(index)) for index in range(len(found))],
-        [point.label for point in found],
-        title=_caption([row.cells[exp] for row in rows], found),
-        title_fontsize=6.5,
-        fontsize=7,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-    )
+    handles = [Line2D([], [], linestyle="none", **line_style(index)) for index in range(len(found))]
+    caption = _caption([row.cells[exp] for row in rows], found)
+    legend(figure, handles, [point.label for point in found], columns, caption)
     figure.draw_without_rendering()  # the layout, before names are fitted into it
     for axes, (spots, best) in zip(panels, drawn, strict=True):
         _name_front(axes, found, spots, best)
@@ -137,7 +121,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
 
 def _examples(run: Record) -> int | None:
-    """Examples of a training step, by which its memory goes."""
+    """Examples in a forward pass, which determine its memory; None if unknown."""
     recipe, train = run.config.get("recipe"), run.config.get("train")
     size = recipe.get("batch_size") if isinstance(recipe, dict) else None
     return size and size // (train.get("accumulation", 1) if isinstance(train, dict) else 1)
@@ -149,7 +133,7 @@ def _median(values: Iterable[int | None]) -> float | None:
 
 
 def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
-    """What the signs mean, as far as they are there."""
+    """The meaning of the signs that occur, in lines of at most 150 characters."""
     parts = ["filled and joined: the Pareto front (no other method is at least as good for at most the cost)"]
     protocol = cells[0].protocol
     if any(len(point.scores) > 1 for point in found):
@@ -167,14 +151,8 @@ def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def look(index: int) -> dict[str, Any]:
-    """Colour and marker; no pair of both twice among the first 49."""
-    shift = index // len(COLOURS)
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + shift) % len(MARKERS)], "markersize": 5}
-
-
 def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
-    """The points, their spread over the seeds, and the step line of the front. Returns where they stand, and it."""
+    """Draw the points, their spread over seeds, and the front as steps. Returns index -> position, and the front."""
     tidy(axes)
     axes.margins(y=0.1)
     costs = {index: getattr(point, cost) for index, point in enumerate(found) if getattr(point, cost) is not None}
@@ -187,7 +165,7 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
     xs, ys = zip(*(spots[index] for index in best), strict=True)
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color="0.45", linewidth=1, zorder=1.5)
     for index, (x, y) in spots.items():
-        scores, style = found[index].scores, look(index)
+        scores, style = found[index].scores, line_style(index)
         axes.errorbar(
             x,
             y,
@@ -202,9 +180,9 @@ def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int
 
 
 def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
-    """Write the names of the front beside its points, in their colours."""
+    """Write the front's names beside its points, in their colours, without overlap."""
     texts = [
-        axes.text(*spots[index], found[index].name, fontsize=6.5, color=look(index)["color"], zorder=4)
+        axes.text(*spots[index], found[index].name, fontsize=6.5, color=line_style(index)["color"], zorder=4)
         for index in best
     ]
     for text in texts:
@@ -218,7 +196,7 @@ def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
-    """A logarithmic axis; zero, which it cannot hold, stands left of a break. Returns value -> x."""
+    """Make a logarithmic axis, with zero left of a break. Returns the mapping from value to x."""
     positive = [value for value in values if value] or [1.0]
     low, high = min(positive) / 1.6, max(positive) * 1.6
     if math.floor(math.log10(high)) - math.ceil(math.log10(low)) < 1:  # fewer than two powers of ten to read off
@@ -243,16 +221,8 @@ def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]
 
 
 def _byte_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:
-    """A linear axis of bytes from zero. Returns value -> x."""
+    """Make a linear axis of bytes from zero. Returns the mapping from value to x."""
     unit, name = (2**30, "GiB") if max(values) >= 2**31 else (2**20, "MiB")
     largest = max(values) / unit or 1
     axes.set(xlim=(-0.03 * largest, 1.08 * largest), xlabel=f"{axes.get_xlabel()} ({name})")
     return lambda value: value / unit
-
-
-def short(value: float) -> str:
-    """1000 as 1k, 1000000 as 1M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"

@@ -22,7 +22,7 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text; equal ones in the first column make a group. `sentences`: the last column holds some."""
+    """Cells of plain text; rows with equal first cells form a group. sentences: whether the last column holds some."""
 
     title: str
     header: list[str]
@@ -34,12 +34,6 @@ def markdown(table: Table) -> str:
     """A GitHub table."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def page(title: str, tables: Iterable[Table], notes: Iterable[str]) -> str:
-    """A Markdown page: each table below its title, and the notes."""
-    text = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in tables)
-    return f"# {title}\n\n{text}" + "".join(f"- {note}\n" for note in notes)
 
 
 def latex(table: Table, notes: Iterable[str]) -> str:
@@ -75,11 +69,17 @@ def escape(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
 
 
+def span(values: Iterable[float], form: str = "", to: str = "–") -> str:
+    """The common value, or the smallest and the largest; a dash where there are none. form: a format specification."""
+    ends = sorted(set(values))
+    return to.join(f"{end:{form}}" for end in ends[:: max(len(ends) - 1, 1)]) or DASH
+
+
 def number(value: float | None, digits: int = 1) -> str:
-    """So many decimals, or a dash."""
+    """With this many decimals; a dash for None."""
     return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """So many decimals with the sign; never -0.0."""
+    """With this many decimals and the sign; never -0.0."""
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")

@@ -1,62 +1,92 @@
-"""One of the tables of scores at one scale, as Markdown and LaTeX: its scores, what they cost, the commands."""
+"""The tables of scores at one scale each: their scores, what they cost, the commands."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.paper.printed import PaperRow, listed
+from experiments.paper.score_tables import SCORE_TABLES, Column, ScoreTable
 from experiments.record import Selection
-from experiments.report.aggregate import SIZES, Cell, Row
-from experiments.report.paper import PaperRow, beside, is_of, listed
-from experiments.report.render import DASH, Table, latex, number, page, signed
-from experiments.report.score_tables import Column, ScoreTable
+from experiments.report.aggregate import SIZES, Cell, Row, within
+from experiments.report.page import Page
+from experiments.report.render import DASH, Table, number, signed, span
 from experiments.yaml_files import read_yaml
 
 
-def texts(
+def pages(
+    measured: Sequence[Row],
+    judged: Sequence[Row],
+    paper: Mapping[str, Sequence[PaperRow]],
+    configs: Path,
+    logged: Mapping[str, Sequence[PaperRow]],
+) -> list[Page]:
+    """Every table at every scale that has a record of it; the printed tables at the paper's scale always.
+
+    paper, logged: the rows of the paper and of the official logs, by table key.
+    """
+    found = []
+    for table in SCORE_TABLES:
+        for scale in ("mini", "paper", "small"):
+            experiments = {column.exp for column in table.columns_at(scale)}
+            ours = within([row for row in (judged if table.judged else measured) if row.scale == scale], experiments)
+            printed = paper.get(table.key, [])
+            if ours or (scale == "paper" and printed):
+                found.append(page(table, scale, ours, printed, configs, logged.get(table.key, [])))
+    return found
+
+
+def page(
     table: ScoreTable,
     scale: str,
     ours: Sequence[Row],
     paper: Sequence[PaperRow],
     configs: Path,
     logged: Sequence[PaperRow] = (),
-) -> dict[str, str]:
-    """Suffix -> text. `ours`: the rows of this table at this scale, in any order; `paper`: those printed; `logged`:
-    what the official logs have in their place."""
-    heading = f"{table.title}, {scale} scale"
+) -> Page:
+    """One table at one scale. ours: its rows, in any order. paper: the printed rows. logged: the rows of the official
+    logs."""
     printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
     blocks, rows = [], []
     for judge in sorted({row.judge for row in ours}) or [""]:
-        judged = arranged(scale, [row for row in ours if row.judge == judge], paper)
-        blocks += [block for block in _blocks(table, judged, columns, printed, logged) if block.rows]
-        rows += judged
-    notes = _notes(table, compared=bool(printed) and not table.judged)
-    once = {(row.model, row.title): row for row in rows}.values()  # whatever the judges
-    body = page(heading, blocks, notes) + "\n" + commands(table, scale, once, configs)
-    captioned = [replace(block, title=f"{heading}: {block.title}") for block in blocks]
-    return {".md": body.rstrip() + "\n", ".tex": "\n".join(latex(block, notes) for block in captioned)}
+        own = arranged(scale, [row for row in ours if row.judge == judge], paper)
+        blocks += [block for block in _blocks(table, own, columns, printed, logged) if block.rows]
+        rows += own
+    ended = Counter({"ok": sum(len(row.runs) for row in ours)})
+    ended.update(failure.status for row in ours for cell in row.cells.values() for failure in cell.failures)
+    counts = ", ".join(f"{status} {count}" for status, count in sorted(ended.items()))
+    return Page(
+        table.key,
+        table.title,
+        blocks,
+        _notes(table, compared=bool(printed) and not table.judged),
+        scale,
+        index_note=f"{'judged runs' if table.judged else 'runs'}: {counts}",
+        appendix=commands(table, scale, {(row.model, row.title): row for row in rows}.values(), configs),
+    )
 
 
 def shown(table: ScoreTable, scale: str, ours: Iterable[Row]) -> list[Column]:
-    """The columns at this scale: all, or where the table says so those that have a record."""
+    """The columns at this scale: all, or for a table that is not `whole` those with a record."""
     every, rows = scale == "paper" or table.whole, list(ours)
     return [column for column in table.columns_at(scale) if every or any(row.has(column) for row in rows)]
 
 
 def _notes(table: ScoreTable, compared: bool) -> list[str]:
-    """The legend. `compared`: whether differences to the paper's numbers are shown."""
+    """The legend. compared: whether differences from the paper's numbers are shown."""
     protocol = table.protocol
     statistic = f"the {protocol.centre_name} and the {protocol.spread_name} over k seeds, {table.unit('percent')}"
     signs = " ".join(f"{sign} {meaning}." for sign, meaning in protocol.signs.items())
     notes = [
         f"a ± s ×k: {statistic}. {DASH}: not run.",
         f"{signs} OOM, failed, cancelled: seeds that ended so.",
-        "Params are trained without the head (AdaLoRA's: at its start). Trials: hyper-parameter trials behind our "
-        "recipe.",
+        "Adapter: parameters trained outside the head (AdaLoRA: initially). Trials: hyper-parameter trials behind "
+        "our recipe.",
         *table.notes,
     ]
-    difference = "the difference to the paper's number for the same model, method and settings"
+    difference = "the difference from the paper's number for the same model, method and settings"
     against = f"In brackets: {difference}, {table.unit('points')}."
     return [*notes, against] if compared else notes
 
@@ -71,21 +101,21 @@ def _blocks(
     printed: Sequence[PaperRow],
     logged: Sequence[PaperRow],
 ) -> list[Table]:
-    """The epochs of the table, in the first the printed rows above ours and the official logs' below, at the paper's
-    scale; then the cost, where no judge scores."""
+    """One block per selection of the epoch, then the costs, unless a judge scores. In the first block, at the paper's
+    scale, printed rows stand above ours and those of the official logs below."""
     names = [column.heading for column in columns]
     average = table.columns if table.averaged and set(table.columns) <= set(columns) else ()
-    header = ["Model", "Method", "By", "Params", "Head", *names, *(["Avg"] if average else []), "Trials"]
+    header = ["Model", "Method", "By", "Adapter", "Head", *names, *(["Avg"] if average else []), "Trials"]
     ran = [row for row in rows if row.cells]
 
     def block(selection: Selection, rows: Sequence[Row], printed: Sequence[PaperRow] = ()) -> Table:
         left, lines = list(printed), []
         for row in rows:
-            above = [line for line in left if is_of(line, row)]
+            above = [line for line in left if row.is_of(line)]
             left = [line for line in left if line not in above]
             lines += [_paper_line(line, columns, average) for line in above]
-            lines.append(_our_line(row, columns, average, selection, None if table.judged else beside(row, printed)))
-            below = [line for line in logged if above and is_of(line, row)]
+            lines.append(_our_line(row, columns, average, selection, None if table.judged else row.printed(printed)))
+            below = [line for line in logged if above and row.is_of(line)]
             lines += [_paper_line(line, columns, average, "official logs") for line in below]
         return Table(table.blocks[selection] + (_judging(ran) if table.judged else ""), header, lines)
 
@@ -104,7 +134,7 @@ def _blocks(
 
 
 def _judging(rows: Sequence[Row]) -> str:
-    """The end of a block's title: its judge, and the judgments behind it."""
+    """The end of a block's title: the judge, and the numbers of its judgments."""
     judges = [run.judge for row in rows for run in row.runs]
     if not judges:
         return "; judge: none so far"
@@ -113,7 +143,7 @@ def _judging(rows: Sequence[Row]) -> str:
 
 
 def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column], by: str = "paper") -> list[str]:
-    """A row as the paper prints it, or as the official logs have it."""
+    """A row of the paper, or of the official logs."""
     scores = [
         number(row.scores.get(column.key), column.digits)
         + (f" ± {row.std[column.key]:.{column.std_digits or column.digits}f}" if column.key in row.std else "")
@@ -130,7 +160,7 @@ def _our_line(
     selection: Selection,
     printed: PaperRow | None,
 ) -> list[str]:
-    """A row from the records, beside what the paper printed."""
+    """A row from the records, with differences from the printed row."""
     reference = printed.scores if printed else {}
     scores = [score(row.cell(column), column, selection, reference.get(column.key)) for column in columns]
     averages = []
@@ -138,13 +168,13 @@ def _our_line(
         mean, digits = row.average(average, selection), average[0].digits
         brackets = f" ({signed(mean - printed.avg, digits)})" if printed and mean is not None else ""
         averages = [number(mean, digits) + brackets]
-    trials = _span(run.trials for run in row.runs if run.trials is not None)
-    counts = [_span(getattr(run.params, part) for run in row.runs) for part in ("adapter", "head")]
+    trials = span((run.trials for run in row.runs if run.trials is not None), ",")
+    counts = [span((getattr(run.params, part) for run in row.runs), ",") for part in ("adapter", "head")]
     return [row.model, row.title, "ours", *counts, *scores, *averages, trials]
 
 
 def score(cell: Cell | None, column: Column, selection: Selection = "best", printed: float | None = None) -> str:
-    """One of our cells: centre, spread, seeds, marks, difference to the paper's `printed` number, failures."""
+    """One of our cells: centre, spread, seeds, marks, difference from the printed number, failures."""
     if cell is None:
         return DASH
     parts = [f"{count} {'OOM' if status == 'oom' else status}" for status, count in cell.failed.items()]
@@ -157,8 +187,8 @@ def score(cell: Cell | None, column: Column, selection: Selection = "best", prin
 
 
 def _cost(cell: Cell | None, rate: str | None) -> str:
-    """Medians over the runs: training time, examples a second where the table shows them, and the best epoch; then the
-    most outputs that were cut off."""
+    """Medians over the runs: training time, examples per second where the table shows them, best epoch; then the
+    largest number of outputs that were cut off."""
     if cell is None or not cell.runs:
         return DASH
     parts = [f"{statistics.median(run.cost.train_s for run in cell.runs) / 60:.1f} min"]
@@ -176,14 +206,8 @@ def _cost(cell: Cell | None, rate: str | None) -> str:
     return ", ".join(parts)
 
 
-def _span(values: Iterable[int]) -> str:
-    """The one value that all share, or the smallest and the largest, or a dash."""
-    ends = sorted(set(values))
-    return "–".join(f"{end:,}" for end in ends[:: max(len(ends) - 1, 1)]) or DASH
-
-
 def _device(row: Row) -> str:
-    """The hardware of a row's runs."""
+    """The hardware of a row's runs, each once."""
     return ", ".join(sorted({run.hardware.gpu or run.hardware.cpu for run in row.runs})) or DASH
 
 
@@ -191,10 +215,10 @@ def _device(row: Row) -> str:
 
 
 def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> list[Row]:
-    """Our rows in the paper's order of models, methods and sizes; at its scale also an empty one for each not run."""
+    """Our rows in the paper's order of models, methods and sizes; at its scale with empty rows for those not run."""
     every = list(found)
     if scale == "paper":
-        every += [_not_run(line) for line in paper if not any(is_of(line, row) for row in found)]
+        every += [_not_run(line) for line in paper if not any(row.is_of(line) for row in found)]
         every = [replace(row, overrides=row.overrides | _sized(row, paper)) for row in every]
     models = [line.model for line in paper]
 
@@ -203,26 +227,26 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
 
     def order(row: Row) -> tuple[tuple[int, str], tuple[int, str], int]:
         methods = [line.method for line in paper if line.model == row.model or row.model not in models]
-        size = next((index for index, line in enumerate(paper) if is_of(line, row)), len(paper))
+        size = next((index for index, line in enumerate(paper) if row.is_of(line)), len(paper))
         return place(models, row.model), place(methods, row.method), size
 
     return sorted(every, key=order)
 
 
 def _not_run(line: PaperRow) -> Row:
-    """An empty row for one of the paper's."""
+    """An empty row for a printed one."""
     return Row("paper", line.model, line.method, listed(line.settings), line.settings, in_paper=True)
 
 
 def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
-    """The settings that tell a row of the paper from its other sizes of the same method; none where it has one size."""
+    """The settings that distinguish a printed row from other sizes of its method; none where there is one size."""
     sizes = [line.settings for line in paper if (line.model, line.method) == (row.model, row.method)]
-    printed = next((line.settings for line in paper if is_of(line, row)), {})
+    printed = next((line.settings for line in paper if row.is_of(line)), {})
     return printed if len(sizes) > 1 else {}
 
 
 def _recipe(configs: Path, name: str) -> dict[str, Any]:
-    """What a recipe says, and what it does not say of the recipes that it builds on."""
+    """The keys of a recipe, over those of the recipes that it builds on."""
     own = read_yaml(configs / f"{name}.yaml")
     said: dict[str, Any] = {}
     for base in own.get("defaults", []):
@@ -231,8 +255,8 @@ def _recipe(configs: Path, name: str) -> dict[str, Any]:
 
 
 def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) -> str:
-    """The command that fills or repeats each row, for the rows that have a recipe: the experiments of its table of
-    `cells`, or all where it has none."""
+    """The command that fills or repeats each row that has a recipe: for the experiments in the recipe's `cells`, or for
+    all where it has none."""
     lines, seeds = [], table.protocol.seeds
     experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
     for row in rows:

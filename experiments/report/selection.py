@@ -1,8 +1,8 @@
 """What choosing the best epoch buys: the best epoch minus the last, on the set that chose it and on the test set.
 
-The paper reports the best epoch on the validation set that chose it, so its scores hold some luck of the choice. The
-honest estimate is the same difference on a test set, which chose nothing. How large a difference must be to mean
-something is told by the standard error of one score on so many examples.
+The paper reports the best epoch on the validation set that chose it, so its scores include the luck of that choice. The
+unbiased estimate is the same difference on a test set. The standard error of a score on that many examples tells how
+large a difference must be to mean anything.
 """
 
 import math
@@ -10,11 +10,12 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from experiments.paper.printed import Logs
+from experiments.paper.score_tables import TABLE2
 from experiments.record import Record
 from experiments.report.aggregate import Row
-from experiments.report.paper import Logs
-from experiments.report.render import DASH, Table, latex, number, page, signed
-from experiments.report.score_tables import TABLE2
+from experiments.report.page import Page
+from experiments.report.render import DASH, Table, number, signed
 from experiments.report.verdicts import by_scale
 
 HEADER = ["Scale", "Model", "Experiment", "Method", "Runs", "Validation", "Std. error", "Test", "Std. error"]
@@ -22,21 +23,21 @@ TITLE = "Best epoch against last epoch"
 NOTES = (
     "Validation, test: the primary metric × 100 at the epoch that is best on validation, minus that at the last epoch; "
     "the median over the runs of more than one epoch.",
-    "Std. error: of one score on a set of that size, of an accuracy √(p (1 − p) / examples), of a "
+    "Std. error: of one score on a set of that size; of an accuracy √(p (1 − p) / examples), of a "
     f"Pearson correlation (1 − r²) / √(examples − 1). {DASH}: no such formula, or no test set.",
 )
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The best epoch minus the last of one run, times 100, on one set; error: of one score there, or None."""
+    """Best epoch minus last epoch of one run on one set, times 100. error: the standard error of one score there."""
 
     points: float
     error: float | None
 
 
 def standard_error(metric: str, score: float, examples: int) -> float | None:
-    """Of one score (a fraction) on so many examples; None where the metric has no simple formula.
+    """The standard error of a score (a fraction) on this many examples; None for a metric without a simple formula.
 
     An accuracy is a mean of independent outcomes; Pearson's correlation has the error of two normal variables.
     """
@@ -46,13 +47,13 @@ def standard_error(metric: str, score: float, examples: int) -> float | None:
 
 
 def on_validation(run: Record) -> Gain:
-    """Of the set that chose the epoch."""
+    """The gain on the validation set, which chose the epoch."""
     found = run.metrics
     return _gain(run, found.best, found.last, "validation")
 
 
 def on_test(run: Record) -> Gain | None:
-    """Of the test set; None where the task has none."""
+    """The gain on the test set; None where the task has none."""
     test, name = run.metrics.test, run.metrics.primary
     return test and _gain(run, test.best[name], test.last[name], "test")
 
@@ -64,13 +65,9 @@ def _gain(run: Record, best: float, last: float, split: str) -> Gain:
     return Gain(100 * better, error and 100 * error)
 
 
-def texts(rows: Iterable[Row], logs: Sequence[Logs]) -> dict[str, str]:
-    """The whole page: suffix -> text."""
-    tables = [of_logs(logs), by_method(rows)]
-    return {
-        ".md": page(TITLE, tables, NOTES),
-        ".tex": "\n".join(latex(table, NOTES) for table in tables),
-    }
+def page(rows: Iterable[Row], logs: Sequence[Logs]) -> Page:
+    """The whole page."""
+    return Page("selection", f"{TITLE}, method by method", [of_logs(logs), by_method(rows)], NOTES)
 
 
 def by_method(rows: Iterable[Row]) -> Table:
@@ -80,7 +77,7 @@ def by_method(rows: Iterable[Row]) -> Table:
 
 
 def by_experiment(rows: Iterable[Row]) -> Table:
-    """Every experiment, all methods together; scale mini left out."""
+    """Every experiment, all methods pooled, without scale mini."""
     lines = _lines((row for row in rows if row.scale != "mini"), lambda row: "")
     without = [[*line[:3], *line[4:]] for line in (HEADER, *lines)]
     return Table("The best epoch minus the last, our runs", without[0], without[1:])
@@ -100,7 +97,7 @@ def _lines(rows: Iterable[Row], name: Callable[[Row], str]) -> list[list[str]]:
 
 
 def _cells(gains: Iterable[Gain | None]) -> list[str]:
-    """The median gain, and the median error of a score."""
+    """The median gain, and the median standard error."""
     found = [gain for gain in gains if gain]
     errors = [gain.error for gain in found if gain.error is not None]
     return [
@@ -110,7 +107,7 @@ def _cells(gains: Iterable[Gain | None]) -> list[str]:
 
 
 def of_logs(logs: Sequence[Logs]) -> Table:
-    """The official logs; their last epoch is the last that was logged."""
+    """The official logs, whose last epoch is the last one logged."""
     headings = {column.key: column.heading for column in TABLE2.columns}
     lines = []
     for one in logs:
@@ -122,7 +119,7 @@ def of_logs(logs: Sequence[Logs]) -> Table:
 
 
 def in_words(logs: Sequence[Logs], rows: Iterable[Row]) -> str:
-    """What both tables show, in two sentences; of our runs, those that have a test set and more than one epoch."""
+    """Both tables in two sentences; of our runs, only those with a test set and more than one epoch."""
     headings = {column.key: column.heading for column in TABLE2.columns}
     gaps = {f"{headings[one.task]} on {one.model}": one.best - one.last for one in logs}
     widest = max(gaps, key=gaps.get)

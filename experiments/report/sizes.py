@@ -1,138 +1,54 @@
-"""What `make parameters` records of one model, and the tables made of it: the paper's counts beside the exact ones.
+"""The tables of parameters: the paper's counts beside the exact ones.
 
-Two conventions, side by side. The paper's: what trains outside the head; the positions of the entries do not count. The
-whole one: all that trains, and all that must be stored to use the model again.
+Two conventions, side by side. The paper counts what trains outside the head, without the positions of the entries. The
+whole count has all that trains, and all that must be stored to use the model again.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from experiments.record import Count, Document, Natural, Part, Time
-from experiments.report.paper import FLOAT, LORA_NAMES, TABLES, UNEXPLAINED, PaperRow, Share, title
-from experiments.report.render import DASH, Table, latex, page
+from experiments.measure.sizes import Size, Sizes, wanted
+from experiments.paper.printed import FLOAT, TABLE_NAMES, UNEXPLAINED, PaperRow, Share, title
+from experiments.report.page import Page
+from experiments.report.render import DASH, Table
 
 EXACT = [
-    "Exact: trained parameters, head excluded (the paper's convention), counted in the model of full size.",
-    "A row without a remark prints the exact number, rounded. Any other difference says where it comes from, or is "
+    "Adapter: parameters trained outside the head, as the paper counts. Exact: counted in the full-size model.",
+    "Without a remark, the printed number is the exact one, rounded. Any other difference is explained, or marked "
     f"{UNEXPLAINED}.",
     "‡ code not at a clean commit.",
 ]
 EXACT_BYTES = [
-    "Exact bytes: four a value. The printed KB is 1024 bytes; MB is 1024 KB, or what the remark says.",
-    "File: the bytes that were written for the adapter, the head (two classes on RoBERTa, ten on ViT), names and "
-    "settings.",
+    "Exact bytes: four per value. The printed KB is 1024 bytes; MB is 1024 KB unless the remark says otherwise.",
+    "File: the bytes written for the adapter, the head (two classes on RoBERTa, ten on ViT), names and settings.",
 ]
 WHOLE = [
-    "Adapter: trained outside the head, the paper's count. Trained: adapter and head. Heads: two classes on RoBERTa, "
-    "ten on ViT, none on language models.",
-    "BitFit trains every bias of the encoder, those of the layer norms and of the embeddings' norm included.",
-    "Stored: values and bytes of the files that were written (safetensors, and PEFT's adapter_config.json). With the "
-    "frozen model they are all that is needed.",
-    "Positions: integers that FourierFT would store besides, two an entry for each shape of matrix, if they were not "
-    "drawn again from the seed in adapter_config.json. The paper's text counts them, n (2 + L); its tables n L.",
+    "Trained: adapter and head. Heads: two classes on RoBERTa, ten on ViT, none on language models.",
+    "BitFit trains every bias of the encoder, including those of its layer norms and of the embeddings' norm.",
+    "Stored: values and bytes of the written files (safetensors and PEFT's adapter_config.json), which with the frozen "
+    "model are all that is needed.",
+    "Positions: integers that FourierFT would also store, two per entry and shape of matrix, if they were not redrawn "
+    "from the seed in adapter_config.json. The paper's text counts them, n (2 + L); its tables do not, n L.",
 ]
 
-# The pages, by the names of their files.
-PAGES = {
-    "table1_parameters": "Table 1: parameters and bytes",
-    "parameters": "Parameters of Tables 2 to 5, and what is stored",
-}
 
-
-class Matrices(Part):
-    """`count` adapted matrices of one shape, (out, in)."""
-
-    shape: list[Natural]
-    count: Natural
-
-
-class Size(Part):
-    """One method on the model. `settings`: those that size it. `positions`: integers, if the entries were stored."""
-
-    method: str
-    settings: dict[str, bool | Count]
-    adapter: Count
-    head: Count
-    total: Count
-    stored_values: Count
-    stored_bytes: Count
-    positions: Count
-
-    @model_validator(mode="after")
-    def _is_sized(self) -> "Size":
-        if self.method == "fourierft" and "n" not in self.settings:
-            raise ValueError("settings of fourierft need n")
-        return self
-
-    @property
-    def trained(self) -> int:
-        """Adapter and head."""
-        return self.adapter + self.head
-
-    @property
-    def title(self) -> str:
-        """The method with the settings that size it."""
-        return title(self.method, self.settings)
-
-
-class Sizes(Document):
-    """One model at full size: the matrices that the paper adapts in it, and every method counted on it."""
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    model: str
-    matrices: list[Matrices]
-    rows: list[Size]
-    versions: dict[str, str]
-    commit: str | None = None
-    dirty: bool | None = None
-    date: Time
-
-    @property
-    def place(self) -> str:
-        return f"{self.model}.json"
-
-    @property
-    def title(self) -> str:
-        """The model, marked unless the code was at a clean commit."""
-        return self.model + ("" if self.dirty is False else "‡")
-
-    def find(self, method: str, settings: dict[str, Any]) -> Size | None:
-        """The row of this method, by any of its names, with exactly these settings."""
-        wanted = (counted_as(method), settings)
-        return next((row for row in self.rows if (row.method, row.settings) == wanted), None)
-
-
-def counted_as(method: str) -> str:
-    """The name under which a method is counted: one, where it has two."""
-    return LORA_NAMES[0] if method in LORA_NAMES else method
-
-
-def wanted(paper: dict[str, list[PaperRow]]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """Model -> every (method, settings) that a table of the paper has a row for, each once, in the paper's order."""
-    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for row in (row for rows in paper.values() for row in rows):
-        methods = found.setdefault(row.model, [])
-        if (one := (counted_as(row.method), row.settings)) not in methods:
-            methods.append(one)
-    return found
-
-
-def files(paper: dict[str, list[PaperRow]], full: Sequence[Sizes], out: Path) -> dict[Path, str]:
-    """The pages by their paths: Table 1, and the others' parameters; none where nothing was counted."""
+def pages(paper: dict[str, list[PaperRow]], full: Sequence[Sizes]) -> list[Page]:
+    """Table 1, and the others' parameters; none where nothing was counted."""
     if not full:
-        return {}
+        return []
     by_model = {sizes.model: sizes for sizes in full}
-    first, *others = [_compared(name, paper[name], by_model) for name in TABLES]
-    tables = {"table1_parameters": [first], "parameters": [*others, _whole(paper, by_model)]}
-    notes = {"table1_parameters": [*EXACT, *EXACT_BYTES], "parameters": [*EXACT, *WHOLE]}
-    texts = {}
-    for name, heading in PAGES.items():
-        texts[out / f"{name}.md"] = page(heading, tables[name], notes[name])
-        texts[out / f"{name}.tex"] = "\n".join(latex(table, notes[name]) for table in tables[name])
-    return texts
+    first, *others = [_compared(name, paper[name], by_model) for name in TABLE_NAMES]
+    note = f"models: {len(full)}"
+    return [
+        Page("table1_parameters", "Table 1: parameters and bytes", [first], [*EXACT, *EXACT_BYTES], index_note=note),
+        Page(
+            "parameters",
+            "Parameters of Tables 2 to 5, and what is stored",
+            [*others, _whole(paper, by_model)],
+            [*EXACT, *WHOLE],
+            index_note=note,
+        ),
+    ]
 
 
 def _compared(name: str, rows: Sequence[PaperRow], full: dict[str, Sizes]) -> Table:
@@ -147,9 +63,9 @@ def _compared(name: str, rows: Sequence[PaperRow], full: dict[str, Sizes]) -> Ta
             line += [row.bytes or DASH, _number(size and FLOAT * size.adapter), _number(size and size.stored_bytes)]
             remarks += [f"bytes: {why}" for why in [row.bytes_remark(size.adapter)] if why] if size else []
         lines.append([*line, "; ".join(filter(None, remarks))])
-    header = ["Model", "Method", "Params, printed", "Params, exact"]
+    header = ["Model", "Method", "Adapter, printed", "Adapter, exact"]
     header += ["Bytes, printed", "Bytes, exact", "File"] if with_bytes else []
-    heading = f"{TABLES[name]}: trained parameters, printed and exact"
+    heading = f"{TABLE_NAMES[name]}: trained parameters, printed and exact"
     return Table(heading, [*header, "Remark"], lines, sentences=True)
 
 
@@ -166,7 +82,7 @@ def _whole(paper: dict[str, list[PaperRow]], full: dict[str, Sizes]) -> Table:
 
 
 def _found(full: dict[str, Sizes], model: str, method: str, settings: dict[str, Any]) -> tuple[Size | None, str]:
-    """The size, if it was counted, and the model as the tables name it."""
+    """The size, or None if it was not counted, and the model as the tables name it."""
     return (full[model].find(method, settings), full[model].title) if model in full else (None, model)
 
 
@@ -175,7 +91,7 @@ def _number(value: int | None) -> str:
 
 
 def products(full: Sequence[Sizes]) -> list[tuple[list[str], bool]]:
-    """For each model a line, its matrices and FourierFT's counts, and whether these are n times those."""
+    """For each model: scale, name, matrices and FourierFT's counts, and whether each count is n times the matrices."""
     found = []
     for sizes in full:
         matrices = sum(group.count for group in sizes.matrices)

@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, PositiveFloat, model_validator
 
 from experiments.measure.timing import Quartiles, quartiles, ratios
 from experiments.record import Count, Measured, Natural, Part
+from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
 BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
@@ -17,6 +18,7 @@ GRID, PEFT = "fourierft_grid", "peft_fourierft"
 ROUNDS = 3  # fewer are no measurement: their spread says nothing
 UNSTEADY = 0.1  # the distance of the frozen step's quartiles above which nothing is measured, in its median
 MIB, GIB = 2**20, 2**30
+TITLE = "Speed and memory of a training step"
 NOTES = [
     "Frozen: median milliseconds of a step, forward and backward down to the input, ×k over k interleaved rounds. "
     "Others: in units of the frozen step of the same round; the median, and the quartiles in brackets.",
@@ -224,6 +226,12 @@ def tables(benches: Iterable[Bench]) -> list[Table]:
     """One table a machine, contestants by cases, then the targets. The latest of a case on a machine counts."""
     machines = _by_machine(benches)
     return [*(_comparison(machine, cases) for machine, cases in machines.items()), _targets(machines)]
+
+
+def pages(benches: Sequence[Bench]) -> list[Page]:
+    """The page; none where nothing was measured."""
+    notes, note = [*NOTES, *descriptions(benches)], f"cases: {len(benches)}"
+    return [Page("bench", TITLE, tables(benches), notes, index_note=note)] if benches else []
 
 
 def targets(benches: Iterable[Bench]) -> Table:

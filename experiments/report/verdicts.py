@@ -1,92 +1,97 @@
-"""A claim of the paper: what was measured of it, the verdict at the paper's scale, and what the smaller scale says.
+"""A claim of the paper, its outcomes, and what follows from them: the verdict, and the summary of scale small.
 
-The two never mix: the verdict is of the paper's models on the paper's data, whatever a smaller model did. Scale mini is
-a demonstration; it is told, and counts for neither.
+The two are kept apart: the verdict follows from the paper's models on the paper's data alone. Scale mini is a
+demonstration: it is reported, and decides nothing.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.report.render import DASH, Table
+from experiments.report.render import DASH, Table, span
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
 CANNOT_TELL = "cannot tell"
-SCALES = ("paper", "full size", "small", "mini")  # in the order of what they say about the paper
-FEWEST = 3  # seeds that decide anything: of fewer the spread is not known
+SCALES = ("paper", "full size", "small", "mini")  # by how much they say about the paper
+FEWEST = 3  # seeds that are needed to decide anything: with fewer the spread is unknown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a claim holds in one place; `holds` is None where the evidence is undecided.
+
+    where: a task or a model, as the page names it. seeds: how many are behind it; None for exact counts, which no seed
+    changes. size: of the method, where several were run there. evidence: whether the runs may decide anything.
+    """
+
+    scale: str
+    where: str
+    holds: bool | None
+    seeds: int | None = None
+    size: str = ""
+    evidence: bool = True
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper beside what was measured.
+    """A claim of the paper, and what was measured of it.
 
-    measured: sentences, and tables where there are many. verdict: at the paper's scale. smaller: at scale small.
-    question: no claim of the paper but a question that it leaves open, to be answered by yes or no.
+    measured: sentences and tables. pages: the keys of the pages with details. whole: whether everything that a
+    confirmation needs was measured. question: whether it is not a claim but a question that the paper leaves open,
+    answered by yes or no. counted: what an outcome without seeds is, such as runs.
     """
 
     name: str
     statement: str
     measured: tuple[str | Table, ...] = ()
-    verdict: str = NOT_MEASURED
-    smaller: str = DASH
+    outcomes: tuple[Outcome, ...] = ()
+    pages: tuple[str, ...] = ()
+    whole: bool = True
     question: bool = False
+    counted: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """At the paper's scale, where one outcome that fails refutes the claim."""
+        holds = {one.holds for one in self.outcomes if one.scale in SCALES[:2] and one.evidence}
+        if False in holds:
+            return NOT_REPRODUCED
+        if not holds or not self.whole:
+            return NOT_MEASURED
+        return CANNOT_TELL if None in holds else REPRODUCED
+
+    @property
+    def small_scale(self) -> str:
+        """At scale small: "holds (STS-B; 3 seeds)", "does not hold (...)", both as "mixed (...)", "cannot tell (...)",
+        "too few seeds (1)", "holds in 2 of 3 cases" for exact counts, or a dash."""
+        found = [one for one in self.outcomes if one.scale == "small"]
+        if found and found[0].seeds is None:
+            return f"holds in {sum(bool(one.holds) for one in found)} of {len(found)} {self.counted}"
+        decided = [one for one in found if _seeds(one) >= FEWEST]
+        if not decided:
+            return f"too few seeds ({span(map(_seeds, found))})" if found else DASH
+        kinds = {True: "holds", False: "does not hold", None: CANNOT_TELL}
+        groups = {said: [one for one in decided if one.holds is holds] for holds, said in kinds.items()}
+        places = {said: _places(own, decided) for said, own in groups.items() if own}
+        if len(places) == 1:
+            ((said, where),) = places.items()
+        else:
+            said, where = "mixed", " / ".join(f"{said}: {where}" for said, where in places.items())
+        text = f"{said} ({where}; {span(map(_seeds, decided))} seeds)"
+        return text + "; elsewhere too few seeds" * (len(decided) < len(found))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Whether a claim holds in one place at scale small; None where that place cannot tell.
-
-    where: a task or a model, as the page says it. size: of the method, where it has several there.
-    """
-
-    where: str
-    holds: bool | None
-    seeds: int
-    size: str = ""
-
-
-def verdict(holds: Iterable[bool | None], whole: bool = True) -> str:
-    """One failure is enough to refute; `whole` says whether everything that could refute was measured; None: what was
-    measured cannot tell."""
-    outcomes = list(holds)
-    if False in outcomes:
-        return NOT_REPRODUCED
-    if not outcomes or not whole:
-        return NOT_MEASURED
-    return CANNOT_TELL if None in outcomes else REPRODUCED
-
-
-def smaller(outcomes: Iterable[Outcome]) -> str:
-    """What scale small says of a claim: "holds (STS-B; 3 seeds)", "does not hold (...)", both as "mixed (...)", "cannot
-    tell (...)", "too few seeds (1)", or a dash."""
-    found = list(outcomes)
-    decided = [one for one in found if one.seeds >= FEWEST]
-    if not decided:
-        return f"too few seeds ({_span(found)})" if found else DASH
-    kinds = {True: "holds", False: "does not hold", None: CANNOT_TELL}
-    groups = {said: [one for one in decided if one.holds is holds] for holds, said in kinds.items()}
-    names = {said: _places(own, decided) for said, own in groups.items() if own}
-    seeds = f"{_span(decided)} seeds"
-    if len(names) == 1:
-        ((said, places),) = names.items()
-        text = f"{said} ({places}; {seeds})"
-    else:
-        text = f"mixed ({' / '.join(f'{said}: {places}' for said, places in names.items())}; {seeds})"
-    return text + "; elsewhere too few seeds" * (len(decided) < len(found))
+def _seeds(outcome: Outcome) -> int:
+    """The seeds that count: 0 where the runs are no evidence."""
+    return (outcome.seeds or 0) if outcome.evidence else 0
 
 
 def _places(outcomes: Iterable[Outcome], every: Iterable[Outcome]) -> str:
-    """Where, each once; with the sizes where another size came out otherwise."""
+    """Each place once, with the size where sizes disagree there."""
     own, others = list(outcomes), list(every)
     split = {one.where for one in own for other in others if one.where == other.where and one.holds != other.holds}
     return "; ".join(dict.fromkeys(f"{one.where} at {one.size}" if one.where in split else one.where for one in own))
 
 
-def _span(outcomes: Iterable[Outcome]) -> str:
-    """The seeds behind each, the fewest and the most."""
-    counts = sorted({one.seeds for one in outcomes})
-    return "–".join(str(count) for count in counts[:: max(len(counts) - 1, 1)])
-
-
 def by_scale(rows: Iterable[list[str]]) -> list[list[str]]:
-    """Rows whose first cell is a scale: the paper's first, and otherwise as they came."""
+    """Rows sorted by the scale in their first cell, the paper's first; otherwise in the order given."""
     return sorted(rows, key=lambda row: SCALES.index(row[0]))

@@ -1,30 +1,24 @@
 """The studies: the paper's arguments for why FourierFT works, each with its records, table and figure."""
 
+from experiments.studies import declared
 from experiments.studies.base import Study
-from experiments.studies.basis import Basis
-from experiments.studies.bias import Bias
-from experiments.studies.curves import Curves
 from experiments.studies.expressive import Expressive
-from experiments.studies.grid import Grid
-from experiments.studies.initialisation import Initialisation
-from experiments.studies.luck import Luck
 from experiments.studies.memory import Memory
 from experiments.studies.rank import RankOfDelta
-from experiments.studies.scaling import Scaling
 
 # In the order of the page of verdicts: the paper's arguments first, then what it leaves open.
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        Scaling(),
-        Bias(),
-        Basis(),
+        declared.SCALING,
+        declared.BIAS,
+        declared.BASIS,
         Expressive(),
-        Curves(),
+        declared.CURVES,
         RankOfDelta(),
         Memory(),
-        Initialisation(),
-        Luck(),
-        Grid(),
+        declared.INITIALISATION,
+        declared.LUCK,
+        declared.GRID,
     )
 }

@@ -1,45 +1,48 @@
-"""What a study is: runs that settle one question of the paper, and what they show, scale by scale."""
+"""The contract of a study: measurements for some questions about the paper, their pages and their claims."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from experiments.report.render import Table
+from experiments.errors import UserError
+from experiments.report.page import Page
 from experiments.report.verdicts import Claim
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a study shows at one scale: tables with the notes below them, and figures by a word that tells them apart
-    ("" for the one that needs none)."""
-
-    scale: str
-    tables: Sequence[Table]
-    notes: Sequence[str] = ()
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-
-
 class Study(ABC):
-    """One question. `folder` is its own, results/studies/<name>; what it shows is read from there alone."""
+    """One study. It writes to and reads from its own folder, results/studies/<name>, only."""
 
-    name: str  # of its folder and of its command, make study-<name>
+    name: str  # also of its folder and its command, make study-<name>
     title: str
-    scale = "mini"  # where none is asked for: minutes, no files needed
+    scale = "mini"  # the default: takes minutes, and no files
 
     @abstractmethod
-    def run(self, scale: str, folder: Path) -> None:
-        """Measure at one scale what is not in the folder yet. Raises UserError where the study has no such scale."""
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        """Measure what the folder lacks at one scale; returns the failures, one line each. overrides, share: as in
+        `runs.carry_out`. Hydra must be initialised on configs/. Raises UserError where the study lacks the scale, or
+        has no runs that could be overridden or shared."""
 
     @abstractmethod
-    def reports(self, folder: Path) -> list[Report]:
-        """One report a scale that was measured, in the order of the scales. Raises UserError for a file that is none.
+    def pages(self, folder: Path) -> list[Page]:
+        """One page per measured scale, in the order of the scales. Raises UserError for an invalid file.
 
-        The same files give the same tables and figures, to the byte.
+        The same files give the same tables and figures, byte for byte.
         """
 
     @abstractmethod
     def claims(self, folder: Path) -> list[Claim]:
-        """The claims of the paper that the study is about, each with its verdict."""
+        """The claims that the study tests, with their outcomes."""
+
+    @property
+    def key(self) -> str:
+        """The key of its pages."""
+        return f"study_{self.name}"
+
+    def one_measurement(self, scale: str, overrides: Sequence[str], share: tuple[int, int]) -> None:
+        """For a study that is a single measurement: raises UserError for another scale, overrides or a share."""
+        if scale != self.scale:
+            raise UserError(f"scale={scale}: the study {self.name} has no such scale; use scale={self.scale}")
+        if overrides or share != (1, 1):
+            raise UserError(f"study {self.name} is one measurement: it takes neither overrides nor --share")

@@ -1,19 +1,39 @@
-"""What the studies read off the records of runs: scores, sizes, and one row of a table for runs that differ in seed."""
+"""What the studies compute from the records of runs: scores, comparisons, and cells of a table."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from experiments.record import Record, Selection
 from experiments.report import curves
-from experiments.report.render import DASH, number
+from experiments.report.render import DASH, number, signed
 from experiments.report.verdicts import FEWEST
 
+Setting = tuple[Any, ...]
+
+
+class Groups(dict[Setting, list[Record]]):
+    """Setting -> runs, of one model and task, in the order of the table."""
+
+    @property
+    def runs(self) -> list[Record]:
+        """All runs."""
+        return [run for runs in self.values() for run in runs]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The model and the task."""
+        first = self.runs[0]
+        return first.model.name, first.task
+
+
 LEVEL = 0.05  # of a test
-HEADER = ("Parameters a matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
+HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
 NOTE = (
-    "Scores: median ± sample standard deviation over the seeds, in percent of the task's metric on its validation set, "
-    "or test set where there is one; of the best epoch there, which the set itself chooses, and of the last. Rate: of "
-    "what trains in the matrices. Trials: behind the rate. † fewer than three seeds. ‡ code not at a clean commit."
+    "Scores: median ± sample standard deviation over the seeds, in percent, of the task's metric on its validation "
+    "set, or on its test set where there is one; at the best epoch, which validation chooses, and at the last. Rate: "
+    "the adapter's learning rate. Trials: those of the search for it. † fewer than three seeds. ‡ code not at a clean "
+    "commit."
 )
 
 
@@ -22,13 +42,13 @@ def scores(records: Sequence[Record], selection: Selection = "best") -> list[flo
     return [100 * record.metrics.score(selection) for record in records]
 
 
-def centre(records: Sequence[Record], selection: Selection = "best") -> float:
-    """The median of `scores`."""
-    return statistics.median(scores(records, selection))
+def centre(records: Sequence[Record]) -> float:
+    """The median of the best epochs' scores."""
+    return statistics.median(scores(records))
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """The sample standard deviation; None of fewer than two."""
+    """The sample standard deviation; None of fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -49,58 +69,61 @@ def compare(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int =
 
 def not_below(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> tuple[float, bool | None]:
     """As `compare`, and whether ours are level or above: True where the difference is no more than the mean of both
-    deviations, False where the test says below, None where there is more than the one and less than the other."""
+    deviations, False where the test says below, None otherwise."""
     gap, above = compare(ours, theirs, comparisons)
     noise = statistics.mean(spread(scores(runs)) or 0.0 for runs in (ours, theirs))
     return gap, above if above is not None else True if gap >= -noise else None
 
 
-def all_of(outcomes: Iterable[bool | None]) -> bool | None:
-    """False if one is, True if all are, None else."""
-    found = set(outcomes)
-    return False if False in found else None if None in found else True
-
-
-def marks(records: Sequence[Record]) -> str:
-    """What keeps the scores from being evidence."""
-    return "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
-
-
-def told(values: Sequence[float]) -> str:
-    """Median ± sample standard deviation, in a table's cell."""
-    deviation = spread(values)
-    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
-
-
 def per_matrix(record: Record) -> float:
-    """Trained parameters of one adapted matrix. The run must have had its ranks analysed."""
+    """Adapter parameters per adapted matrix. The run must have an analysis of ranks."""
     return record.params.adapter / record.rank.summary.count
 
 
 def cells(records: Sequence[Record]) -> list[str]:
-    """The cells below HEADER of runs that differ in their seed alone."""
+    """The cells below HEADER, of runs that differ only in their seed."""
     first = records[0]
+    marks = "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
     return [
         f"{per_matrix(first):,.0f}",
-        told(scores(records)) + marks(records),
-        told(scores(records, "last")),
+        _told(scores(records)) + marks,
+        _told(scores(records, "last")),
         str(len(records)),
         f"{first.config['recipe']['lr']:g}",
         DASH if first.trials is None else str(first.trials),
     ]
 
 
-def title(records: Sequence[Record]) -> str:
-    """The heading of a table or a panel of runs on one task."""
-    first = records[0]
-    return f"{first.model.name} on {first.task}, {first.metrics.primary}"
+def _told(values: Sequence[float]) -> str:
+    """Median ± sample standard deviation."""
+    deviation = spread(values)
+    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
 
 
-def by_epoch(records: Sequence[Record], name: str | None = None) -> dict[float, list[float]]:
-    """Epoch -> what each run measured then, over the epochs that all have: a loss as it is, the rest in percent.
+def extremes(records: Sequence[Record]) -> list[str]:
+    """The cells: number of runs; lowest, median and highest score; standard deviation."""
+    values = scores(records)
+    shown = min(values), statistics.median(values), max(values), spread(values)
+    return [str(len(values)), *(number(value, 2) for value in shown)]
 
-    name: the primary metric by default.
-    """
-    name = name or records[0].metrics.primary
+
+def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:
+    """The cell: relative difference of the medians, in percent of the reference."""
+    return f"{signed(100 * (centre(records) / centre(reference) - 1))} %" if reference else DASH
+
+
+def name(groups: Groups) -> str:
+    """The model and the task, as tables name them."""
+    return " on ".join(groups.place)
+
+
+def of_every_epoch(records: Sequence[Record]) -> list[str]:
+    """The metrics that every run measured in every epoch, except the loss on validation."""
+    epochs = [epoch for record in records for epoch in record.metrics.per_epoch]
+    return [name for name in epochs[0] if name not in ("epoch", "loss") and all(name in epoch for epoch in epochs)]
+
+
+def by_epoch(records: Sequence[Record], name: str) -> dict[float, list[float]]:
+    """Epoch -> the value of each run, for the epochs that all runs have: losses as recorded, the rest in percent."""
     factor = 1 if name.endswith("loss") else 100
     return curves.by_epoch(records, lambda epoch: factor * epoch[name])

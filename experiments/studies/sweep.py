@@ -1,152 +1,196 @@
-"""A study of ordinary runs: its plan lists them, and their records show a score against a setting."""
+"""A study of ordinary runs: its file lists them, and its pages show scores by setting.
 
-from abc import abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+Such a study is a `Sweep` in `declared.py`: what distinguishes the settings, and how they are shown. The rest follows
+from its file, including the settings, seeds and tasks that a verdict needs.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import style
 from experiments.errors import UserError
 from experiments.record import Record, config_hash, find
-from experiments.report.render import Table
-from experiments.report.verdicts import SCALES, Claim, Outcome, smaller, verdict
-from experiments.studies import drawing, measures
-from experiments.studies.base import Report, Study
+from experiments.report.page import Page
+from experiments.report.render import Table, span
+from experiments.report.verdicts import SCALES, Claim, Outcome
+from experiments.studies import measures, questions, views
+from experiments.studies.base import Study
+from experiments.studies.measures import Groups, Setting
+from experiments.studies.plan import Planned, StudyFile, StudyQuestion, read_study
+from experiments.studies.questions import Ask
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one model on one task, and whether the claim holds there; None: it cannot be told."""
-
-    said: str
-    holds: bool | None
+def _scored(groups: Groups) -> list[str]:
+    return [groups.runs[0].metrics.primary]
 
 
-FindOut = Callable[[Sequence[Record]], Finding | None]  # None: these runs do not tell
-
-
+@dataclass(frozen=True, kw_only=True)
 class Sweep(Study):
-    """One question that the records of ordinary runs answer. Subclasses say what they show at one scale."""
+    """One sweep.
 
-    settings: int  # of one task in the paper's plan: with fewer there is no verdict yet
-    seeds = 5  # of each, likewise
-    pooled: Sequence[str] = ()  # settings of the method in which the runs of one row may differ
-    labels: Sequence[str]  # the columns that tell the settings apart
+    setting: the setting of a record or of a planned run. order: the sort key of settings. label: the cells that name a
+    setting, below the file's labels. header, cells: the other columns. view: draws the panel of one model, task and
+    metric. metrics: those with a panel. maps: figures that need no record. notes: below the tables, with those of the
+    file. pooled: the method's settings in which the runs of one row may differ. across: panels per row.
+    """
+
+    name: str
+    setting: Callable[[Record | Planned], Setting]
+    view: Callable[[Axes, Groups, str], None]
+    order: Callable[[Setting], Any] = tuple
+    label: Callable[[Setting], Iterable[Any]] = tuple
     header: Sequence[str] = measures.HEADER
+    cells: Callable[[Sequence[Record], Groups], list[str]] = lambda runs, groups: measures.cells(runs)
+    metrics: Callable[[Groups], Sequence[str]] = _scored
+    maps: Callable[[], dict[str, Figure]] = dict
     notes: Sequence[str] = (measures.NOTE,)
-    across = 3  # panels in a row
+    pooled: Sequence[str] = ()
+    across: int = 3
 
     def run(
         self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
     ) -> list[str]:
-        """As `Study.run`; `overrides` and `share` as in `plan.carry_out`, whose failed runs it returns."""
-        from experiments.studies.plan import carry_out, read_plan  # seconds to import, and not needed to read records
+        """See `Study.run`."""
+        from experiments.studies.runs import carry_out  # seconds to import, and not needed to read records
 
-        return carry_out(read_plan(self.name, scale), folder, tuple(overrides), share, scale)
+        return carry_out(self.file.plan(self.name, scale), folder, tuple(overrides), share, scale)
 
     def records(self, folder: Path) -> list[Record]:
-        """Every run of the study that ended well. Raises UserError."""
+        """The study's runs that succeeded. Raises UserError."""
         return [record for record in find(folder / "records") if record.status == "ok"]
 
-    def reports(self, folder: Path) -> list[Report]:
+    def pages(self, folder: Path) -> list[Page]:
         return [
-            Report(scale, self.tables(records), self.all_notes(folder, scale), self.figures(records))
-            for scale, records in self.by_scale(folder).items()
+            Page(
+                self.key,
+                self.title,
+                self.tables(found, folder),
+                self.all_notes(folder, scale),
+                scale,
+                figures=self.figures(found, folder),
+            )
+            for scale, found in self.by_scale(folder).items()
         ]
 
-    def by_scale(self, folder: Path) -> dict[str, list[Record]]:
-        """`records`, in the order of the scales. Raises UserError where a row of the table would pool runs that differ
-        in more than the seed and `pooled`."""
+    def by_scale(self, folder: Path) -> dict[str, list[Groups]]:
+        """Scale -> the runs of each model and task. Raises UserError where a row of the table would pool runs that
+        differ in more than the seed and `pooled`."""
         scales = grouped(self.records(folder), lambda record: record.scale)
-        for own in (
-            runs for found in scales.values() for one in by_task(found).values() for runs in self.groups(one).values()
-        ):
-            if len({_configuration(record, self.pooled) for record in own}) > 1:
-                one = own[0]
+        found = {
+            scale: [self.groups(own) for own in grouped(scales[scale], lambda run: (run.model.name, run.task)).values()]
+            for scale in SCALES
+            if scale in scales
+        }
+        for runs in (runs for places in found.values() for groups in places for runs in groups.values()):
+            if len({_configuration(run, self.pooled) for run in runs}) > 1:
+                first, last = runs[0], runs[-1]
                 raise UserError(
-                    f"{folder}: runs of {one.method} on {one.task}, {one.model.name}, seeds {own[0].seed} and "
-                    f"{own[-1].seed}, have the same setting and other configurations (of the method, rates, epochs, "
+                    f"{folder}: runs of {first.method} on {first.task}, {first.model.name}, seeds {first.seed} and "
+                    f"{last.seed}, have the same setting and other configurations (of the method, rates, epochs, "
                     "data): move the older ones away"
                 )
-        return {scale: scales[scale] for scale in SCALES if scale in scales}
+        return found
+
+    def groups(self, records: Iterable[Record]) -> Groups:
+        """Group the runs of one model and task by setting."""
+        return Groups(grouped(records, self.setting, self.order))
 
     def all_notes(self, folder: Path, scale: str) -> list[str]:
-        """`notes`, and the runs of the scale that failed."""
-        failed = [record for record in find(folder / "records") if record.status != "ok"]
-        return [*self.notes, *(_failure(record) for record in failed if record.scale == scale)]
+        """`notes`, those of the file, and the failed runs of the scale."""
+        failed = [record for record in find(folder / "records") if record.status != "ok" and record.scale == scale]
+        return [*self.notes, *self.file.notes, *map(_failure, failed)]
 
-    def claim(
-        self, folder: Path, name: str, statement: str, find_out: FindOut, tasks: int = 1, question: bool = False
-    ) -> Claim:
-        """A claim by what `find_out` says of one model and task after the other.
+    def claims(self, folder: Path) -> list[Claim]:
+        found = self.by_scale(folder)
+        return [self.claim(question, self.ask(question.ask, folder), found) for question in self.file.questions]
 
-        The paper's scale gives the verdict, over at least `tasks` tasks, where one that fails is enough to refute; of a
-        task whose settings or seeds are not all there, or whose code was not clean, nothing follows. The small scale is
-        told beside it.
+    def ask(self, name: str, folder: Path) -> Ask:
+        """The function that answers a question. Raises UserError where there is none."""
+        if not hasattr(questions, name):
+            raise UserError(f"configs/study/{self.name}.yaml: ask={name}: questions.py has no such function")
+        return getattr(questions, name)
+
+    def claim(self, question: StudyQuestion, ask: Ask, found: Mapping[str, Sequence[Groups]]) -> Claim:
+        """Ask the question of each model and task.
+
+        At the paper's scale a task whose planned runs are not complete, or whose code was not clean, is no evidence;
+        the verdict needs all tasks of the question.
         """
-        holds, small, measured = [], [], []
-        for scale, found in self.by_scale(folder).items():
-            for (model, task), records in by_task(found).items():
-                if finding := find_out(records):
-                    groups = self.groups(records).values()
-                    seeds = min(map(len, groups))
-                    measured.append(f"{scale}, {model}, {task}: {finding.said}; {_counted(groups)}")
-                    clean = all(record.dirty is False for record in records)
-                    whole = clean and len(groups) >= self.settings and seeds >= self.seeds
-                    holds += [finding.holds] if scale == "paper" and whole else []
-                    small += [Outcome(task, finding.holds, seeds if clean else 0)] if scale == "small" else []
-        decided = verdict(holds, whole=len(holds) >= tasks)
-        return Claim(name, statement, tuple(measured), decided, smaller(small), question)
+        measured, outcomes, judged = [], [], set()
+        for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
+            if finding := ask(groups):
+                place, counts = groups.place, list(map(len, groups.values()))
+                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}")
+                evidence = all(run.dirty is False for run in groups.runs) and (
+                    scale != "paper" or self.is_whole(groups)
+                )
+                outcomes.append(Outcome(scale, place[1], finding.holds, min(counts), evidence=evidence))
+                judged |= {place} if scale == "paper" and evidence else set()
+        needed = {place for place in self.planned if place[1] in question.tasks or not question.tasks}
+        return Claim(
+            question.name,
+            question.statement,
+            tuple(measured),
+            tuple(outcomes),
+            (self.key,),
+            judged >= needed,
+            question.is_open,
+        )
 
-    def tables(self, records: Sequence[Record]) -> list[Table]:
-        """Of the records of one scale: one table a model and task."""
-        header = [*self.labels, *self.header]
+    @cached_property
+    def file(self) -> StudyFile:
+        """The content of configs/study/<name>.yaml."""
+        return read_study(self.name)
+
+    @property
+    def title(self) -> str:
+        return self.file.title
+
+    @cached_property
+    def planned(self) -> dict[tuple[str, str], Counter[Setting]]:
+        """(model, task) -> the number of runs of each setting in the plan of the paper's scale."""
+        places = self.file.plan(self.name, "paper").places
+        return {place: Counter(map(self.setting, runs)) for place, runs in places.items()}
+
+    def is_whole(self, groups: Groups) -> bool:
+        """Whether every planned run of this model and task is there."""
+        planned = self.planned.get(groups.place, {})
+        return bool(planned) and all(len(groups.get(setting, ())) >= count for setting, count in planned.items())
+
+    def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
+        """The tables of one scale, one per model and task."""
         return [
             Table(
-                measures.title(own),
-                header,
-                [[*labels, *self.cells(runs, own)] for labels, runs in self.groups(own).items()],
+                f"{measures.name(groups)}, {groups.runs[0].metrics.primary}",
+                [*self.file.labels, *self.header],
+                [[*map(str, self.label(one)), *self.cells(runs, groups)] for one, runs in groups.items()],
             )
-            for own in by_task(records).values()
+            for groups in found
         ]
 
-    def figures(self, records: Sequence[Record]) -> dict[str, Figure]:
-        """Of the records of one scale: one panel a model and task."""
-        parts = by_task(records)
-        figure, panels = drawing.panels([f"{task}, {model}" for model, task in parts], across=self.across)
-        for axes, own in zip(panels, parts.values(), strict=True):
-            axes.set_ylabel(f"{own[0].metrics.primary} × 100, best epoch", fontsize=8)
-            self.draw(axes, own)
-        drawing.caption(figure, panels[0])
-        return {"": figure}
-
-    @abstractmethod
-    def groups(self, records: Sequence[Record]) -> dict[tuple[str, ...], list[Record]]:
-        """The runs of one model and task, in the order of a table: what tells the settings apart -> runs."""
-
-    def cells(self, runs: Sequence[Record], records: Sequence[Record]) -> list[str]:
-        """What the table says of one setting, below `header`; `records` are all of the same model and task."""
-        return measures.cells(runs)
-
-    @abstractmethod
-    def draw(self, axes: Axes, records: Sequence[Record]) -> None:
-        """The panel of one model and task."""
-
-
-def _counted(groups: Iterable[Sequence[Record]]) -> str:
-    """How many runs stand behind each setting, the fewest and the most."""
-    counts = sorted({len(runs) for runs in groups})
-    return f"runs of each: {'–'.join(map(str, counts[:: max(len(counts) - 1, 1)]))}"
+    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
+        """The figures of one scale, with a panel per model, task and metric."""
+        shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
+        titles = [", ".join(groups.place[::-1]) for groups, _ in shown]
+        figure, panels = style.panels(titles, across=self.across)
+        for axes, (groups, metric) in zip(panels, shown, strict=True):
+            axes.set_ylabel(f"{metric} × 100, best epoch", fontsize=8)
+            self.view(axes, groups, metric)
+        views.caption(figure, panels[0])
+        return {"": figure, **self.maps()}
 
 
 def _configuration(record: Record, pooled: Sequence[str]) -> str:
-    """Equal for runs that differ in their seed and the settings `pooled` of their method alone."""
+    """A hash equal for runs that differ only in their seed and in the method's settings `pooled`."""
     config = {key: value for key, value in record.config.items() if key != "seed"}
     config["method"] = {key: value for key, value in config["method"].items() if key not in pooled}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
@@ -157,14 +201,11 @@ def _failure(record: Record) -> str:
     return f"{record.status}: {record.method} ({settings}) on {record.task}, seed {record.seed}: {record.error}"
 
 
-def by_task(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    """The records of each (model, task)."""
-    return grouped(records, lambda record: (record.model.name, record.task))
-
-
-def grouped(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:
-    """The records by a key, in its order, each group in the order of its seeds."""
+def grouped(
+    records: Iterable[Record], key: Callable[[Record], Key], order: Callable[[Key], Any] = lambda key: key
+) -> dict[Key, list[Record]]:
+    """Key -> records, sorted by key, each group sorted by seed."""
     found: dict[Key, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.seed, record.config_hash)):
         found[key(record)].append(record)
-    return dict(sorted(found.items()))
+    return {one: found[one] for one in sorted(found, key=order)}

@@ -1,9 +1,12 @@
-"""What a task hands to training."""
+"""What a task is: where its data are, what is in them, and what it hands to training."""
 
 import hashlib
+import json
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,35 +20,38 @@ from transformers.trainer_utils import PredictionOutput
 from transformers.utils import ModelOutput
 
 from experiments import processes
-from experiments.data.assets import Source
+from experiments.data.assets import Assets, Model, Source
 from experiments.record import replace_lines
-from experiments.tracking import Off
+from experiments.settings import Recipe, Train
+from experiments.tracking import Tracker
+from experiments.typed import Typed
 
-HOLDOUT_SEED = 0  # of the slice of train that a search chooses on: the same for every method
+HOLDOUT_SEED = 0  # of the slice of train that a search is evaluated on: the same for every method
 
 
 Loss = Callable[[ModelOutput, Tensor], Tensor]
 Predict = Callable[[Dataset], PredictionOutput]
 Merged = Callable[[], AbstractContextManager]  # within it the model is `Method.merged`: faster, token by token
+Splits = dict[str, Rows]  # split -> its rows
 
 
 @dataclass(frozen=True)
 class Tested:
-    """A model's metrics on the test set, and what leaves in the run's folder and at the tracker what one should see."""
+    """A model's metrics on the test set. show: leaves pictures and tables of them in a folder and at the tracker."""
 
     metrics: dict[str, float]
-    show: Callable[[Path, Off], None]
+    show: Callable[[Path, Tracker], None]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model, with a new head where it needs one, the data in the form that it reads, and how it is judged.
+    """A model, with a new head where it needs one, its data as it reads them, and how it is evaluated.
 
-    loss: the mean over the labelled items of a batch, of the model's output and the labels. metrics: of a whole
-    evaluation, its "loss" included. reduce: logits and labels to what `metrics` needs, before they are collected.
-    test: the rows of the test set; score: the trained model on them, given the Trainer's prediction, a folder with the
-    trained weights, and what merges them for a while. Neither: validation is all that is reported. shown: the epoch
-    that a person is to see, the paper's choice. skipped: unreadable rows of each split.
+    loss: from the model's output and the labels to the mean over the labelled items of a batch. metrics: of a whole
+    evaluation, "loss" among them. reduce: turns logits and labels into what `metrics` needs, batch by batch. test: the
+    rows of the test set. score: evaluates the trained model on them, given the Trainer's prediction, a folder with the
+    trained weights, and a context in which they are merged. Without both, validation alone is reported. shown: the
+    epoch whose results a person is shown, as in the paper. skipped: the number of unreadable rows of each split.
     """
 
     model: nn.Module
@@ -54,7 +60,7 @@ class Prepared:
     collate: Callable[[list[dict]], dict[str, Any]]
     metrics: Callable[[EvalPrediction], dict[str, float]]
     primary: str
-    direction: str  # max | min: where the primary metric is better
+    direction: Literal["max", "min"]  # where the primary metric is better
     loss: Loss
     lengths: bool = True  # whether rows differ in length
     reduce: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -64,33 +70,114 @@ class Prepared:
     skipped: dict[str, int] | None = None
 
 
-def identity(data: Source, content: Callable[[], Iterable[bytes]]) -> dict[str, Any]:
-    """What a record says of the data; of those that are generated, the sha256 of their content."""
-    if data.source != "embedded":
-        return data.identity()
-    digest = hashlib.sha256()
-    for part in content():
-        digest.update(part)
-    return {**data.identity(), "sha256": digest.hexdigest()}
+class Task(Typed):
+    """Base of the tasks: find -> load -> prepare.
+
+    To add one, subclass it in a file of this folder, with a `family` of its own and fields for the facts of a set, give
+    these facts in configs/task/<name>.yaml, and add the class to `AnyTask`. What a subclass has to define:
+
+        name       as in configs/task/
+        local      where its files belong below <assets.root>/datasets, for a person to read
+        rows       how many rows each split of the whole set has (or override `counts`)
+        locate     where the files are: local, cached, or on the hub
+        read_split a split's files -> its rows, checked; or `read`, all splits at once
+        miniature  the source of the generated rows of the same kind, for scale mini
+        generate   these rows
+        prepare    a model and the rows -> `Prepared`
+    """
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The rows of each split of the whole set."""
+        return self.rows
+
+    def find(self, assets: Assets, mini: bool) -> Source | None:
+        """Where the data are, None where they are out of reach; generated data at scale mini."""
+        return self.miniature() if mini else self.locate(assets)
+
+    @abstractmethod
+    def locate(self, assets: Assets) -> Source | None:
+        """The files of the whole set, None where they are neither local, nor cached, nor to be had from the hub."""
+
+    @abstractmethod
+    def miniature(self) -> Source:
+        """What a record says of the generated data: a source without files."""
+
+    def load(self, source: Source) -> Splits:
+        """The rows of every split. Raises UserError as `read_split` does."""
+        return self.read(source) if source.files else self.generate()
+
+    def read(self, source: Source) -> Splits:
+        """The rows of every split in these files."""
+        return {split: self.read_split(source, split) for split in self.counts}
+
+    def read_split(self, source: Source, split: str) -> Rows:
+        """The rows of one split. Raises UserError, with file, row and remedy, for what cannot be trained on."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def generate(self) -> Splits:
+        """The generated rows of every split, always the same."""
+
+    def content(self, splits: Splits) -> Iterable[bytes]:
+        """Generated rows as bytes, for their digest."""
+        return (json.dumps(list(rows)).encode() for rows in splits.values())
+
+    def is_whole(self, splits: Splits) -> bool:
+        """Whether there are as many rows as in the set of the paper."""
+        return {split: len(rows) for split, rows in splits.items()} == self.counts
+
+    def cut(self, splits: Splits, train: Train) -> Splits:
+        """What a test or a trial uses: the first `train.rows` of each split; of the training rows alone, with a slice
+        of them for validation, under `train.holdout`."""
+        if train.rows is not None:
+            splits = {split: rows.select(range(min(train.rows, len(rows)))) for split, rows in splits.items()}
+        return self.hold_out(splits["train"], train.holdout) if train.holdout else splits
+
+    def hold_out(self, train: Rows, share: float) -> Splits:
+        """train and validation for a search, both from the training rows."""
+        halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
+        return {"train": halves["train"], "validation": halves["test"]}
+
+    @abstractmethod
+    def prepare(self, model: Model, weights: Source, data: "Data", train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """Load the model, and bring the data into the form that it reads. With `train.holdout` there is no test set.
+
+        Raises UserError for model or data that cannot be used.
+        """
 
 
-def first_rows(splits: dict[str, Rows], count: int | None) -> dict[str, Rows]:
-    """Of each split its first `count` rows at most; all of them where that is None."""
-    if count is None:
-        return splits
-    return {split: rows.select(range(min(count, len(rows)))) for split, rows in splits.items()}
+@dataclass(frozen=True)
+class Data:
+    """The data of a task as they were found: read once, when they are first asked for."""
+
+    task: Task
+    source: Source
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The rows of every split."""
+        return self.task.load(self.source)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of the files, or of the rows that were generated."""
+        if self.source.files:
+            return self.source.sha256
+        digest = hashlib.sha256()
+        for part in self.task.content(self.splits):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What a record says of them."""
+        return self.source.identity() | {"sha256": self.sha256}
 
 
 def write_table(path: Path, columns: Sequence[str], table: Iterable[Sequence[Any]]) -> None:
-    """A JSON object a row, at once or not at all; by the first of several processes alone."""
+    """Write one JSON object per row, atomically; on the first process alone."""
     if processes.is_first():
         replace_lines(path, (dict(zip(columns, row, strict=True)) for row in table), ascii_only=False)
-
-
-def hold_out(train: Rows, share: float) -> dict[str, Rows]:
-    """train and validation, both of the training rows: what a search chooses on."""
-    halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
-    return {"train": halves["train"], "validation": halves["test"]}
 
 
 def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
@@ -99,6 +186,6 @@ def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
 
 
 def evaluated(loss: Loss, outputs: EvalPrediction) -> dict[str, float]:
-    """The loss over all rows of an evaluation that collected logits."""
+    """The loss over all rows of an evaluation, from the collected logits."""
     logits, labels = map(torch.from_numpy, (outputs.predictions, outputs.label_ids))
     return {"loss": float(loss(ModelOutput(logits=logits), labels))}

@@ -3,12 +3,13 @@
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from pydantic import Field, NonNegativeInt, PositiveInt
+from sklearn.metrics import accuracy_score
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, EvalPrediction
 from transformers.trainer_utils import PredictionOutput
@@ -18,31 +19,20 @@ from experiments.data.assets import Assets, Model, Source, find_images
 from experiments.data.images import Images, View
 from experiments.errors import UserError
 from experiments.measure import mistakes
-from experiments.metrics.accuracy import Accuracy
 from experiments.mini import digits
 from experiments.models.dropout import dropout_settings
 from experiments.models.pretrained import read_model
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import (
-    Merged,
-    Predict,
-    Prepared,
-    Tested,
-    class_loss,
-    evaluated,
-    first_rows,
-    hold_out,
-    identity,
-)
-from experiments.tracking import Off
-from experiments.typed import Share, Typed
+from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task, Tested, class_loss, evaluated
+from experiments.tracking import Tracker
+from experiments.typed import Share
 
 Split = Literal["train", "validation", "test"]
-HEADS = ("classifier", "head")  # what the new layer is called in transformers' form and in timm's
+HEADS = ("classifier", "head")  # the new layer in transformers' form and in timm's
 
 
-class ImageTask(Typed):
-    """One set of images. Splits that it lacks are drawn from train: a share, or None where it has one of its own."""
+class ImageTask(Task):
+    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split."""
 
     family: Literal["images"]
     name: str
@@ -59,29 +49,49 @@ class ImageTask(Typed):
     flip: bool
     unreadable: Literal["error", "skip"]
 
-    def find(self, assets: Assets, mini: bool) -> Source | None:
-        """Where the data are; handwritten digits at scale mini."""
-        if mini:
-            return Source("mini/digits", "embedded", "experiments.mini.digits", {})
+    def locate(self, assets: Assets) -> Source | None:
         return find_images(self.local, self.hub, assets)
 
-    def is_whole(self, source: Source) -> bool:
-        """Whether the source holds as many rows as the set of the paper."""
-        return {split: len(rows) for split, rows in self.splits(source).items()} == self.rows
+    def read(self, source: Source) -> Splits:
+        """All three splits, of images undecoded and labels that are checked and named. Raises UserError."""
+        found = image_sets.read(source, self.image, self.label, self.classes)
+        where = f"{self.name} from {source.id}"
+        return image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
 
-    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
-        """Load model and data. Raises UserError for a file, a split, a label or an image that is not as it should be.
+    def miniature(self) -> Source:
+        return Source("mini/digits", "embedded", digits.__name__, {})
 
-        With `train.holdout` the test set stays out of sight.
-        """
+    def generate(self) -> Splits:
+        features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
+        splits = {}
+        for split in image_sets.SPLITS:
+            images, labels = digits.generate(split)
+            rows = Dataset.from_dict({"image": images, "label": labels}, features=features)
+            splits[split] = rows.cast_column("image", image_sets.UNDECODED)
+        return splits
+
+    def content(self, splits: Splits) -> Iterator[bytes]:
+        """Pixels and labels."""
+        for rows in splits.values():
+            for row in rows.cast_column("image", Image()):
+                yield row["image"].tobytes() + bytes([row["label"]])
+
+    def cut(self, splits: Splits, train: Train) -> Splits:
+        """Rows are shuffled first, since files are often sorted by class."""
+        if train.rows:
+            splits = {split: rows.shuffle(seed=self.split_seed) for split, rows in splits.items()}
+        return super().cut(splits, train)
+
+    def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """Raises UserError for an image that cannot be read, or that is of a size that the model does not read."""
         folder = weights.files["config.json"].parent
         view = View.of(folder)
-        found = self._cut(self.splits(data), train)
+        found = self.cut(data.splits, train)
         skip = self.unreadable == "skip"
         splits = {split: image_sets.readable(rows, skip, f"{self.name}, {split}") for split, rows in found.items()}
         names = splits["train"].features["label"].names
-        embedded = data.source == "embedded"
-        crop, flip = (digits.SMALLEST_CROP, digits.FLIP) if embedded else (self.smallest_crop, self.flip)
+        generated = not data.source.files
+        crop, flip = (digits.SMALLEST_CROP, digits.FLIP) if generated else (self.smallest_crop, self.flip)
         transforms = {"train": view.training(crop, flip), "validation": view.evaluation, "test": view.evaluation}
         images = {
             split: Images(rows["image"], rows["label"][:], transforms[split], seed) for split, rows in splits.items()
@@ -95,7 +105,7 @@ class ImageTask(Typed):
             test=images.get("test"),
             skipped={split: len(found[split]) - len(rows) for split, rows in splits.items()},
             collate=view.collate,
-            metrics=functools.partial(_score, Accuracy()),
+            metrics=_score,
             primary="accuracy",
             direction="max",
             loss=class_loss,
@@ -103,41 +113,20 @@ class ImageTask(Typed):
             score=functools.partial(_test, images, names) if "test" in images else None,
         )
 
-    def splits(self, data: Source) -> dict[str, Dataset]:
-        """All three splits, of images undecoded and labels that are checked and named. Raises UserError."""
-        if data.source == "embedded":
-            return {split: _embedded(split) for split in image_sets.SPLITS}
-        found = image_sets.read(data, self.image, self.label, self.classes)
-        where = f"{self.name} from {data.id}"
-        return image_sets.complete(found, self.validation_share, self.test_share, self.split_seed, where)
-
-    def _cut(self, splits: dict[str, Dataset], train: Train) -> dict[str, Dataset]:
-        """What a test or a trial uses of them; rows are shuffled first, since files are often sorted by class."""
-        if train.rows:
-            shuffled = {split: rows.shuffle(seed=self.split_seed) for split, rows in splits.items()}
-            splits = first_rows(shuffled, train.rows)
-        if not train.holdout:
-            return splits
-        return hold_out(splits["train"], train.holdout)
-
-    def identity(self, data: Source) -> dict[str, Any]:
-        """What a record says of the data; of the embedded set, the sha256 of its pixels and labels."""
-        return identity(data, _digits)
-
 
 def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 
-    attention: the implementation, for transformers' models; timm picks its own. dropout: None is the model's own.
-    Raises UserError where another is asked of a kind of model not known here.
+    attention: the implementation, for transformers' models; timm picks its own. dropout: None keeps the model's own.
+    Raises UserError for dropout in a type of model whose settings are not known here.
     """
-    # The number is said too: timm's form has one of its own, which would win over the names.
+    # The number is given too: timm's form has one of its own, which would take precedence over the names.
     labels = {"num_labels": len(names), "id2label": dict(enumerate(names))}
     labels |= {"label2id": {name: label for label, name in enumerate(names)}}
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **labels)
     drops = dropout_settings(config.model_type, dropout)
     if config.model_type == "timm_wrapper":
-        own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given again
+        own = {key: value for key, value in (config.model_args or {}).items() if key != "num_classes"}  # given above
         config.model_args, options = {**own, **drops}, {}
     else:
         config.update(drops)
@@ -159,23 +148,9 @@ def _check_size(model: nn.Module, size: tuple[int, int], folder: Path) -> None:
         raise UserError(f"{folder}: {told}; {remedy}") from error
 
 
-def _embedded(split: str) -> Dataset:
-    images, labels = digits.generate(split)
-    features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
-    return Dataset.from_dict({"image": images, "label": labels}, features=features).cast_column(
-        "image", image_sets.UNDECODED
-    )
-
-
-def _digits() -> Iterator[bytes]:
-    for split in image_sets.SPLITS:
-        for image, label in zip(*digits.generate(split), strict=True):
-            yield image.tobytes() + bytes([label])
-
-
-def _score(metric: Accuracy, outputs: EvalPrediction) -> dict[str, float]:
-    scores = metric.compute(predictions=np.argmax(outputs.predictions, axis=-1), references=outputs.label_ids)
-    return {**evaluated(class_loss, outputs), **scores}
+def _score(outputs: EvalPrediction) -> dict[str, float]:
+    right = accuracy_score(outputs.label_ids, np.argmax(outputs.predictions, axis=-1))
+    return {**evaluated(class_loss, outputs), "accuracy": float(right)}
 
 
 def _test(
@@ -185,8 +160,10 @@ def _test(
     return Tested(predicted.metrics, functools.partial(_show, images, names, predicted))
 
 
-def _show(images: dict[str, Images], names: list[str], predicted: PredictionOutput, folder: Path, tracker: Off) -> None:
-    """images.png: training images as the model sees them; mistakes.png: the worst of the test set; both tracked."""
+def _show(
+    images: dict[str, Images], names: list[str], predicted: PredictionOutput, folder: Path, tracker: Tracker
+) -> None:
+    """Save and track images.png (training images as the model sees them) and mistakes.png (the worst on test)."""
     mistakes.draw_inputs(images["train"], names, folder / "images.png")
     tracker.image("images", folder / "images.png")
     worst = mistakes.worst(predicted.predictions, predicted.label_ids)

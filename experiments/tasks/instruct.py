@@ -4,11 +4,10 @@ The facts of a set stand in configs/task/. Judging is scripts/judge.py: it costs
 """
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from datasets import Dataset
 from pydantic import NonNegativeInt, PositiveInt
@@ -27,9 +26,8 @@ from experiments.mini import instructions
 from experiments.models import causal
 from experiments.models.generation import Sampling, Text, generate
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Merged, Predict, Prepared, Tested, first_rows, hold_out, identity, write_table
-from experiments.tasks.text import longest_row, prepared
-from experiments.tracking import Off
+from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task, Tested, write_table
+from experiments.tasks.text import prepared, read_language_model, show_tables
 from experiments.typed import Typed
 
 Split = Literal["train", "validation", "test"]
@@ -37,11 +35,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
 
-class Rows(Typed):
-    """The rows of one split: a folder below datasets/, or a file on the hub ("": by its name), and their columns.
+class Files(Typed):
+    """Where the rows of one split are: a folder below datasets/, or a file on the hub ("": found by the split's name).
 
-    columns: those of the file that hold the instruction, its input (where there is such a column) and the output.
-    count: how many there are in all.
+    columns: the file's names for instruction, input (where there is such a column) and output. count: the number of
+    rows in the whole file.
     """
 
     local: str
@@ -52,7 +50,7 @@ class Rows(Typed):
 
 
 class Decoding(Typed):
-    """How answers are written: tokens among the `top_k` likeliest, at the temperature that a question has."""
+    """How answers are written: tokens from the `top_k` likeliest, at each question's own temperature."""
 
     top_k: PositiveInt
     max_new_tokens: PositiveInt
@@ -60,7 +58,7 @@ class Decoding(Typed):
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes answers, in the room that a model has for prompt and answer: `longest` tokens."""
+    """Writes answers with a model that reads at most `longest` tokens, prompt and answer together."""
 
     tokenizer: PreTrainedTokenizerBase
     decoding: Decoding
@@ -77,9 +75,9 @@ class Writer:
         prompts: Sequence[str],
         temperatures: list[float],
     ) -> list[Text]:
-        """A text behind each prompt; of a prompt that is too long, the first token and the last.
+        """One text after each prompt. A prompt that is too long keeps its first token and its last ones.
 
-        How many prompts were cut, and how many answers are unfinished, is told, and added to `counts`.
+        Prints, and adds to `counts`, how many prompts were cut and how many answers are unfinished.
         """
         limit = self.decoding.max_new_tokens
         room = self.longest - limit
@@ -105,18 +103,18 @@ class Writer:
         return texts
 
 
-class InstructTask(Typed):
+class InstructTask(Task):
     """Training on answers to instructions; validation and test by the probability of held-out answers.
 
-    held_out: rows of train that are kept for a split without a file of its own, drawn with `split_seed`. learn: the
-    answer alone, or its prompt too. overlong: what becomes of rows of more than recipe.max_length tokens. base: how the
-    model's own weights are kept. check: how an answer is told right; None where there is no one right answer. benches:
-    sets of questions to answer once trained.
+    held_out: the number of training rows kept for a split without a file of its own, drawn with `split_seed`. learn:
+    the answer alone, or its prompt too. overlong: whether rows of more than recipe.max_length tokens are cut or
+    dropped. base: the precision of the model's own weights. check: how answers are compared with the right one; None
+    where there is no single right answer. benches: sets of questions to answer after training.
     """
 
     family: Literal["instruct"]
     name: str
-    data: dict[Split, Rows]
+    data: dict[Split, Files]
     held_out: dict[Literal["validation", "test"], PositiveInt]
     split_seed: NonNegativeInt
     wording: Wording
@@ -129,16 +127,15 @@ class InstructTask(Typed):
 
     @property
     def local(self) -> str:
-        """Where the data belong, for a person to read."""
+        """The folders of the data, as a message names them."""
         return " and datasets/".join(dict.fromkeys(rows.local for rows in self.data.values()))
 
-    def find(self, assets: Assets, mini: bool) -> Source | None:
-        """Where data and questions are; generated instructions, and no questions, at scale mini.
+    @property
+    def counts(self) -> dict[str, int]:
+        return {split: rows.count for split, rows in self.data.items()}
 
-        Raises UserError where data are there and a bench is not.
-        """
-        if mini:
-            return Source("mini/instructions", "embedded", "experiments.mini.instructions", {})
+    def locate(self, assets: Assets) -> Source | None:
+        """The files of the splits and of the questions. Raises UserError where only the questions are missing."""
         found = {}
         for split, rows in self.data.items():
             found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
@@ -150,30 +147,45 @@ class InstructTask(Typed):
         first = found["train"]
         return Source(self.name, first.source, ", ".join(source.id for source in found.values()), files, first.revision)
 
-    def is_whole(self, source: Source) -> bool:
-        """Whether the source holds as many rows as the sets of the paper."""
-        return all(len(self._table(source, split)) == rows.count for split, rows in self.data.items())
+    def read_split(self, source: Source, split: Split) -> Dataset:
+        """The columns have the same names for every set. Raises UserError for an empty instruction."""
+        columns, file = self.data[split].columns, source.where(split)
+        rows = read_split(source, split, columns.values(), optional=[columns.get(INPUT, "")])
+        texts = {name: rows[column] for name, column in columns.items()}
+        rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
+        for number, instruction in enumerate(rows[INSTRUCTION]):
+            if not instruction.strip():
+                raise UserError(f"{file}, row {number}: the instruction is empty; correct that row or remove it")
+        return rows
 
-    def identity(self, data: Source) -> dict[str, Any]:
-        """What a record says of the data."""
-        return identity(data, lambda: (json.dumps(list(self._read(data, split))).encode() for split in SPLITS))
+    def miniature(self) -> Source:
+        return Source("mini/instructions", "embedded", instructions.__name__, {})
 
-    def prepare(self, model: Model, weights: Source, data: Source, train: Train, recipe: Recipe, seed: int) -> Prepared:
-        """Load model and data. With `train.holdout` the test rows stay out of sight, and no question is answered.
+    def generate(self) -> Splits:
+        return {split: instructions.generate(split) for split in SPLITS}
 
-        Raises UserError for a file that cannot be read, a column that is missing, an empty instruction, a tokenizer
-        without an end of text, or lengths that the model does not have.
+    def chosen(self, data: Data) -> Splits:
+        """The rows of each split, after those without a file of their own are held out of train."""
+        splits = dict(data.splits)
+        for split, count in self.held_out.items():
+            if split not in splits:
+                if count >= len(splits["train"]):
+                    have = len(splits["train"])
+                    raise UserError(f"task.held_out.{split}={count}: {data.source.id} has {have} rows in all")
+                halves = splits["train"].train_test_split(test_size=count, seed=self.split_seed)
+                splits |= {"train": halves["train"], split: halves["test"]}
+        return splits
+
+    def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
+        """With `train.holdout` no questions are answered.
+
+        Raises UserError for a tokenizer without an end of text, or lengths that the model does not have.
         """
-        questions = {bench: read_questions(data.files[bench]) for bench in self.benches if bench in data.files}
-        splits = first_rows(self._splits(data), train.rows)
-        if train.holdout:
-            splits = hold_out(splits["train"], train.holdout)
-        folder = weights.files["config.json"].parent
-        tokenizer = causal.read_tokenizer(folder)
-        network = causal.language_model(
-            folder, train.attention_kernel(), model.dropout, self.base, train.torch_device()
-        )
-        longest, max_length = network.config.max_position_embeddings, longest_row(recipe, model, network)
+        files = data.source.files
+        questions = {bench: read_questions(files[bench]) for bench in self.benches if bench in files}
+        splits = self.cut(self.chosen(data), train)
+        tokenizer, network, max_length = read_language_model(model, weights, train, recipe, self.base)
+        longest = network.config.max_position_embeddings
         if (limit := self.decoding.max_new_tokens) >= longest:
             raise UserError(f"task.decoding.max_new_tokens={limit}: {model.name} has {longest} for prompt and answer")
         encoded = {}
@@ -184,10 +196,10 @@ class InstructTask(Typed):
             if any(counts.values()):
                 told = ", ".join(f"{count} {what}" for what, count in counts.items())
                 processes.say(
-                    f"{data.id}, {split}: {len(rows)} rows, of which {told} at recipe.max_length={max_length}"
+                    f"{data.source.id}, {split}: {len(rows)} rows, of which {told} at recipe.max_length={max_length}"
                 )
             if not len(encoded[split]):
-                raise UserError(f"{data.id}, {split}: no row is left; raise recipe.max_length={max_length}")
+                raise UserError(f"{data.source.id}, {split}: no row is left; raise recipe.max_length={max_length}")
         score = None
         if "test" in splits:
             writer = Writer(tokenizer, self.decoding, longest, train, seed)
@@ -205,9 +217,9 @@ class InstructTask(Typed):
         folder: Path,
         merged: Merged,
     ) -> Tested:
-        """The test rows' probability; where answers can be checked, the share that is right; answers to the benches.
+        """The probability of the test answers; where they can be checked, the share of right ones; answers to benches.
 
-        Leaves outputs.jsonl (what was checked) and model_answer/<bench>.jsonl (FastChat's form) in `folder`.
+        Saves outputs.jsonl (the checked answers) and model_answer/<bench>.jsonl (FastChat's format) in `folder`.
         """
         metrics, tables = predict(encoded).metrics, {}
         write = functools.partial(writer.write, model, folder, metrics)
@@ -230,41 +242,7 @@ class InstructTask(Typed):
                         for question, texts in zip(asked, said, strict=True)
                     ]
                     write_answers(folder / "model_answer" / f"{bench}.jsonl", answers)
-        return Tested(metrics, functools.partial(_show, tables))
+        return Tested(metrics, functools.partial(show_tables, tables))
 
     def _prompts(self, rows: Dataset) -> list[str]:
         return [self.wording.ask(*row) for row in zip(rows[INSTRUCTION], rows[INPUT], strict=True)]
-
-    def _splits(self, data: Source) -> dict[Split, Dataset]:
-        """Rows of every split."""
-        if data.source == "embedded":
-            return {split: self._read(data, split) for split in SPLITS}
-        splits = {split: self._read(data, split) for split in self.data}
-        for split, count in self.held_out.items():
-            if count >= len(splits["train"]):
-                raise UserError(f"task.held_out.{split}={count}: {data.id} has {len(splits['train'])} rows in all")
-            halves = splits["train"].train_test_split(test_size=count, seed=self.split_seed)
-            splits |= {"train": halves["train"], split: halves["test"]}
-        return splits
-
-    def _table(self, data: Source, split: Split) -> Dataset:
-        """Rows in the columns of the file."""
-        columns = self.data[split].columns
-        return read_split(data, split, columns.values(), optional=[columns.get(INPUT, "")])
-
-    def _read(self, data: Source, split: Split) -> Dataset:
-        """Rows in columns of the same names whatever the set. Raises UserError for an empty instruction."""
-        if data.source == "embedded":
-            return instructions.generate(split)
-        rows, columns, file = self._table(data, split), self.data[split].columns, data.where(split)
-        texts = {name: rows[column] for name, column in columns.items()}
-        rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
-        for number, instruction in enumerate(rows[INSTRUCTION]):
-            if not instruction.strip():
-                raise UserError(f"{file}, row {number}: the instruction is empty; correct that row or remove it")
-        return rows
-
-
-def _show(tables: dict[str, tuple[list[str], list[list[Any]]]], folder: Path, tracker: Off) -> None:
-    for name, (columns, rows) in tables.items():
-        tracker.table(name, columns, rows)

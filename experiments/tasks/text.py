@@ -1,30 +1,40 @@
-"""What the tasks share in which a model learns to go on behind a prompt."""
+"""What the tasks share in which a model learns to continue a prompt."""
 
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
-from experiments.data.assets import Model
+from experiments.data.assets import Model, Source
 from experiments.errors import UserError
 from experiments.models import causal
-from experiments.settings import Recipe
+from experiments.settings import Recipe, Train
 from experiments.tasks.base import Prepared
+from experiments.tracking import Tracker
 
 
-def longest_row(recipe: Recipe, model: Model, network: nn.Module) -> int:
-    """recipe.max_length, or all that the model reads. Raises UserError where it reads less."""
+def read_language_model(
+    model: Model, weights: Source, train: Train, recipe: Recipe, base: causal.Base = "fp32"
+) -> tuple[PreTrainedTokenizerBase, nn.Module, int]:
+    """The tokenizer, the model, and the most tokens of a row: recipe.max_length, or all that the model reads.
+
+    Raises UserError where it reads less, and as `causal.read_tokenizer` and `causal.language_model` do.
+    """
+    folder = weights.files["config.json"].parent
+    tokenizer = causal.read_tokenizer(folder)
+    network = causal.language_model(folder, train.attention_kernel(), model.dropout, base, train.torch_device())
     longest = network.config.max_position_embeddings
     if (recipe.max_length or 0) > longest:
         raise UserError(f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer")
-    return recipe.max_length or longest
+    return tokenizer, network, recipe.max_length or longest
 
 
 def prepared(
     network: nn.Module, tokenizer: PreTrainedTokenizerBase, encoded: dict[str, Dataset], smoothing: float, score: Any
 ) -> Prepared:
-    """Rows of `input_ids` and `labels`, judged by the probability of their labelled tokens; then `score`, on texts."""
+    """Rows of `input_ids` and `labels`, evaluated by the probability of labelled tokens; `score`: by written texts."""
     return Prepared(
         model=network,
         train=encoded["train"],
@@ -39,3 +49,9 @@ def prepared(
         score=score,
         shown="last",
     )
+
+
+def show_tables(tables: dict[str, tuple[list[str], list[list[Any]]]], folder: Path, tracker: Tracker) -> None:
+    """Track tables, each of columns and rows. A list of texts in a cell is shown one per line."""
+    for name, (columns, rows) in tables.items():
+        tracker.table(name, columns, [["\n".join(c) if isinstance(c, list) else c for c in row] for row in rows])

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerState
 
-from experiments import pipeline, record
+from experiments import pipeline
 from experiments.checkpoints import MANIFEST, Manifests, load_trained, to_resume
 from experiments.config import parse
 from experiments.data.assets import EMBEDDED
@@ -286,6 +286,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(make, tmp
     for folder in (tmp_path / "file", "/proc"):
         with pytest.raises(UserError, match=rf"{key}: {folder}/.* cannot be written to .*name another folder"):
             pipeline.run(make("+exp=glue_rte", f"{key}={folder}"))
-    monkeypatch.setattr(record.tempfile, "TemporaryFile", lambda dir: (_ for _ in ()).throw(OSError(30, "Read-only")))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: (_ for _ in ()).throw(OSError(30, "Read-only")))
     with pytest.raises(UserError, match=r"runs: .*\(Read-only\)"):
         pipeline.run(make("+exp=glue_rte"))

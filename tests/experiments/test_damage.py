@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.measure.sizes import Sizes
 from experiments.record import Record, RecordError, read
-from experiments.report.sizes import Sizes
 from experiments.report.speed import Bench
 from experiments.search import Trials
-from experiments.studies.construction import Construction
-from experiments.studies.expressive.outcome import Outcome
-from experiments.studies.footprint import Footprint
+from experiments.studies.expressive.outcome import Contest
+from experiments.studies.memory.footprint import Footprint
+from experiments.studies.rank.construction import Construction
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "results"
@@ -26,7 +26,7 @@ KINDS = {
     Sizes: "parameters/*.json",
     Construction: "studies/rank/constructions/*.json",
     Footprint: "studies/memory/*.json",
-    Outcome: "studies/expressive/*.json",
+    Contest: "studies/expressive/*.json",
 }
 # What nothing else in a record determines: its sources and machine, what was measured once, the scores of epochs that
 # were neither the best nor the last; in older searches, how many trials there were. A whole record that is made up
@@ -42,7 +42,7 @@ FREE = {
     Sizes: r"(?!model$).*",
     Construction: rf"{PROVENANCE} | {SPECTRA}",
     Footprint: r"(?!method$).*",
-    Outcome: rf"""{PROVENANCE} | variant\.(title|around|hidden|centres) | (parameters|settings|seeds|loss).*
+    Contest: rf"""{PROVENANCE} | variant\.(title|around|hidden|centres) | (parameters|settings|seeds|loss).*
         | search_seeds.* | trials\.\d+\..* | samples | (epochs|correct|first|sample).* | threads""",
 }
 VALUES = st.recursive(

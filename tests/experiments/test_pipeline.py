@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from experiments.errors import UserError
 from experiments.methods.base import stored_sha256
 from experiments.record import RecordError, replace_file
 from experiments.training import Diverged
-from tests.conftest import ROOT
+from tests import forked
 from tests.handmade import configured
 
 QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "train.log_every=1")
@@ -55,12 +54,11 @@ def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_recorded_as_one(make, monke
     config = make(*QUICK)
     weights, data = pipeline.find(config)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        pipeline._recorded(config, "mini", None, weights, data, config.record_path) as fields,
-    ):
+    draft = pipeline.Draft(config, weights, data, "mini", None)
+    with pytest.raises(KeyboardInterrupt), pipeline._recorded(draft, config.record_path):
         raise KeyboardInterrupt
-    assert (fields["hardware"]["device"], fields["hardware"].get("gpu")) == ("cpu", None)
+    hardware = record.read(config.record_path.with_suffix(".failed.json")).hardware
+    assert (hardware.device, hardware.gpu) == ("cpu", None)
 
 
 def test_rank_of_lora_is_at_most_r_and_that_of_fourierft_is_not(make):
@@ -173,15 +171,14 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, met
 
     killed = make(*base)
     folder = killed.runs / killed.name
-    command = [sys.executable, "run.py", *base, "model=roberta_mini", "tracking=off", "train.device=cpu"]
-    command += [f"runs={killed.runs}", f"record.dir={killed.record.dir}"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    options = ["model=roberta_mini", "tracking=off", "train.device=cpu"]
+    process = forked.python("run.py", *base, *options, f"runs={killed.runs}", f"record.dir={killed.record.dir}")
     deadline = time.monotonic() + 120
     finished = f"checkpoint-*/{MANIFEST}"
-    while not list(folder.glob(finished)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while not list(folder.glob(finished)) and process.runs() and time.monotonic() < deadline:
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     names = {path.parent.name for path in folder.glob(finished)}
     assert names and "checkpoint-36" not in names, "killed too late or too early: the test shows nothing"
 
@@ -192,8 +189,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(make, tmp_path, met
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def command(*overrides: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "run.py", *overrides], cwd=ROOT, capture_output=True, text=True, timeout=200)
+def command(*overrides: str) -> SimpleNamespace:
+    process = forked.python("run.py", *overrides)
+    code = process.wait()
+    stdout, stderr = process.said()
+    return SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
 
 
 def test_without_hub_or_data_the_miniature_runs_and_says_so(tmp_path):

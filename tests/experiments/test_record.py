@@ -361,7 +361,7 @@ def test_a_gpu_is_told_of_a_run_that_used_it_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu if index == 1 else None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
-    described = {device: records.Hardware(**records.hardware(device)) for device in ("cpu", "cuda")}
+    described = {device: records.machine.Hardware(**records.hardware(device)) for device in ("cpu", "cuda")}
     assert (described["cuda"].device, described["cuda"].gpu, described["cuda"].gpus) == ("cuda", "A GPU", 2)
     assert (described["cpu"].device, described["cpu"].gpu, described["cpu"].gpus) == ("cpu", None, 0)
     assert memory.peak("cuda") == 7 and memory.peak("cpu") > 2**20

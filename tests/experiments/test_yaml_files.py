@@ -1,15 +1,13 @@
 """YAML files: a table, or one error that names file and line; and a sweep that tells of every run that failed."""
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import config
+from experiments import config, pipeline
 from experiments.errors import UserError
 from experiments.yaml_files import read_yaml
+from tests import forked
 from tests.conftest import ROOT
 
 SOUND = "a: {b: [1, 2.5e-3], c: '${a.b}'}\nd: null\n"
@@ -89,20 +87,14 @@ def test_an_unknown_error_of_hydras_is_told_by_the_file_behind_it(tmp_path, monk
         compose()
 
 
-# run.py with a run that only says that it ran, which spares the imports of a real one
-SWEEP = """
-import runpy, sys, types
-ran = types.SimpleNamespace(run=lambda config: print("ran", config.recipe.lr), MissingAssets=OSError)
-sys.modules["experiments.pipeline"] = ran
-runpy.run_path("run.py", run_name="__main__")
-"""
-
-
-def test_a_sweep_goes_on_behind_a_failure_and_tells_of_all(tmp_path):
+def test_a_sweep_goes_on_behind_a_failure_and_tells_of_all(tmp_path, monkeypatch):
+    """With a run that only says that it ran."""
+    monkeypatch.setattr(pipeline, "run", lambda config: print("ran", config.recipe.lr))
     jobs = ["-m", "+exp=glue_rte", "model=roberta_mini", f"hydra.sweep.dir={tmp_path}", "recipe.lr=-1,0.01,-2"]
-    done = subprocess.run([sys.executable, "-c", SWEEP, *jobs], cwd=ROOT, capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "ran 0.01" in done.stdout
+    process = forked.python("run.py", *jobs)
+    code, (stdout, stderr) = process.wait(), process.said()
+    said = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert code == 2 and "Traceback" not in stderr
+    assert "ran 0.01" in stdout
     assert len(said) == 2 and all("greater than 0" in line for line in said)
     assert ["recipe.lr=-1: " in said[0], "recipe.lr=-2: " in said[1]] == [True, True]

@@ -204,7 +204,7 @@ def process(rank, folder):
 def both(tmp_path_factory):
     """What the two processes found, each on its own rows."""
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(process, (folder,), nprocs=2)
+    torch.multiprocessing.start_processes(process, (folder,), nprocs=2, start_method="fork")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

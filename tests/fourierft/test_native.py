@@ -2,8 +2,8 @@
 
 import itertools
 import os
-import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 import fourierft
 from fourierft import Algorithm, Entries, FourierLinear, native, reference, tokens
 from fourierft.plan import make_plan
+from tests.forked import Forked
 
 CPU, SCALE = torch.device("cpu"), 90.0
 pytestmark = pytest.mark.usefixtures("compiles")
@@ -187,20 +188,25 @@ def test_lengths_that_it_cannot_take():
 
 # Where it cannot be compiled ------------------------------------------------------------------------------------------
 
-PROGRAM = """
-import torch, fourierft
-from fourierft import native
-layer = fourierft.FourierLinear(torch.nn.Linear(8, 8), fourierft.Entries(5), 1.0)
-layer(torch.randn(3, 8)).sum().backward()
-print("native", layer.plan.native)
-"""
+
+def program():
+    """A step of a layer, as in a process that has not asked for the compiled file yet."""
+    native._library, native._asked = None, False
+    native._transforms.clear()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        layer = fourierft.FourierLinear(nn.Linear(8, 8), Entries(5, os.getpid()), 1.0)  # no plan of another test
+        layer(torch.randn(3, 8)).sum().backward()
+    print("native", layer.plan.native)
+    print(*(warning.message for warning in said), sep="\n", end="", file=sys.stderr)
 
 
 def in_new_process(tmp_path, **environment):
     """What the program prints, and says on stderr, with a cache of its own."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"} | environment
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True)
-    return done.stdout.strip(), done.stderr
+    process = Forked(program, XDG_CACHE_HOME=str(tmp_path / "cache"), **environment)
+    assert process.wait() == 0, process.said()
+    out, said = process.said()
+    return out.strip(), said
 
 
 def test_it_is_compiled_once_and_kept(tmp_path):

@@ -19,9 +19,9 @@ from experiments import record
 from experiments.measure import timing
 from experiments.measure.timing import Quartiles, interleave, quartiles, ratios
 from experiments.measure.workloads import SETS, Layer, roberta
+from experiments.paper.score_tables import SCORE_TABLES
 from experiments.report import render
 from experiments.report.claims import claims
-from experiments.report.score_tables import TABLES
 from experiments.report.speed import TARGETS, Bench, Entry, Target
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from scripts import bench, tables
@@ -368,7 +368,7 @@ FILES = [
     ),
 ]
 GOLDEN = """\
-# Speed and memory
+# Speed and memory of a training step
 
 ## Training steps on A CPU, threads: 2, torch 2.15.0
 
@@ -443,7 +443,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
 
 def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_alone_judges_them():
     def verdicts(*benches):
-        found = claims([], {table.key: [] for table in TABLES}, benches)
+        found = claims([], {table.key: [] for table in SCORE_TABLES}, benches)
         told = [(claim, [row for table in claim.measured for row in table.rows]) for claim in found]
         pairs = {claim.name: sum(cell != render.DASH for row in rows for cell in row[2:]) // 2 for claim, rows in told}
         return {claim.name: (pairs[claim.name], claim.verdict) for claim in found if claim.measured}

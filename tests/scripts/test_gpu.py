@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +12,11 @@ from experiments import record
 from experiments.measure import workloads
 from experiments.report.micro import Micro
 from experiments.report.speed import Bench
-from experiments.studies.footprint import Footprint
-from experiments.studies.memory import METHODS
+from experiments.studies.memory.footprint import Footprint
+from experiments.studies.memory.study import METHODS
 from scripts import bench, gpu
 from scripts.gpu import Ended, Stage
+from tests import forked
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:delta_W starts out")
@@ -147,13 +146,12 @@ def test_every_stage_of_the_rehearsal_is_done(tmp_path, capsys):
 
 def test_an_interruption_keeps_what_was_measured_and_says_so(tmp_path):
     """The memory study, stopped after the first of its methods."""
-    command = [sys.executable, "-m", "scripts.gpu", "--small", "--stages", "memory,library", "--out", str(tmp_path)]
-    one = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    said = iter(one.stdout.readline, "")
-    assert any(line.startswith("lora: saved MiB") for line in said)
+    one = forked.python("-m", "scripts.gpu", "--small", "--stages", "memory,library", "--out", str(tmp_path))
+    while "lora: saved MiB" not in one.said()[0] and one.runs():
+        time.sleep(0.05)
     os.kill(one.pid, signal.SIGTERM)
-    rest = one.communicate(timeout=60)[0]
-    assert one.returncode == 130 and "gpu: interrupted" in rest and "Traceback" not in rest
+    code, rest = one.wait(60), "".join(one.said())
+    assert code == 130 and "gpu: interrupted" in rest and "Traceback" not in rest
     assert [cells[:2] for cells in rows(rest) if cells[1] == "interrupted"] == [
         ["memory", "interrupted"],
         ["library", "interrupted"],

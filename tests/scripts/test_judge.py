@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -16,7 +14,7 @@ from experiments.judging.answers import write_answers
 from experiments.judging.grading import read_judgments
 from experiments.judging.questions import digest
 from scripts import judge
-from tests.conftest import ROOT
+from tests import forked
 from tests.handmade import leave, run
 from tests.judging import KEY, answers, completion, finished, serving, write_benches
 
@@ -225,21 +223,17 @@ def test_a_command_that_is_interrupted_keeps_what_is_paid_for_and_goes_on(
     reached = threading.Barrier(parallel)
 
     def answer(number, body):
-        if 4 <= number < 4 + parallel and process.poll() is None:
+        if 4 <= number < 4 + parallel and process.runs():
             if reached.wait() == 0:
-                process.send_signal(sent)
+                os.kill(process.pid, sent)
             time.sleep(0.3)
         return grade(number, body)
 
     with serving(monkeypatch, answer) as endpoint:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.judge", str(path), "--model", "judge", "--parallel", str(parallel)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-        )
-        said = process.communicate(timeout=60)[1].decode()
-        assert process.returncode == 130 and "Traceback" not in said, said
+        options = (str(path), "--model", "judge", "--parallel", str(parallel))
+        process = forked.python("-m", "scripts.judge", *options)
+        code, (_, said) = process.wait(60), process.said()
+        assert code == 130 and "Traceback" not in said, said
         assert said.endswith("judge: interrupted; the same command goes on from here\n")
         kept = (tmp_path / "runs/judged.jsonl").read_text().splitlines()
         assert len(kept) == len(endpoint.bodies) == 4 + parallel, "no request behind those under way, and all kept"

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from experiments.report.score_tables import HELD_OUT, METAMATH, TABLE2, TABLES
+from experiments.paper.score_tables import HELD_OUT, METAMATH, SCORE_TABLES, TABLE2
 from scripts import tables
 from tests.handmade import PAPER, SEEDS, e2e, five, five_images, graded, image, instruct, leave, run, three_e2e
 
@@ -52,14 +52,14 @@ GOLDEN = """\
 
 ## best epoch on validation (the paper's protocol)
 
-| Model | Method | By | Params | Head | SST-2 | MRPC | CoLA | QNLI | RTE | STS-B | Avg | Trials |
+| Model | Method | By | Adapter | Head | SST-2 | MRPC | CoLA | QNLI | RTE | STS-B | Avg | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | roberta_mini | lora (r=8) | ours | 16,384 | 592,130 | — | 1 OOM | — | — | 60.0 ×1†‡ | — | — | 5 |
 | roberta_mini | fourierft (n=1000) | ours | 8,000 | 592,130 | — | — | — | — | 79.0 ± 1.1 ×5 | — | — | — |
 
 ## last epoch
 
-| Model | Method | By | Params | Head | SST-2 | MRPC | CoLA | QNLI | RTE | STS-B | Avg | Trials |
+| Model | Method | By | Adapter | Head | SST-2 | MRPC | CoLA | QNLI | RTE | STS-B | Avg | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | roberta_mini | lora (r=8) | ours | 16,384 | 592,130 | — | 1 OOM | — | — | 40.0 ×1†‡ | — | — | 5 |
 | roberta_mini | fourierft (n=1000) | ours | 8,000 | 592,130 | — | — | — | — | 40.0 ± 0.0 ×5 | — | — | — |
@@ -73,7 +73,7 @@ GOLDEN = """\
 
 - a ± s ×k: the median and the sample standard deviation (n-1) over k seeds, in percent. —: not run.
 - † not all of the paper's five seeds. ‡ code not at a clean commit. OOM, failed, cancelled: seeds that ended so.
-- Params are trained without the head (AdaLoRA's: at its start). Trials: hyper-parameter trials behind our recipe.
+- Adapter: parameters trained outside the head (AdaLoRA: initially). Trials: hyper-parameter trials behind our recipe.
 """
 
 
@@ -103,7 +103,7 @@ def test_the_same_records_give_the_same_bytes(build):
     first = contents(build(found, judged=answers))
     assert contents(build(found, judged=answers)) == first
     assert contents(build(found[::-1], results="again", judged=answers[::-1])) == first
-    having = [table for table in TABLES if table is not METAMATH]
+    having = [table for table in SCORE_TABLES if table is not METAMATH]
     stems = {f"{table.key}_{scale}" for table in having for scale in ("mini", "paper")} - {f"{HELD_OUT.key}_paper"}
     assert set(first) == {f"{stem}.{kind}" for stem in {*stems, "selection"} for kind in ("md", "tex")} | {"README.md"}
 
@@ -173,7 +173,7 @@ def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):
     found.append(instruct(1.2345, **same))
     root = build(found, judged=[graded(found[-1], 4.567)])
     pages = {path.stem: path.read_text() for path in (root / "tables").glob("*.md")}
-    stems = {f"{table.key}_{scale}" for table in TABLES for scale in ("paper", "small") if table is not METAMATH}
+    stems = {f"{table.key}_{scale}" for table in SCORE_TABLES for scale in ("paper", "small") if table is not METAMATH}
     assert pages.keys() - {"selection"} == stems - {"held_out_instruct_paper"}, "the paper has no such table"
     places = {"71.2": "table2_glue_small", "64.56": "table5_vit_small", "57.89": "table5_vit_paper"}
     places |= {"52.3": "table3_e2e_small", "1.234": "held_out_instruct_small", "4.57": "table4_instruct_small"}

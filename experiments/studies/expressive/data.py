@@ -1,4 +1,4 @@
-"""The points of Figure 7: eight classes in the plane, a centre each, Gaussian noise around it."""
+"""The points of Figure 7: eight classes in the plane, each with Gaussian noise around its centre."""
 
 import torch
 from torch import Generator, Tensor
@@ -9,7 +9,7 @@ LABELS = torch.arange(CLASSES).repeat_interleave(PER_CLASS)  # (240,) int64, of 
 
 
 def points(centres: str, generators: list[Generator]) -> Tensor:
-    """(seeds, 240, 2) float32, class after class; the next numbers of each generator. `centres`: ring or scattered."""
+    """(seeds, 240, 2) float32, sorted by class, drawn from the generators, one per seed. centres: ring or scattered."""
     return torch.stack([_points(ring() if centres == "ring" else scattered(one), one) for one in generators])
 
 
@@ -25,7 +25,7 @@ def ring() -> Tensor:
 
 
 def scattered(generator: Generator) -> Tensor:
-    """Centres drawn uniformly where their classes fit into the picture, anew until no two are too close, (8, 2)."""
+    """Centres drawn uniformly where their classes fit into the picture, redrawn until no two are too close, (8, 2)."""
     reach = EXTENT - 2.5 * NOISE
     while True:
         centres = reach * (2 * torch.rand(CLASSES, 2, generator=generator) - 1)
@@ -34,7 +34,7 @@ def scattered(generator: Generator) -> Tensor:
 
 
 def grid(steps: int) -> Tensor:
-    """The middle of each of steps x steps squares of [-7, 7]^2, row by row from below, (steps^2, 2)."""
+    """The middles of the steps x steps squares of [-7, 7]^2, row by row from the bottom, (steps^2, 2)."""
     middles = EXTENT * ((2 * torch.arange(steps) + 1) / steps - 1)
     y, x = torch.meshgrid(middles, middles, indexing="ij")
     return torch.stack([x, y], dim=-1).flatten(0, 1)

@@ -15,7 +15,7 @@ N = 2 * WIDTH  # as many as LoRA has with r = 1
 
 
 class Network(nn.Module):
-    """One network a generator. `alpha` is the factor of the change."""
+    """One network per generator. alpha: the factor of the change."""
 
     def __init__(self, variant: Variant, method: Method, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Network(nn.Module):
 
 
 class Layer(nn.Module):
-    """`nn.Linear` from its own start, U(-1/sqrt(in), 1/sqrt(in)), one a generator."""
+    """`nn.Linear` with its own initialisation, U(-1/sqrt(in), 1/sqrt(in)), one per generator."""
 
     def __init__(self, out_features: int, in_features: int, generators: list[Generator]) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class LoRA(nn.Module):
 
 
 class FourierFT(nn.Module):
-    """128 coefficients from N(0, 1), each seed at positions of its own: the library's definition, a matrix a seed."""
+    """128 coefficients from N(0, 1) at positions that differ by seed: the library's definition, one matrix per seed."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class FourierFT(nn.Module):
 
 
 class Full(nn.Module):
-    """All of it, from zero: 4096 parameters."""
+    """The whole matrix, starting from zero: 4096 parameters."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Full(nn.Module):
 
 
 class Nothing(nn.Module):
-    """No change: what the layers around can do alone."""
+    """No change: the layers around it train alone."""
 
     def __init__(self, alpha: float, generators: list[Generator]) -> None:
         super().__init__()

@@ -1,10 +1,9 @@
-"""What the expressive-power study varies and what it records: one outcome a variant and method, over all seeds.
+"""What the expressive-power study varies and what it records: one record per variant and method, over all seeds.
 
-Open in the paper, and chosen here: centres at a distance of 5 with Gaussian noise of 0.6 (neighbours nearly touch, and
-training all of the layer does separate them), 30 points a class, Adam over all points at once, the learning rate and
-the scale alpha by a search that is equal for every method. That is the same in all variants. What else is open may
-decide the outcome, so each variant changes it: whether the layers around the adapted one train, what the frozen layer
-holds, and where the centres lie.
+The paper leaves much open. The same in all variants: centres at a distance of 5 with Gaussian noise of 0.6 (neighbours
+nearly touch, and training the whole layer does separate them), 30 points per class, Adam on all points at once, and an
+equal search for every method's learning rate and scale alpha. The variants change what may decide the outcome: whether
+the layers around the adapted one train, what the frozen layer holds, and where the centres lie.
 """
 
 from typing import Annotated, Literal
@@ -20,6 +19,7 @@ EXTENT = 7.0  # of the plane that is shown, as the paper's axes
 SETTINGS = {"per_class": PER_CLASS, "radius": RADIUS, "noise": NOISE, "spacing": SPACING}
 
 Method = Literal["lora", "fourierft", "full", "none"]
+TITLES: dict[Method, str] = {"lora": "LoRA r=1", "fourierft": "FourierFT n=128", "full": "all of ΔW", "none": "no ΔW"}
 
 
 class Variant(Part):
@@ -37,7 +37,7 @@ class Variant(Part):
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """The contestants; training nothing in the hidden layer is one where the layers around it train."""
+        """The methods that compete; where the layers around the hidden one train, no change is one of them."""
         changes: tuple[Method, ...] = ("lora", "fourierft", "full")
         return (*changes, "none") if self.around == "trained" and self.hidden == "random" else changes
 
@@ -54,8 +54,8 @@ VARIANTS = (
 
 
 class Trial(Part):
-    """One setting tried on the seeds of the search. epochs: until all points were right, the mean over the seeds, those
-    that never came there counted one past the last; loss: the mean of the last epoch, None where it diverged."""
+    """One setting tried on the seeds of the search. epochs: the mean number until all points were right, where a seed
+    that never got there counts one past the last; loss: the mean at the end, None where it diverged."""
 
     rate: PositiveFloat
     alpha: PositiveFloat
@@ -64,25 +64,25 @@ class Trial(Part):
 
     @property
     def key(self) -> tuple[float, float]:
-        """Less is better."""
+        """The sort key of trials, the best first."""
         return self.epochs, float("inf") if self.loss is None else self.loss
 
 
 class Sample(Part):
-    """One seed to look at: its points, (samples, 2), class after class, and the class of each spot of a square grid
-    over [-EXTENT, EXTENT], row by row from below, a digit a spot."""
+    """One seed to draw: its points, (samples, 2), sorted by class, and the class at each point of a square grid over
+    [-EXTENT, EXTENT], row by row from the bottom, one digit per point."""
 
     seed: Count
     points: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
     regions: list[Annotated[str, Field(pattern=r"^[0-7]+$")]]
 
 
-class Outcome(Measured):
+class Contest(Measured):
     """One method under one variant, over all seeds.
 
     parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
-    epochs: those at which `correct` was counted, a list a seed; epoch e is after e updates. first: the first epoch, of
-    all, with every point right; None if there was none. loss: of each seed, mean cross-entropy (nats) at the end.
+    epochs: those at which `correct` was counted, one list per seed; epoch e is after e updates. first: per seed the first
+    epoch with every point right, or None. loss: per seed the final mean cross-entropy (nats).
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -109,7 +109,7 @@ class Outcome(Measured):
         return f"{self.variant.name}_{self.method}.json"
 
     @model_validator(mode="after")
-    def _follows_from_its_counts(self) -> "Outcome":
+    def _follows_from_its_counts(self) -> "Contest":
         best = min(self.trials, key=lambda trial: trial.key)
         compare("rate and alpha", (self.rate, self.alpha), (best.rate, best.alpha))
         compare("parameters", sorted(self.parameters), ["around", "change"])
@@ -128,10 +128,10 @@ class Outcome(Measured):
 
     @property
     def solved(self) -> list[int]:
-        """The first epoch with every point right, of the seeds that have one, in order."""
+        """The first epoch with every point right, for the seeds that have one, sorted."""
         return sorted(epoch for epoch in self.first if epoch is not None)
 
     @property
     def accuracy(self) -> list[list[float]]:
-        """In percent: a list an epoch of `epochs`, of one value a seed."""
+        """In percent: for each of `epochs` a list with one value per seed."""
         return [[100 * count / self.samples for count in counts] for counts in zip(*self.correct, strict=True)]

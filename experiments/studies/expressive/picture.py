@@ -1,4 +1,4 @@
-"""The figures of the study: accuracy over the epochs, and the regions of the plane that a network tells apart."""
+"""The figures of the study: accuracy over the epochs, and the regions of the plane by predicted class."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.measure.rank import COLOURS
 from experiments.measure.timing import quartiles
-from experiments.report.pareto import look
-from experiments.studies import drawing
-from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, Method, Outcome
+from experiments.studies.expressive.outcome import CLASSES, EXTENT, PER_CLASS, TITLES, Contest, Method
+from experiments.style import COLOURS, course, legend, panels
 
 PANELS = 3  # variants that are drawn: the first ones
 ORDER: tuple[Method, ...] = ("fourierft", "lora", "full", "none")  # of the colours
@@ -19,42 +17,32 @@ MARKERS = "os^Dv<>P"
 PALETTE = [*COLOURS, "#F0E442"]
 
 
-def courses(variants: Sequence[Mapping[Method, Outcome]], titles: Mapping[Method, str]) -> Figure:
-    """A panel a variant: the median accuracy over the seeds by epoch, one line a method, and the quartiles."""
+def courses(variants: Sequence[Mapping[Method, Contest]]) -> Figure:
+    """A panel per variant: the median accuracy over the seeds by epoch, a line per method, and the quartiles."""
     variants = variants[:PANELS]
-    figure, panels = drawing.panels([next(iter(group.values())).variant.title for group in variants])
+    figure, drawn = panels([next(iter(group.values())).variant.title for group in variants])
     handles = {}
-    for axes, outcomes in zip(panels, variants, strict=True):
+    for axes, outcomes in zip(drawn, variants, strict=True):
         for method, outcome in outcomes.items():
-            style = look(ORDER.index(method))
             low, middle, high = zip(*map(quartiles, outcome.accuracy), strict=True)
-            line = axes.plot(outcome.epochs, middle, linewidth=1.4, markevery=0.12, **style | {"markersize": 3.5})
-            axes.fill_between(outcome.epochs, low, high, color=style["color"], alpha=0.18, linewidth=0)
-            handles[titles[method]] = line[0]
+            line = {"markevery": 0.12, "markersize": 3.5}
+            handles[TITLES[method]] = course(axes, outcome.epochs, middle, (low, high), ORDER.index(method), **line)
         axes.axhline(100, color="0.4", linestyle=":", linewidth=1)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, outcome.epochs[-1])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlabel("epoch", fontsize=8)
         axes.set_ylim(0, 104)
-    panels[0].set_ylabel("training accuracy (%)", fontsize=8)
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        title=f"median over {len(outcome.seeds)} seeds, band from the lower to the upper quartile",
-        title_fontsize=6.5,
-        fontsize=7,
-        loc="outside lower center",
-        ncols=len(handles),
-        frameon=False,
-    )
+    drawn[0].set_ylabel("training accuracy (%)", fontsize=8)
+    caption = f"median over {len(outcome.seeds)} seeds, band from the lower to the upper quartile"
+    legend(figure, handles.values(), handles.keys(), len(handles), caption)
     return figure
 
 
-def regions(outcomes: Mapping[Method, Outcome], titles: Mapping[Method, str]) -> Figure:
-    """A panel a method: the points of one seed, and the class that the trained network gives every place."""
-    figure, panels = drawing.panels([""] * len(outcomes), height=2.1)
-    for axes, (method, outcome) in zip(panels, outcomes.items(), strict=True):
+def regions(outcomes: Mapping[Method, Contest]) -> Figure:
+    """A panel per method: the points of one seed, and the class that the trained network predicts everywhere."""
+    figure, drawn = panels([""] * len(outcomes), height=2.1)
+    for axes, (method, outcome) in zip(drawn, outcomes.items(), strict=True):
         classes = [[int(digit) for digit in row] for row in outcome.sample.regions]
         axes.imshow(
             classes,
@@ -71,10 +59,10 @@ def regions(outcomes: Mapping[Method, Outcome], titles: Mapping[Method, str]) ->
             style = {"color": PALETTE[label], "marker": MARKERS[label], "markeredgecolor": "0.15"}
             axes.plot(x, y, linestyle="none", markersize=3.4, markeredgewidth=0.3, **style)
         share = 100 * outcome.correct[0][-1] / outcome.samples
-        axes.set_title(f"{titles[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
+        axes.set_title(f"{TITLES[method]}: {math.floor(10 * share) / 10:g} %", fontsize=8)
         axes.grid(visible=False)
         axes.set(aspect="equal", xticks=(-5, 0, 5), yticks=(-5, 0, 5))
     seed = next(iter(outcomes.values())).sample.seed
-    caption = f"the points of seed {seed}, a colour and a marker a class; behind them the class that the network tells"
+    caption = f"the points of seed {seed}, a colour and a marker per class; behind them the predicted class"
     figure.supxlabel(caption, fontsize=6.5)
     return figure

@@ -1,4 +1,4 @@
-"""Training of a batch of networks, and the search for learning rate and alpha, equal for every method."""
+"""Training of a batch of networks, and the search for learning rate and alpha, with equal effort for every method."""
 
 import statistics
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ GRIDS: dict[Method, list[tuple[float, float]]] = {
 
 
 class Course(NamedTuple):
-    """Points that were right at each of some epochs, a list a seed; the first epoch of all at which every one was; and
-    the loss of each seed at the end (nats)."""
+    """For each seed: the numbers of points that were right at some epochs; the first epoch at which all were; the final
+    loss (nats)."""
 
     correct: list[list[int]]
     first: list[int | None]
@@ -34,13 +34,13 @@ class Course(NamedTuple):
 
 
 def generators(seeds: Sequence[int]) -> list[Generator]:
-    """One a seed: it draws the points, then the network's layers, then what the change starts from."""
+    """One generator per seed: it draws the points, then the network's layers, then the start of the change."""
     return [Generator().manual_seed(seed) for seed in seeds]
 
 
 def train(network: Network, x: torch.Tensor, rate: float, epochs: Sequence[int], stop: bool = False) -> Course:
-    """Adam on all points x (seeds, points, 2) at once, an update an epoch, up to the last of `epochs`; `stop`: not
-    beyond the one at which every seed has had all of them right."""
+    """Adam on all points x (seeds, points, 2), one update per epoch, up to the last of `epochs`. stop: end once every
+    seed has had all of its points right."""
     seeds, samples = x.shape[:2]
     labels = LABELS.expand(seeds, samples)
     optimizer = torch.optim.Adam(network.trained(), lr=rate)
@@ -61,7 +61,7 @@ def train(network: Network, x: torch.Tensor, rate: float, epochs: Sequence[int],
 
 
 def search(variant: Variant, method: Method, seeds: Sequence[int], epochs: int) -> list[Trial]:
-    """Every setting of the method's grid, each on all `seeds`, the best first."""
+    """The trials of the method's grid, each on all `seeds`, the best first."""
     trials = []
     for rate, alpha in GRIDS[method]:
         own = generators(seeds)

@@ -6,7 +6,7 @@ import shutil
 import datasets
 import pytest
 
-from experiments import cells, pipeline
+from experiments import cells
 from experiments.data.assets import EMBEDDED, Assets, find_model
 from experiments.errors import UserError
 from experiments.pipeline import MissingAssets, find, run
@@ -72,7 +72,7 @@ def test_another_repository_never_gets_the_folder_of_the_paper_s_model(local, fo
 def test_a_run_says_why_it_has_no_cell_of_the_paper(make, folder, monkeypatch, capsys):
     def standing(*more):
         config = make("+exp=glue_rte", "model=roberta_base", f"assets.root={folder}", *more)
-        found = pipeline._standing(config, *find(config))
+        found = cells.standing(config, *find(config))
         return *found, capsys.readouterr().out.partition(": ")[2].strip()
 
     monkeypatch.setattr(glue.GlueTask, "is_whole", lambda *_: True)

@@ -294,7 +294,7 @@ def test_a_folder_of_images_is_read_as_the_hub_converted_it(stand_in, data, make
     stand_in.repositories["datasets", "cansa/Describable-Textures-Dataset-DTD"] = {"main": main, CONVERTED: converted}
     found = data("vit_dtd")()
     assert found.revision == commit(converted)
-    splits = make("+exp=vit_dtd", "task.classes=2").task.splits(found)
+    splits = make("+exp=vit_dtd", "task.classes=2").task.read(found)
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 14, "validation": 2, "test": 4}
     assert splits["test"].features["label"].names == ["banded", "woven"]
 

@@ -70,12 +70,12 @@ def test_parquet_files_and_folders_of_images_are_the_same_set(task, folder, tmp_
     """Split by split: the same pixels, labels and names of classes."""
     for split, first in (("train", 0), ("test", 100)):
         pictures(folder / split, 10, first)
-    folders = task().splits(source(tmp_path))
+    folders = task().read(source(tmp_path))
     for split, rows in folders.items():
         rows = rows.map(lambda row: {"image": {"bytes": Path(row["image"]["path"]).read_bytes(), "path": None}})
         (tmp_path / "datasets" / "other").mkdir(exist_ok=True)
         rows.to_parquet(tmp_path / "datasets" / "other" / f"{split}.parquet")
-    files = task().splits(source(tmp_path, "other"))
+    files = task().read(source(tmp_path, "other"))
     assert {split: len(rows) for split, rows in files.items()} == {"train": 18, "validation": 2, "test": 20}
     for split in image_sets.SPLITS:
         assert contents(folders[split]) == contents(files[split])
@@ -89,21 +89,21 @@ def test_classes_are_train_s_by_name_in_every_file(task, folder, tmp_path):
     parquet(folder / "validation.parquet", 4, names=None, labels=["cat", "dog"] * 2)
     parquet(folder / "test-00000-of-00002.parquet", 4, names=NAMES[::-1], labels=[1, 0] * 2)
     parquet(folder / "test-00001-of-00002.parquet", 4, names=None)
-    for rows in task().splits(source(tmp_path)).values():
+    for rows in task().read(source(tmp_path)).values():
         assert rows["label"][:] == [0, 1] * (len(rows) // 2) and rows.features["label"].names == NAMES
     parquet(folder / "train.parquet", 4, names=None, labels=["cat", "dog"] * 2)
-    assert task().splits(source(tmp_path))["test"]["label"][:] == [0, 1] * 4
+    assert task().read(source(tmp_path))["test"]["label"][:] == [0, 1] * 4
 
 
 def test_images_in_a_folder_a_class_alone_are_split_with_a_seed(task, folder, tmp_path):
     pictures(folder, 20)
     with pytest.raises(UserError, match=r"no split test; the set has one of its own, here there are: train"):
-        task().splits(source(tmp_path))
-    splits = task("task.test_share=0.25").splits(source(tmp_path))
+        task().read(source(tmp_path))
+    splits = task("task.test_share=0.25").read(source(tmp_path))
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 27, "validation": 3, "test": 10}
     paths = [image["path"] for rows in splits.values() for image in rows["image"]]
     assert len(set(paths)) == len(paths) == 40, "no image in two splits"
-    again, other = (task("task.test_share=0.25", f"task.split_seed={seed}").splits(source(tmp_path)) for seed in (0, 1))
+    again, other = (task("task.test_share=0.25", f"task.split_seed={seed}").read(source(tmp_path)) for seed in (0, 1))
     assert [contents(rows) for rows in again.values()] == [contents(rows) for rows in splits.values()]
     assert contents(other["test"]) != contents(splits["test"])
 
@@ -111,7 +111,7 @@ def test_images_in_a_folder_a_class_alone_are_split_with_a_seed(task, folder, tm
 def test_a_split_of_its_own_is_kept(task, folder, tmp_path):
     for split, count in (("train", 12), ("validation", 4), ("test", 6)):
         parquet(folder / f"{split}.parquet", count)
-    assert {k: len(v) for k, v in task().splits(source(tmp_path)).items()} == {"train": 12, "validation": 4, "test": 6}
+    assert {k: len(v) for k, v in task().read(source(tmp_path)).items()} == {"train": 12, "validation": 4, "test": 6}
 
 
 def test_the_hub_s_cache_is_read_shard_by_shard_and_only_whole(task, tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_the_hub_s_cache_is_read_shard_by_shard_and_only_whole(task, tmp_path, m
         (snapshot.parents[1] / "refs" / "main").write_text(f"rev{split}")
     found = source(tmp_path, "cifar10", repositories)
     assert (found.source, found.id, found.revision) == ("hub", "some/cifar_train, some/cifar_test", "revtrain, revtest")
-    assert {k: len(v) for k, v in task().splits(found).items()} == {"train": 18, "validation": 2, "test": 20}
+    assert {k: len(v) for k, v in task().read(found).items()} == {"train": 18, "validation": 2, "test": 20}
     next((cache / "datasets--some--cifar_test").rglob("*-00001-of-*")).unlink()
     assert source(tmp_path, "cifar10", repositories) is None, "a part of a split is not the split"
 
@@ -152,14 +152,14 @@ def test_a_set_that_is_not_as_it_should_be_is_named(task, folder, tmp_path, trai
                 options = {**options, "names": None}  # a class label could not hold it
             parquet(folder / f"{split}.parquet", **options)
     with pytest.raises(UserError, match=message):
-        task().splits(source(tmp_path))
+        task().read(source(tmp_path))
 
 
 def test_what_holds_no_split_is_refused_and_an_image_of_nothing_is_none(task, folder, tmp_path):
     for name in ("train", "test", "val"):
         parquet(folder / f"{name}.parquet")
     with pytest.raises(UserError, match=r"val\.parquet: no split of that name; want train, validation, test"):
-        task().splits(source(tmp_path))
+        task().read(source(tmp_path))
     for nothing in (None, {"bytes": None, "path": None}, {"bytes": b"", "path": None}):
         cells = pyarrow.array([{"bytes": png(0), "path": None}, nothing], image_sets.UNDECODED.pa_type)
         rows = datasets.Dataset(pyarrow.table({"image": cells, "label": [0, 1]})).cast_column(
@@ -185,10 +185,10 @@ def test_an_unknown_class_or_folder_is_named(task, folder, tmp_path):
     pictures(folder / "test", 4)
     (folder / "test" / "cat").rename(folder / "test" / "cta")
     with pytest.raises(UserError, match=r"cifar10/test: cta is no class of train, which has \['cat', 'dog'\]"):
-        task().splits(source(tmp_path))
+        task().read(source(tmp_path))
     (folder / "test").rename(folder / "tset")
     with pytest.raises(UserError, match=r"want images in <class>/ or in <split>/<class>/"):
-        task().splits(source(tmp_path))
+        task().read(source(tmp_path))
 
 
 def test_an_empty_folder_is_named(folder, tmp_path):

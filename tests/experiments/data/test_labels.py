@@ -54,7 +54,7 @@ def test_labels_are_the_same_in_every_type_and_order_of_names(make, tmp_path):
     kinds = (*NUMBERS, "string", "large_string", "words", "numbers")
     for kind, order in itertools.product(kinds, (None, NAMES, NAMES[::-1])):
         write(file, stored(kind, order or NAMES), order)
-        rows = task._read(Source("mrpc", "local", "mrpc", {"validation": file}), "validation")
+        rows = task.read_split(Source("mrpc", "local", "mrpc", {"validation": file}), "validation")
         assert rows["label"][:] == LABELS and rows["sentence2"][:] == TEXTS["sentence2"], (kind, order)
 
 
@@ -99,11 +99,11 @@ def test_scores_are_numbers_from_0_to_5(make, tmp_path, scores, told):
     pyarrow.parquet.write_table(pyarrow.table({**texts, "label": scores}), file)
     task, source = make("+exp=glue_stsb").task, Source("stsb", "local", "stsb", {"validation": file})
     if told is None:
-        rows = task._read(source, "validation")
+        rows = task.read_split(source, "validation")
         assert rows["label"][:] == scores and rows.features["label"].dtype == "float32"
         return
     with pytest.raises(UserError, match=rf"validation\.parquet, {told}, want a number in 0\.\.5"):
-        task._read(source, "validation")
+        task.read_split(source, "validation")
 
 
 def not_utf8():

@@ -6,13 +6,13 @@ import statistics
 import pytest
 
 from experiments.errors import UserError
+from experiments.paper.score_tables import HELD_OUT, SCORE_TABLES, TABLE3, TABLE4, Column
 from experiments.record import Selections
 from experiments.report.aggregate import rows
-from experiments.report.score_tables import HELD_OUT, TABLE3, TABLE4, TABLES, Column
 from experiments.report.scores import score
 from tests.handmade import IMAGE_SEEDS, SEEDS, e2e, five, five_images, graded, image, instruct, run, three_e2e
 
-COLUMNS = {column.exp: column for table in TABLES for column in table.columns}
+COLUMNS = {column.exp: column for table in SCORE_TABLES for column in table.columns}
 OF_TEXTS = {column.key: column for column in TABLE3.columns + TABLE3.extra}
 RTE, CIFAR10 = COLUMNS["glue_rte"], COLUMNS["vit_cifar"]
 

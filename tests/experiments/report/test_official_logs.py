@@ -1,12 +1,12 @@
 """The official logs beside the paper's numbers and ours."""
 
+from experiments.paper.printed import Logs, read_facts
+from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import rows
 from experiments.report.official_logs import as_rows, table
-from experiments.report.paper import read_logs
-from experiments.report.score_tables import TABLE2
 from tests.handmade import PAPER, PRINTED, five
 
-LOGS, GLUE = read_logs(PAPER), PRINTED[TABLE2.key]
+LOGS, GLUE = read_facts(Logs, PAPER), PRINTED[TABLE2.key]
 PAPERS = {row.model: row for row in GLUE if row.method == "fourierft"}
 
 

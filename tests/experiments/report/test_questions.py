@@ -2,17 +2,18 @@
 
 import re
 
+from experiments.paper.printed import Asked, read_facts
 from experiments.record import ROOT
-from experiments.report.questions import read_questions, table
+from experiments.report.summary import asked_table
 from tests.handmade import PAPER
 
-QUESTIONS = read_questions(PAPER)
+QUESTIONS = read_facts(Asked, PAPER)
 
 
 def test_every_link_is_there_and_every_question_once():
     missing = [link for one in QUESTIONS for link in one.links if not (ROOT / link).exists()]
     assert missing == []
-    asked = [one.asked for one in QUESTIONS]
+    asked = [one.place for one in QUESTIONS]
     assert len(set(asked)) == len(asked) == 12
     assert {f"official #{number}" for number in (1, 3, 5, 6, 13, 17, 20)} < set(asked)
 
@@ -29,6 +30,6 @@ def test_the_links_of_the_page_lead_to_files():
 
 
 def test_a_row_names_the_source_the_state_and_the_files():
-    first = table(QUESTIONS).rows[0]
+    first = asked_table(QUESTIONS).rows[0]
     assert first[0] == "[official #1](https://github.com/Chaos96/fourierft/issues/1)" and first[2] == "partly"
     assert "[vit_base.yaml](../configs/model/vit_base.yaml)" in first[3]

@@ -5,11 +5,9 @@ import statistics
 import pytest
 import yaml
 
-from experiments.report import render
+from experiments.paper.score_tables import HELD_OUT, TABLE2, TABLE3, TABLE4, TABLE5
+from experiments.report import render, scores
 from experiments.report.aggregate import rows
-from experiments.report.paper import beside
-from experiments.report.score_tables import HELD_OUT, TABLE2, TABLE3, TABLE4, TABLE5
-from experiments.report.scores import texts
 from tests.handmade import PAPER, PRINTED, e2e, five_images, graded, image, instruct, run, three_e2e
 
 IMAGES = [column.exp for column in TABLE5.columns]
@@ -31,7 +29,11 @@ def page(configs):
     """page(records, scale) -> the lines of a table's Markdown, by default of Table 5's."""
 
     def page(found, scale="paper", table=TABLE5):
-        return texts(table, scale, rows(found), PRINTED.get(table.key, []), configs)[".md"].splitlines()
+        return (
+            scores.page(table, scale, rows(found), PRINTED.get(table.key, []), configs)
+            .texts[f"{table.key}_{scale}.md"]
+            .splitlines()
+        )
 
     return page
 
@@ -79,7 +81,7 @@ def test_headings_are_the_papers():
 
 def test_a_row_stands_beside_the_same_settings_only():
     def printed(**changes):
-        return beside(rows([run(**changes)])[0], PRINTED[TABLE2.key])
+        return rows([run(**changes)])[0].printed(PRINTED[TABLE2.key])
 
     assert printed(n=1000).params == "0.024M"
     assert printed(n=200) is None
@@ -123,7 +125,7 @@ def test_the_legend_tells_statistic_and_seeds(page):
     text = "\n".join(page([image()]))
     assert "the mean and the population standard deviation (n) over k seeds, in percent" in text
     assert "† not all of the paper's five seeds." in text and "7, 77, 777, 7777 and 77777" in text
-    glue = texts(TABLE2, "paper", [], PRINTED[TABLE2.key], PAPER)[".md"]
+    glue = scores.page(TABLE2, "paper", [], PRINTED[TABLE2.key], PAPER).texts["table2_glue_paper.md"]
     assert "the median and the sample standard deviation (n-1)" in glue and "test set" not in glue and "§" not in glue
 
 
@@ -132,14 +134,14 @@ SMALL = """\
 
 ## test accuracy of the epoch that is best on validation (the paper's protocol)
 
-| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| Model | Method | By | Adapter | Head | EuroSAT | DTD, 10 classes | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 70.00 ×1† | — |
 | vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 79.00 ± 1.00 ×2† | 4 |
 
 ## test accuracy of the last epoch
 
-| Model | Method | By | Params | Head | EuroSAT | DTD, 10 classes | Trials |
+| Model | Method | By | Adapter | Head | EuroSAT | DTD, 10 classes | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | vit_base | lora (r=16) | ours | 24,000 | 592,130 | 1 OOM | 45.00 ×1† | — |
 | vit_base | fourierft (n=10000) | ours | 24,000 | 592,130 | — | 45.00 ± 0.00 ×2† | 4 |
@@ -169,7 +171,7 @@ def test_at_other_scales_stand_the_columns_that_have_a_record(page):
 
 
 def test_a_latex_table_names_its_scale_and_its_block(configs):
-    tex = texts(TABLE5, "paper", [], PRINTED[TABLE5.key], configs)[".tex"]
+    tex = scores.page(TABLE5, "paper", [], PRINTED[TABLE5.key], configs).texts["table5_vit_paper.tex"]
     assert r"\caption{Table 5, ViT on image sets, paper scale: test accuracy of the epoch" in tex
     assert r"90.28 $\pm$ 0.43" in tex
 
@@ -182,7 +184,7 @@ TEXTS = """\
 
 ## test scores of the last epoch (the paper's protocol)
 
-| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| Model | Method | By | Adapter | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 63.0 ×1† | 6.30 ×1† | — | 73.0 ×1† | 2.52 ×1† | 83.0 ×1† | — |
 | gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 60.5 ± 0.7 ×2† | 6.05 ± 0.07 ×2† | 41.0 ×1† | 70.5 ± 0.7 ×2† | \
@@ -190,7 +192,7 @@ TEXTS = """\
 
 ## test scores of the epoch that is best on validation
 
-| Model | Method | By | Params | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
+| Model | Method | By | Adapter | Head | BLEU | NIST | METEOR | ROUGE-L | CIDEr | METEOR (nltk) | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | gpt2_tiny | lora (r=4) | ours | 24,000 | 0 | 50.0 ×1† | 5.00 ×1† | — | 60.0 ×1† | 2.00 ×1† | 70.0 ×1† | — |
 | gpt2_tiny | fourierft (n=1000) | ours | 24,000 | 0 | 50.0 ± 0.0 ×2† | 5.00 ± 0.00 ×2† | 30.0 ×1† | 60.0 ± 0.0 ×2† | \
@@ -292,14 +294,14 @@ LOSSES = """\
 
 ## test loss of an answer's token, last epoch
 
-| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| Model | Method | By | Adapter | Head | Loss | Exact answers | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 1.250 ± 0.071 ×2† | 50.0 ± 0.0 ×2† | — |
 | llama_mini | full | ours | 24,000 | 0 | 0.500 ×1† | 90.0 ×1† | — |
 
 ## test loss of an answer's token, epoch that is best on validation
 
-| Model | Method | By | Params | Head | Loss | Exact answers | Trials |
+| Model | Method | By | Adapter | Head | Loss | Exact answers | Trials |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | llama_mini | fourierft (n=1000) | ours | 24,000 | 0 | 0.900 ± 0.000 ×2† | 50.0 ± 0.0 ×2† | — |
 | llama_mini | full | ours | 24,000 | 0 | 0.900 ×1† | 90.0 ×1† | — |

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from experiments.paper.printed import Logs, read_facts
 from experiments.report import selection
 from experiments.report.aggregate import rows
-from experiments.report.paper import read_logs
 from tests.handmade import PAPER, SEEDS, run
 
-LOGS = read_logs(PAPER)
+LOGS = read_facts(Logs, PAPER)
 
 
 def trained(validation, test=None, *, epochs=3, direction="max", examples=100, **changes):

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from experiments.measure.sizes import Sizes, counted_as, wanted
+from experiments.paper.printed import TABLE_NAMES, UNEXPLAINED, Share, agreement, read_facts, read_paper, title
 from experiments.report.claims import parameters
-from experiments.report.paper import TABLES, UNEXPLAINED, agreement, read_paper, read_shares, title
-from experiments.report.sizes import Sizes, counted_as, files, products, shares_of_lora, wanted
+from experiments.report.sizes import pages, products, shares_of_lora
 from experiments.report.verdicts import NOT_REPRODUCED, REPRODUCED
 from scripts import parameters as script
 
 PAPER = read_paper(Path(__file__).parents[3] / "results" / "paper")
-SHARES = read_shares(Path(__file__).parents[3] / "results" / "paper")
+SHARES = read_facts(Share, Path(__file__).parents[3] / "results" / "paper")
 ROWS = [pytest.param(row, id=f"{name}-{row.model}-{row.title}") for name, rows in PAPER.items() for row in rows]
 
 
@@ -83,7 +84,7 @@ def test_printed_averages_are_those_of_the_scores(row):
 
 def test_the_tables_are_whole():
     lengths = {"table1_parameters": 32, "table2_glue": 15, "table3_e2e": 11, "table4_instruct": 12, "table5_vit": 10}
-    assert {name: len(rows) for name, rows in PAPER.items()} == lengths and lengths.keys() == TABLES.keys()
+    assert {name: len(rows) for name, rows in PAPER.items()} == lengths and lengths.keys() == TABLE_NAMES.keys()
     for name, columns in (("table2_glue", 6), ("table3_e2e", 5), ("table4_instruct", 2), ("table5_vit", 8)):
         assert {len(row.median or row.mean) for row in PAPER[name]} == {columns}
         assert all(row.std.keys() <= (row.median or row.mean).keys() for row in PAPER[name])
@@ -94,28 +95,33 @@ def test_the_tables_are_whole():
 # --- what was counted ------------------------------------------------------------------------------------------------
 
 
-def test_the_pages_show_every_row_and_nothing_unexplained(recorded, tmp_path):
-    pages = {path.name: text for path, text in files(PAPER, list(recorded.values()), tmp_path).items()}
-    assert pages.keys() == {"table1_parameters.md", "table1_parameters.tex", "parameters.md", "parameters.tex"}
+def files(full):
+    """The pages by the names of their files."""
+    return {file: text for page in pages(PAPER, full) for file, text in page.texts.items()}
+
+
+def test_the_pages_show_every_row_and_nothing_unexplained(recorded):
+    found = files(list(recorded.values()))
+    assert found.keys() == {"table1_parameters.md", "table1_parameters.tex", "parameters.md", "parameters.tex"}
     whole = sum(len(methods) for methods in wanted(PAPER).values())
-    lines = [line for line in pages["parameters.md"].splitlines() if line.startswith("| ") and "---" not in line]
+    lines = [line for line in found["parameters.md"].splitlines() if line.startswith("| ") and "---" not in line]
     assert len(lines) == 15 + 11 + 12 + 10 + whole + 5  # headers
-    shown = pages["table1_parameters.md"] + pages["parameters.md"]
+    shown = found["table1_parameters.md"] + found["parameters.md"]
     assert all(note in shown for rows in PAPER.values() for row in rows for note in (row.note, row.bytes_note) if note)
-    assert pages["parameters.tex"].count(r"p{0.4\linewidth}}") == 4, "remarks wrap; the last table has none"
+    assert found["parameters.tex"].count(r"p{0.4\linewidth}}") == 4, "remarks wrap; the last table has none"
     for name in ("table1_parameters.md", "parameters.md"):
-        tables = [line for line in pages[name].splitlines() if line.startswith("|")]
+        tables = [line for line in found[name].splitlines() if line.startswith("|")]
         assert not any(UNEXPLAINED in line or "not counted" in line for line in tables)
     line = "| roberta_base | fourierft (n=1000) | 24,000 | 592,130 | 616,130 | 616,130 |"
-    assert line in pages["parameters.md"].replace("‡", "")
+    assert line in found["parameters.md"].replace("‡", "")
 
 
-def test_what_was_not_counted_is_a_dash(recorded, tmp_path):
+def test_what_was_not_counted_is_a_dash(recorded):
     few = recorded["roberta_base"].model_copy(update={"rows": recorded["roberta_base"].rows[:1], "dirty": True})
-    text = files(PAPER, [few], tmp_path)[tmp_path / "table1_parameters.md"]
+    text = files([few])["table1_parameters.md"]
     assert "| roberta_base‡ | lora (r=4) | 147K | 147,456 | 574KB | 589,824 |" in text
     assert "| vit_base | lora (r=8) | 295K | — | 1.13MB | — | — | not counted |" in text
-    assert files(PAPER, [], tmp_path) == {}
+    assert files([]) == {}
 
 
 def test_the_claim_holds_at_full_size_and_one_wrong_count_refutes_it(recorded):

@@ -2,10 +2,10 @@
 
 import pytest
 
+from experiments.paper.score_tables import TABLE2, TABLE3, TABLE4, TABLE5
 from experiments.report.aggregate import rows
 from experiments.report.claims import claims
 from experiments.report.render import DASH
-from experiments.report.score_tables import TABLE2, TABLE3, TABLE4, TABLE5
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from tests.handmade import E2E_SEEDS, PRINTED, SEEDS, e2e, five, five_images, graded, image, instruct, run, three_e2e
 
@@ -378,40 +378,42 @@ def small(method, score, seeds=3, exp="glue_stsb", **changes):
 )
 def test_level_is_what_falls_behind_by_no_more_than_the_measured_spread(gap, said):
     claim = verdict(small("lora", 0.8) + small("fourierft", 0.8 + gap), "Quality")
-    assert (claim.smaller, claim.verdict) == (f"{said} (STS-B; 3 seeds)", NOT_MEASURED)
+    assert (claim.small_scale, claim.verdict) == (f"{said} (STS-B; 3 seeds)", NOT_MEASURED)
 
 
 def test_a_variant_says_nothing_of_the_method_at_scale_small_either():
     pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
     for change in ({"entries": "grid"}, {"basis": "dct"}, {"init": "zeros"}):
         variant = small("fourierft", 0.5, n=1000, **change)
-        assert verdict([*pair, *variant], "Quality").smaller == "holds (STS-B; 3 seeds)"
+        assert verdict([*pair, *variant], "Quality").small_scale == "holds (STS-B; 3 seeds)"
         elsewhere = small("fourierft", 0.5, exp="glue_rte", n=1000, **change) + small("lora", 0.8, exp="glue_rte")
-        assert verdict([*pair, *elsewhere], "Quality").smaller == "holds (STS-B; 3 seeds)"
+        assert verdict([*pair, *elsewhere], "Quality").small_scale == "holds (STS-B; 3 seeds)"
 
 
 def test_two_seeds_dirty_code_and_the_miniature_say_nothing():
     pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
-    assert verdict(small("lora", 0.8) + small("fourierft", 0.8, seeds=2), "Quality").smaller == "too few seeds (2)"
-    assert verdict([one.model_copy(update={"dirty": True}) for one in pair], "Quality").smaller == "too few seeds (0)"
-    assert verdict([one.model_copy(update={"scale": "mini"}) for one in pair], "Quality").smaller == DASH
-    assert verdict([one.model_copy(update={"scale": "paper"}) for one in pair], "Quality").smaller == DASH
+    assert verdict(small("lora", 0.8) + small("fourierft", 0.8, seeds=2), "Quality").small_scale == "too few seeds (2)"
+    assert (
+        verdict([one.model_copy(update={"dirty": True}) for one in pair], "Quality").small_scale == "too few seeds (0)"
+    )
+    assert verdict([one.model_copy(update={"scale": "mini"}) for one in pair], "Quality").small_scale == DASH
+    assert verdict([one.model_copy(update={"scale": "paper"}) for one in pair], "Quality").small_scale == DASH
 
 
 def test_a_task_on_which_the_head_alone_is_level_with_lora_cannot_tell():
     pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
-    assert verdict(pair + small("head_only", 0.7), "Quality").smaller == "holds (STS-B; 3 seeds)"
-    assert verdict(pair + small("head_only", 0.795), "Quality").smaller == "cannot tell (STS-B; 3 seeds)"
+    assert verdict(pair + small("head_only", 0.7), "Quality").small_scale == "holds (STS-B; 3 seeds)"
+    assert verdict(pair + small("head_only", 0.795), "Quality").small_scale == "cannot tell (STS-B; 3 seeds)"
 
 
 def test_tasks_that_disagree_are_mixed_and_sizes_are_named_where_they_do():
     pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
     other = [*small("lora", 0.8, exp="glue_rte"), *small("fourierft", 0.6, seeds=4, exp="glue_rte")]
-    assert verdict(pair + other, "Quality").smaller == "mixed (holds: STS-B / does not hold: RTE; 3 seeds)"
+    assert verdict(pair + other, "Quality").small_scale == "mixed (holds: STS-B / does not hold: RTE; 3 seeds)"
     few = small("lora", 0.8, seeds=1, exp="glue_rte") + small("fourierft", 0.8, exp="glue_rte")
-    assert verdict(pair + few, "Quality").smaller == "holds (STS-B; 3 seeds); elsewhere too few seeds"
+    assert verdict(pair + few, "Quality").small_scale == "holds (STS-B; 3 seeds); elsewhere too few seeds"
     sizes = [one for n, score in ((50, 0.6), (1000, 0.8)) for one in small("fourierft", score, n=n)]
-    said = verdict(small("lora", 0.8) + sizes, "Quality").smaller
+    said = verdict(small("lora", 0.8) + sizes, "Quality").small_scale
     assert said == "mixed (holds: STS-B at n=1000 / does not hold: STS-B at n=50; 3 seeds)"
 
 
@@ -420,21 +422,21 @@ def test_every_metric_of_a_text_must_be_level_and_less_loss_is_better():
         method: [e2e(0.6 + i / 100, method=method, scale="small", seed=i) for i in range(3)]
         for method in ("lora", "fourierft")
     }
-    assert verdict(texts["lora"] + texts["fourierft"], OF_TEXTS).smaller == "holds (e2e; 3 seeds)"
+    assert verdict(texts["lora"] + texts["fourierft"], OF_TEXTS).small_scale == "holds (e2e; 3 seeds)"
     worse = []
     for one in texts["fourierft"]:
         test = one.metrics.test.model_copy(update={"last": one.metrics.test.last | {"cider": 1.0}})
         worse.append(one.model_copy(update={"metrics": one.metrics.model_copy(update={"test": test})}))
-    assert verdict(texts["lora"] + worse, OF_TEXTS).smaller == "does not hold (e2e; 3 seeds)"
+    assert verdict(texts["lora"] + worse, OF_TEXTS).small_scale == "does not hold (e2e; 3 seeds)"
     for gap, said in ((-0.5, "holds"), (0.5, "does not hold")):
         found = [
             instruct(2 + more + i / 100, method=method, scale="small", seed=i)
             for method, more in (("lora_qv", 0), ("fourierft", gap))
             for i in range(3)
         ]
-        assert verdict(found, OF_ANSWERS).smaller == f"{said} (held-out loss; 3 seeds)"
+        assert verdict(found, OF_ANSWERS).small_scale == f"{said} (held-out loss; 3 seeds)"
 
 
 def test_scale_small_decides_no_verdict_of_parameters_either():
     claim = verdict([run(adapter=24001, rank=(24, 700), scale="small")], "Parameters")
-    assert (claim.verdict, claim.smaller) == (NOT_MEASURED, "does not hold")
+    assert (claim.verdict, claim.small_scale) == (NOT_MEASURED, "holds in 0 of 1 runs")

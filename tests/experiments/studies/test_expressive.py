@@ -7,7 +7,7 @@ from experiments import record
 from experiments.errors import UserError
 from experiments.studies.expressive import Expressive, data, training
 from experiments.studies.expressive.model import WIDTH, Network
-from experiments.studies.expressive.outcome import BASE, VARIANTS, Outcome, Variant
+from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Variant
 from experiments.studies.expressive.study import Effort, measure
 from fourierft import Entries, FourierLinear
 
@@ -117,14 +117,14 @@ def test_what_is_there_is_not_measured_again(tmp_path, quick, monkeypatch):
 
 
 def test_there_is_no_other_scale(tmp_path):
-    with pytest.raises(UserError, match=r"mini.*use scale paper"):
+    with pytest.raises(UserError, match=r"mini.*use scale=paper"):
         Expressive().run("mini", tmp_path)
 
 
-def outcome(method, first, variant=BASE, dirty=False) -> Outcome:
+def outcome(method, first, variant=BASE, dirty=False) -> Contest:
     """By hand: `first`, a seed."""
     count = len(first)
-    return Outcome(
+    return Contest(
         scale="paper",
         variant=variant,
         method=method,
@@ -191,9 +191,9 @@ def test_the_first_setting_alone_is_judged_and_the_others_are_told(tmp_path):
 
 
 def test_the_report_has_a_row_an_outcome_and_two_figures(tmp_path):
-    assert Expressive().reports(tmp_path) == []
+    assert Expressive().pages(tmp_path) == []
     told(tmp_path, outcome("lora", solved(3)), outcome("fourierft", solved(20), dirty=True))
-    [report] = Expressive().reports(tmp_path)
+    [report] = Expressive().pages(tmp_path)
     [table] = report.tables
     assert [row[1] for row in table.rows] == ["LoRA r=1", "FourierFT n=128‡"]
     assert [row[4:8] for row in table.rows] == [

@@ -15,14 +15,13 @@ from experiments.data.assets import read_rows
 from experiments.errors import UserError
 from experiments.measure import memory
 from experiments.models import architectures
+from experiments.paper.printed import Peak, read_facts
 from experiments.record import LeftOut, RecordError
-from experiments.report.paper import read_peaks
-from experiments.report.render import page
 from experiments.report.speed import Entry
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
-from experiments.studies import footprint as footprints
-from experiments.studies import memory as study
-from experiments.studies.footprint import Case, Footprint, Step
+from experiments.studies.memory import footprint as footprints
+from experiments.studies.memory import study
+from experiments.studies.memory.footprint import Case, Footprint, Step
 from experiments.style import save
 from tests.handmade import leave
 
@@ -211,7 +210,7 @@ def test_another_scale_is_refused_and_so_is_a_file_that_is_none(tmp_path, monkey
         study.Memory().claims(tmp_path)
     (tmp_path / "vera.json").write_text("{}")
     with pytest.warns(LeftOut, match=r"vera\.json"):
-        assert study.Memory().reports(tmp_path) == []
+        assert study.Memory().pages(tmp_path) == []
     lacking = footprint("lora", 10).model_dump(mode="json", by_alias=True) | {"steps": {}}
     (tmp_path / "lora.json").write_text(json.dumps(lacking))
     monkeypatch.setattr(study, "METHODS", ["lora"])
@@ -247,7 +246,7 @@ def footprint(method, saved_mib, dirty=False, **gpu):
 
 def shown(folder, *footprints):
     leave(folder, *footprints)
-    (report,) = study.Memory().reports(folder)
+    (report,) = study.Memory().pages(folder)
     return report
 
 
@@ -262,7 +261,7 @@ def test_the_tables_put_the_page_beside_what_is_counted_and_measured(tmp_path):
     assert len(beside.rows) == 2 * 6
     assert every.rows[0][:3] == ["lora‡", "1,000", "2,000 / 3,000 / 4,000 / 200.0 ms"]
     assert every.rows[0][4] == "2,000 / 3,000 / OOM" and every.rows[2][2] == "5,000 / 6,000"
-    assert page("", report.tables, report.notes)
+    assert all(report.texts.values())
 
 
 def test_the_same_records_give_the_same_figure(tmp_path):
@@ -272,7 +271,7 @@ def test_the_same_records_give_the_same_figure(tmp_path):
 
 
 def test_nothing_measured_shows_nothing(tmp_path):
-    assert study.Memory().reports(tmp_path) == []
+    assert study.Memory().pages(tmp_path) == []
     (claim,) = study.Memory().claims(tmp_path)
     assert (claim.measured, claim.verdict) == ((), NOT_MEASURED)
 
@@ -306,7 +305,7 @@ def test_the_claim_says_what_is_saved_and_what_the_page_prints(tmp_path):
 
 
 def test_the_printed_peaks_are_as_the_claim_says():
-    printed = {(one.task, one.method): one.mb for one in read_peaks(PAPER)}
+    printed = {(one.task, one.method): one.mb for one in read_facts(Peak, PAPER)}
     fits = [task for task in study.TASKS if printed[task, "lora"] != "OOM"]
     lower = {task: 1 - printed[task, "fourierft"] / printed[task, "lora"] for task in fits}
     assert len(printed) == 12 and len(fits) == 5

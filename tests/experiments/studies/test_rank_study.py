@@ -7,9 +7,8 @@ import torch
 
 from experiments import record
 from experiments.measure.rank import summarise
-from experiments.studies import construction
-from experiments.studies.construction import Constructions, measure, starts
-from experiments.studies.rank import RankOfDelta
+from experiments.studies.rank import RankOfDelta, construction
+from experiments.studies.rank.construction import DRAWS, Constructions, measure, starts
 from tests.handmade import leave, run
 
 D = 24
@@ -38,7 +37,7 @@ def told(tmp_path, monkeypatch):
         leave(tmp_path / "records", *records)
         study = RankOfDelta()
         study.constructions(tmp_path).complete(study.records(tmp_path))
-        return *study.claims(tmp_path), study.reports(tmp_path)
+        return *study.claims(tmp_path), study.pages(tmp_path)
 
     return told
 
@@ -70,17 +69,17 @@ def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setattr(construction, "measure", lambda *_: pytest.fail("measured"))
     again = Constructions(tmp_path)
     again.complete([entry("fourierft", 3)])
-    assert len(again.before(entry("fourierft", 3))) == 1 and again.before(entry("lora", 2)) == []
+    assert len(again.before([entry("fourierft", 3)])) == DRAWS and again.before([entry("lora", 2)]) == []
 
 
 def test_the_question_is_whether_training_raises_the_rank(told):
     claim, _ = told(*(entry(*one, "small", seed=k) for one in (("fourierft", 24), ("lora", 8)) for k in range(3)))
-    assert claim.question and (claim.verdict, claim.smaller) == ("not yet measured", "holds (glue_rte; 3 seeds)")
+    assert claim.question and (claim.verdict, claim.small_scale) == ("not yet measured", "holds (glue_rte; 3 seeds)")
     assert "after it lora 8" in claim.measured[0] and "for n=50" in claim.measured[1]
     claim, _ = told(*(entry("fourierft", 3, "small", seed=k) for k in range(3)))
-    assert claim.smaller.startswith("does not hold")
+    assert claim.small_scale.startswith("does not hold")
     claim, _ = told(entry("lora", 8, "small"))
-    assert claim.smaller == "—"
+    assert claim.small_scale == "—"
 
 
 def test_the_tables_tell_kinds_methods_and_the_start_apart(told):

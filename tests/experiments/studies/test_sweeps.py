@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.studies import STUDIES, measures, pages, sweep
-from experiments.studies.bias import CENTRES, maps
+from experiments.studies import STUDIES, measures, sweep
+from experiments.studies.bands import CENTRES, maps
 from experiments.studies.sweep import Sweep
+from experiments.style import save_all
 from tests.handmade import run
 
 SEEDS = (0, 11111, 22222, 33333, 44444)
@@ -41,12 +42,12 @@ def changed(records, **fields):
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
-    """told(name, records) -> the study's claims and reports of these records, as if they were in its folder."""
+    """told(name, records) -> the study's claims and pages of these records, as if they were in its folder."""
 
     def told(name, records):
         monkeypatch.setattr(sweep, "find", lambda folder: list(records))
         study = STUDIES[name]
-        return {claim.name: claim for claim in study.claims(tmp_path)}, study.reports(tmp_path)
+        return {claim.name: claim for claim in study.claims(tmp_path)}, study.pages(tmp_path)
 
     return told
 
@@ -151,14 +152,16 @@ def bases(random=0.72, orthogonal=0.75, dct=0.79):
 
 def test_fourier_must_beat_both_of_the_papers_bases(told):
     claims, reports = told("basis", changed(bases(), scale="small"))
-    assert claims["Basis"].smaller == claims["Other bases"].smaller == "holds (glue_rte; 5 seeds)"
+    assert claims["Basis"].small_scale == claims["Other bases"].small_scale == "holds (glue_rte; 5 seeds)"
     assert claims["Basis"].verdict == "not yet measured"
     assert reports[0].tables[0].rows[0][0] == "fourier"
     assert reports[0].tables[0].rows[-1][-1] == "−12.5 %"
     claims, _ = told("basis", changed(bases(orthogonal=0.81), scale="small"))
-    assert claims["Basis"].smaller.startswith("does not hold") and claims["Other bases"].smaller.startswith("holds")
+    assert claims["Basis"].small_scale.startswith("does not hold") and claims["Other bases"].small_scale.startswith(
+        "holds"
+    )
     claims, _ = told("basis", changed(bases(random=0.8), scale="small"))
-    assert claims["Basis"].smaller.startswith("cannot tell")
+    assert claims["Basis"].small_scale.startswith("cannot tell")
 
 
 WIDE, NARROW = (0.70, 0.75, 0.80, 0.72, 0.78, 0.71), (0.750, 0.751, 0.752, 0.749, 0.748, 0.7505)
@@ -199,7 +202,8 @@ def test_an_initialisation_is_better_only_beyond_the_noise(told, normal, verdict
     [(0.80, 0.9, "reproduced"), (0.70, 0.9, "not reproduced"), (0.80, 1.1, "not reproduced")],
 )
 def test_a_curve_must_be_better_throughout_in_score_and_in_loss(told, ours, loss, verdict):
-    claims, _ = told("curves", several(ours, n=1536, train_loss=loss) + several(0.75, r=1))
+    mrpc = {"task": "glue_mrpc"}
+    claims, _ = told("curves", several(ours, n=1536, train_loss=loss, **mrpc) + several(0.75, r=1, **mrpc))
     assert claims["Training curves"].verdict == verdict
 
 
@@ -234,8 +238,13 @@ def test_the_same_records_give_the_same_files_whatever_their_order(told, tmp_pat
     files = []
     for order in (1, -1):
         _, reports = told(name, EXAMPLES[name][::order])
-        drawn = [path.read_bytes() for path in pages.draw(STUDIES[name], reports, tmp_path / "figures")]
-        files.append((pages.texts(STUDIES[name], reports), drawn))
+        drawings = {stem: figure for page in reports for stem, figure in page.drawings.items()}
+        drawn = [
+            path.read_bytes()
+            for stem, figure in drawings.items()
+            for path in save_all(figure, tmp_path / "figures", stem)
+        ]
+        files.append(({file: text for page in reports for file, text in page.texts.items()}, drawn))
     assert files[0] == files[1]
     assert set(files[0][0]) == {f"study_{name}_paper.md", f"study_{name}_paper.tex"}
     assert len(files[0][1]) == (4 if name == "bias" else 2)
@@ -245,7 +254,7 @@ def test_the_same_records_give_the_same_files_whatever_their_order(told, tmp_pat
 def test_a_study_without_files_says_so_and_shows_nothing(tmp_path, name):
     study = STUDIES[name]
     assert {claim.verdict for claim in study.claims(tmp_path)} == {"not yet measured"}
-    assert not [report for report in study.reports(tmp_path) if isinstance(study, Sweep)]
+    assert not [report for report in study.pages(tmp_path) if isinstance(study, Sweep)]
 
 
 def test_a_small_difference_is_one_only_where_a_test_says_so():

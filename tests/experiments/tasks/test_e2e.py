@@ -155,10 +155,10 @@ def test_an_empty_meaning_or_reference_is_named_with_its_file_and_row(make, tmp_
     task = make("+exp=e2e", "model=gpt2_mini").task
     source = Source("e2e", "local", "e2e_nlg", {"train": folder / "train.parquet"})
     with pytest.raises(UserError, match=f"train.parquet, {message}"):
-        task._read(source, "train")
+        task.read_split(source, "train")
 
 
-def test_references_are_grouped_by_what_the_model_reads():
+def test_references_are_grouped_by_what_the_model_reads(make):
     rows = {name: list(values) for name, values in ROWS.items()}
     spaced = [" name[Zizzi],area[riverside]", "name[ Zizzi ] , area[riverside ]", "name [Zizzi],  area\t[riverside]"]
     rows["meaning_representation"] += spaced
@@ -168,7 +168,7 @@ def test_references_are_grouped_by_what_the_model_reads():
         "name[Cotto]": ["This is Cotto."],
     }
     for share in (0.34, 0.5):
-        split = e2e._hold_out_meanings(Dataset.from_dict(rows), share)
+        split = make("+exp=e2e", "model=gpt2_mini").task.hold_out(Dataset.from_dict(rows), share)
         assert sorted(map(len, split.values())) == [1, 5], "no reference of a meaning that was trained on"
 
 

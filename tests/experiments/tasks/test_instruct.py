@@ -210,10 +210,11 @@ def test_weights_in_several_files_are_found_and_a_missing_one_named(instruct, fo
 @pytest.mark.assets
 def test_the_wording_is_that_of_every_row_of_alpaca(assets, make):
     config = make("+exp=instruct", "model=llama_stories260k", f"assets.root={assets}")
-    data = config.task.find(config.assets, mini=False)
-    rows = sources.read_rows(data.files["train"], ["text", "output"])
-    prompts = config.task._prompts(config.task._read(data, "train"))
+    source = config.task.find(config.assets, mini=False)
+    rows = sources.read_rows(source.files["train"], ["text", "output"])
+    splits = config.task.load(source)
+    prompts = config.task._prompts(splits["train"])
     assert all(
         text == prompt + output for text, prompt, output in zip(rows["text"], prompts, rows["output"], strict=True)
     )
-    assert len(rows) == config.task.data["train"].count and config.task.is_whole(data)
+    assert len(rows) == config.task.data["train"].count and config.task.is_whole(splits)

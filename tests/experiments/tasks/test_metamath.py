@@ -12,6 +12,7 @@ from experiments.data.assets import Assets, find_dataset, read_rows
 from experiments.errors import UserError
 from experiments.pipeline import run
 from experiments.pretraining.causal import byte_tokenizer
+from experiments.tasks.base import Data
 from tests.conftest import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "configs/recipe/llama32_3b").glob("*.yaml"))
@@ -84,18 +85,18 @@ def test_a_step_of_fourierft_moves_its_matrices_as_far_as_waveft_in_that_benchma
 
 def test_the_rows_are_the_first_that_are_short_enough(benchmark):
     config = benchmark()
-    data = config.task.find(config.assets, mini=False)
-    splits = config.task._splits(data)
+    data = Data(config.task, config.task.find(config.assets, mini=False))
+    splits = config.task.chosen(data)
     short = [question(number) for number in range(40) if number % 4 != 1][:24]
     assert splits["train"]["instruction"][:] == [row["query"] for row in short]
     assert splits["train"]["output"][:] == [row["response"] for row in short]
     assert {split: len(rows) for split, rows in splits.items()} == COUNTS
     longest = len("{query} {response}".format(**question(39)))  # as the benchmark counts
     thirty = {"first": {"train": 30}}
-    exact = config.task.model_copy(update={"characters": longest, **thirty})._splits(data)
+    exact = config.task.model_copy(update={"characters": longest, **thirty}).chosen(data)
     assert len(exact["train"]) == 30
     with pytest.raises(UserError, match=r"task.first.train=30: .* has \d+ rows of at most task.characters"):
-        config.task.model_copy(update={"characters": longest - 1, **thirty})._splits(data)
+        config.task.model_copy(update={"characters": longest - 1, **thirty}).chosen(data)
 
 
 def test_the_whole_way_from_the_rows_to_checked_numbers_and_an_adapter_that_peft_loads(benchmark, folder):

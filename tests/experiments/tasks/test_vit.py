@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from torchvision.transforms import v2
 from transformers import TrainerCallback, TrainerState
 
-from experiments import pipeline, record, training
+from experiments import cells, pipeline, record, training
 from experiments.data.images import Images
 from experiments.errors import UserError
+from experiments.measure import loader
 
 QUICK = ("+exp=vit_cifar", "model=vit_mini", "train.rows=48", "recipe.epochs=2", "train.workers=0")
 
@@ -90,7 +91,7 @@ def test_images_have_no_length_to_group_by(make):
 
 def test_leaving_images_out_is_not_the_paper_s_scale(make, monkeypatch):
     config = make(*QUICK, "method=head_only", "recipe.epochs=1")
-    monkeypatch.setattr(pipeline, "_standing", lambda *_: ("paper", "a cell"))
+    monkeypatch.setattr(cells, "standing", lambda *_: ("paper", "a cell"))
     assert pipeline.run(config).scale == "paper"
     prepare = type(config.task).prepare
 
@@ -110,16 +111,16 @@ def test_a_trial_does_not_see_the_test_set(make):
 def test_the_loader_is_timed_without_the_model_and_without_what_was_ready(monkeypatch):
     images = Images([np.zeros((8, 8), dtype=np.uint8)] * 64, [0] * 64, v2.PILToTensor())
 
-    def loader(workers):
+    def loading(workers):
         return torch.utils.data.DataLoader(images, 16, num_workers=workers, collate_fn=lambda rows: {"labels": rows})
 
     quarters = itertools.count()
-    monkeypatch.setattr(training.time, "perf_counter", lambda: next(quarters) / 4)
-    assert training.loader_rate(loader(0)) == pytest.approx(3 * 16 / 0.75)
-    assert training.loader_rate(loader(1)) == pytest.approx(16 / 0.25), "three of the four may have been ready"
-    assert training.loader_rate(loader(2)) is None, "all may have been"
-    monkeypatch.setattr(training, "LOADER_PATIENCE", 0.0)
-    assert training.loader_rate(loader(0)) == pytest.approx(16 / 0.25), "patience ends with the first that is counted"
+    monkeypatch.setattr(loader.time, "perf_counter", lambda: next(quarters) / 4)
+    assert loader.rate(loading(0)) == pytest.approx(3 * 16 / 0.75)
+    assert loader.rate(loading(1)) == pytest.approx(16 / 0.25), "three of the four may have been ready"
+    assert loader.rate(loading(2)) is None, "all may have been"
+    monkeypatch.setattr(loader, "PATIENCE", 0.0)
+    assert loader.rate(loading(0)) == pytest.approx(16 / 0.25), "patience ends with the first that is counted"
 
 
 def test_a_head_of_another_name_is_an_error_that_tells_it(make):

@@ -1,0 +1,60 @@
+"""A page of tables, and of figures: its Markdown, its LaTeX, its line in the index."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from matplotlib.figure import Figure
+
+from experiments.report.render import Table, latex, markdown
+
+
+@dataclass(frozen=True)
+class Page:
+    """Tables, the notes below them, and figures by the suffix of their file names ("" for none).
+
+    key: how claims refer to it, and the prefix of its file names. scale: of its records, if it has one.
+    index_note: what its index line ends with. appendix: Markdown below the notes.
+    """
+
+    key: str
+    name: str
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+    scale: str = ""
+    index_note: str = ""
+    appendix: str = ""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name, with the scale."""
+        return f"{self.name}, {self.scale} scale" if self.scale else self.name
+
+    @property
+    def drawings(self) -> dict[str, Figure]:
+        """File name without extension -> figure."""
+        return {self._stem(word): figure for word, figure in self.figures.items()}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """File name -> text, the Markdown and the LaTeX."""
+        tables = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in self.tables)
+        notes = "".join(f"- {note}\n" for note in self.notes)
+        above = f"{self.title}: " if self.scale else ""
+        captioned = [replace(table, title=above + table.title) for table in self.tables]
+        return {
+            f"{self._stem()}.md": f"# {self.title}\n\n{tables}{notes}\n{self.appendix}".rstrip() + "\n",
+            f"{self._stem()}.tex": "\n".join(latex(table, self.notes) for table in captioned),
+        }
+
+    def link(self, folder: str) -> str:
+        """A Markdown link to the page, which lies in `folder`."""
+        return f"[{self.title}]({folder}/{self._stem()}.md)"
+
+    def entry(self, folder: str) -> str:
+        """Its line in an index that lies beside `folder` and figures/."""
+        links = [f"[LaTeX]({folder}/{self._stem()}.tex)", *(f"[figure](figures/{stem}.png)" for stem in self.drawings)]
+        return f"{self.link(folder)} ({', '.join(links)})" + (f"; {self.index_note}" if self.index_note else "")
+
+    def _stem(self, word: str = "") -> str:
+        return "_".join(part for part in (self.key, self.scale, word) if part)

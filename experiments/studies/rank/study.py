@@ -1,0 +1,222 @@
+"""The study: ranks of the trained delta_W by method, of FourierFT's before training, and of the construction by n."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from experiments import style
+from experiments.measure.rank import EPS, by_kind
+from experiments.paper.printed import LORA_NAMES
+from experiments.record import MatrixRank, Rank, Record
+from experiments.report.render import Table, number, span
+from experiments.report.verdicts import Claim
+from experiments.studies import measures, views
+from experiments.studies.measures import Groups
+from experiments.studies.questions import Ask, Finding
+from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
+from experiments.studies.sweep import Sweep
+
+OURS = "fourierft"
+ORDER = (OURS, *LORA_NAMES, "dylora", "adalora", "full")  # of rows and colours; others follow by name
+STYLES = ("solid", "dashed", "dotted", "dashdot")  # of the kinds of matrices
+# What a row tells of a matrix, with its decimals; the first two are drawn.
+MEASURES: dict[str, tuple[Callable[[MatrixRank], float], int]] = {
+    "Numerical rank": (lambda matrix: matrix.numerical_rank, 1),
+    "Effective rank": (lambda matrix: matrix.effective_rank, 1),
+    "Frobenius norm": (lambda matrix: matrix.frobenius_norm, 2),
+    "Largest singular value": (lambda matrix: matrix.spectral_norm, 3),
+}
+RANKS = {name: MEASURES[name][0] for name in list(MEASURES)[:2]}
+HEADER = ("Count", "Full rank", *MEASURES)
+NOTES = (
+    "Median over the matrices and seeds, lowest to highest in brackets. Numerical rank: singular values above "
+    "max(out, in) · ε(float32) · the largest. Effective rank: exp of the entropy of the singular values over their "
+    "sum; the less of the full rank, the more a few directions hold.",
+    f"Before training: FourierFT with the run's n, positions and scale, coefficients drawn {DRAWS} times. ΔW of "
+    "the other methods starts from zero.",
+    f"By n: coefficients from N(0, 1) at the paper's positions, {WIDTH} × {WIDTH}, no training. The rank is at "
+    f"most 2n and at most {WIDTH}, for each coefficient adds a cosine of rank 2.",
+)
+
+
+class RankOfDelta(Sweep):
+    """How much of the rank of delta_W comes from training, and how much from the construction."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            name="rank",
+            setting=lambda run: (run.method,),
+            order=lambda setting: ORDER.index(setting[0]) if setting[0] in ORDER else len(ORDER),
+            header=HEADER,
+            view=views.by_epoch,
+            notes=NOTES,
+        )
+
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        failed = super().run(scale, folder, overrides, share)
+        self.constructions(folder).complete(self.records(folder))
+        return failed
+
+    def records(self, folder: Path) -> list[Record]:
+        """Those of `Sweep.records` with an analysis of ranks."""
+        return [record for record in super().records(folder) if record.rank]
+
+    def constructions(self, folder: Path) -> Constructions:
+        """The study's measurements of delta_W before training."""
+        return Constructions(folder / "constructions")
+
+    def ask(self, name: str, folder: Path) -> Ask:
+        built = self.constructions(folder)
+        return lambda groups: _is_raised(groups, built)
+
+    def claims(self, folder: Path) -> list[Claim]:
+        [claim] = super().claims(folder)
+        ranks = self.constructions(folder).curve().items()
+        medians = ", ".join(f"{one.summary.numerical_rank.median:g} for n={n:,}" for n, one in ranks)
+        told = f"the construction gives it: before any training, at {WIDTH} × {WIDTH}, {medians}"
+        return [replace(claim, measured=(*claim.measured, *([told] if ranks else [])))]
+
+    def tables(self, found: Sequence[Groups], folder: Path) -> list[Table]:
+        """One table per model and task, with a row per method and kind of matrix; FourierFT before and after training,
+        where the start was measured; the construction by n."""
+        built, header = self.constructions(folder), [*self.file.labels, *HEADER]
+        tables, pairs = [], []
+        for groups in found:
+            kinds = [(method, kind, runs) for (method,), runs in groups.items() for kind in by_kind(runs[0].rank)]
+            lines = [[method, kind, *_cells(_matrices(runs, kind))] for method, kind, runs in kinds]
+            tables.append(Table(measures.name(groups), header, lines))
+            runs = groups.get((OURS,), [])
+            if start := built.before(runs):
+                pairs.append([measures.name(groups), "before training", *_cells(start)])
+                pairs.append([measures.name(groups), "trained", *_cells(_matrices(runs))])
+        by_n = [[f"{n:,}", *_cells(ranks.matrices)] for n, ranks in built.curve().items()]
+        tables.append(Table("What training adds", ["Model and task", "FourierFT", *HEADER], pairs))
+        tables.append(Table(f"By n, {WIDTH} × {WIDTH}, before training", ["n", *HEADER], by_n))
+        return [table for table in tables if table.rows]
+
+    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
+        """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by layer.
+        Then the construction by n."""
+        built = self.constructions(folder)
+        figure, panels = style.panels([measures.name(groups) for groups in found for _ in range(1 + len(RANKS))])
+        left = iter(panels)
+        for groups in found:
+            _draw_spectra(axes := next(left), groups)
+            if start := built.before(groups.get((OURS,), [])):
+                axes.plot(*_spectrum(start)[:2], color="black", linestyle="dashed", label="fourierft, before training")
+            for name in RANKS:
+                _draw_layers(next(left), groups, name)
+        kinds = dict.fromkeys(kind for groups in found for run in groups.runs for kind in by_kind(run.rank))
+        named = ", ".join(f"{kind} {line}" for kind, line in zip(kinds, STYLES, strict=False))
+        text = f"spectra: median and range over matrices and seeds; ranks: median over seeds, {named}"
+        views.caption(figure, panels[0], text)
+        curve = built.curve()
+        return {"": figure} | ({"by_n": _by_n(curve)} if curve else {})
+
+
+def _matrices(records: Iterable[Record], kind: str | None = None) -> list[MatrixRank]:
+    """The matrices of all runs. kind: of this kind only, the last name of the module path."""
+    found = [by_kind(record.rank) for record in records]
+    return [matrix for kinds in found for name in kinds if kind in (None, name) for _, matrix in kinds[name]]
+
+
+def _cells(matrices: Sequence[MatrixRank]) -> list[str]:
+    """The cells below HEADER: count, full rank, and for each measure the median (lowest–highest)."""
+    cells = [str(len(matrices)), span(min(matrix.shape) for matrix in matrices)]
+    for value, digits in MEASURES.values():
+        values = [value(matrix) for matrix in matrices]
+        middle, *ends = (number(one, digits) for one in (statistics.median(values), min(values), max(values)))
+        cells.append(f"{middle} ({'–'.join(ends)})")
+    return cells
+
+
+def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
+    """FourierFT's numerical rank, median over the matrices: raised if it is above the highest before training, not
+    raised if it is at most the median of those. Other methods are reported only."""
+    ours = groups.get((OURS,), [])
+    start = built.before(ours)
+    if not start:
+        return None
+    highest = max(matrix.numerical_rank for matrix in start)
+    before, after = (
+        [statistics.median(value(matrix) for matrix in matrices) for value in RANKS.values()]
+        for matrices in (start, _matrices(ours))
+    )
+    others = [
+        f"{method} {statistics.median(run.rank.summary.numerical_rank.median for run in runs):.4g}"
+        for (method,), runs in groups.items()
+        if method != OURS
+    ]
+    told = f"numerical rank {before[0]:g} before training, {after[0]:g} after; "
+    told += f"effective {before[1]:.1f}, {after[1]:.1f}"
+    raised = True if after[0] > highest else False if after[0] <= before[0] else None
+    return Finding("; ".join([told, *([f"after it {', '.join(others)}"] if others else [])]), raised)
+
+
+def _draw_spectra(axes: Axes, groups: Groups) -> None:
+    """Draw the spectra, each divided by its largest value."""
+    for index, ((method,), runs) in enumerate(groups.items()):
+        style.course(axes, *_spectrum(_matrices(runs)), index, label=method, markevery=0.2)
+    floor = EPS * max(max(matrix.shape) for matrix in _matrices(groups.runs))
+    axes.axhline(floor, color="0.4", linestyle=":", linewidth=1)
+    axes.set(xscale="log", yscale="log", ylim=(floor / 10, 2))
+    axes.set_xlabel("index of the singular value", fontsize=8)
+    axes.set_ylabel("singular value / largest", fontsize=8)
+
+
+def _spectrum(matrices: Sequence[MatrixRank]) -> tuple[Sequence[int], list[float], tuple[list[float], list[float]]]:
+    """Indices, medians over the matrices of the singular values divided by the largest, and the lowest and highest.
+
+    A zero matrix has no spectrum; the smallest matrix gives the length.
+    """
+    spectra = [
+        [value / matrix.singular_values[0] or math.nan for value in matrix.singular_values]
+        for matrix in matrices
+        if matrix.spectral_norm > 0
+    ]
+    columns = list(zip(*spectra, strict=False))
+    ends = [min(column) for column in columns], [max(column) for column in columns]
+    return range(1, len(columns) + 1), [statistics.median(column) for column in columns], ends
+
+
+def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
+    """Draw one of RANKS by layer: the median over the seeds, a line per method and kind of matrix."""
+    for index, runs in enumerate(groups.values()):
+        for kind, line in zip(by_kind(runs[0].rank), STYLES, strict=False):
+            layers: dict[int, list[float]] = defaultdict(list)
+            for run in runs:
+                for layer, matrix in by_kind(run.rank).get(kind, ()):
+                    layers[layer].append(RANKS[name](matrix))
+            middles = [statistics.median(values) for values in layers.values()]
+            style.course(axes, list(layers), middles, None, index, linestyle=line, linewidth=1.2, markersize=3.5)
+    axes.set_yscale("symlog", linthresh=1, linscale=0.4)  # AdaLoRA may leave a matrix of rank 0
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer", fontsize=8)
+    axes.set_ylabel(name.lower(), fontsize=8)
+
+
+def _by_n(curve: Mapping[int, Rank]) -> Figure:
+    """Draw both ranks against n, without training, and their bound."""
+    figure, [axes] = style.panels([f"ΔW before training, {WIDTH} × {WIDTH}"])
+    series = {
+        name.lower(): {n: [value(matrix) for matrix in ranks.matrices] for n, ranks in curve.items()}
+        for name, value in RANKS.items()
+    }
+    views.lines(axes, series, "n", log=True)
+    all_n = range(min(curve), max(curve) + 1)
+    axes.plot(all_n, [min(2 * n, WIDTH) for n in all_n], color="0.4", linestyle=":", label=f"bound: 2n, {WIDTH}")
+    axes.set_ylabel("rank", fontsize=8)
+    axes.set_ylim(bottom=0)
+    views.caption(figure, axes, f"median of {DRAWS} draws, band from the lowest to the highest")
+    return figure

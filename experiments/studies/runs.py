@@ -1,0 +1,72 @@
+"""Carry out a plan, run by run; a run that has its record is not repeated.
+
+If the plan has a search, each setting gets its own, with the same number of trials on a slice of the training rows
+(`experiments/search.py`), and its runs use the best point.
+"""
+
+import itertools
+from pathlib import Path
+
+import torch
+from hydra import compose
+
+from experiments import pipeline, search
+from experiments.config import Config, parse
+from experiments.errors import UserError
+from experiments.record import ROOT, read, replace_file
+from experiments.studies.plan import Overrides, RunPlan, SearchPlan
+from experiments.training import Diverged
+
+
+def carry_out(
+    plan: RunPlan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
+) -> list[str]:
+    """Run what the plan lists, the first seed of every setting before any second seed; returns the runs that diverged
+    or ran out of memory, each with its error.
+
+    Records go to folder/records, searches to folder/search. more: overrides for every run and trial, such as
+    train.device. share: (k, m) takes every m-th setting, starting with the k-th, for several machines. scale: the only
+    one that the runs may have. Failed runs are tried again. Hydra must be initialised on configs/. Raises what
+    `pipeline.run` and `search.prepare` raise.
+    """
+    failed, points = [], {}
+    mine = list(itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]))
+    for place in range(max((len(seeds) for _, seeds in mine), default=0)):
+        for setting, seeds in mine:
+            if place >= len(seeds):
+                continue
+            wanted = [*setting, *more, f"scale={scale}"]
+            if plan.search and setting not in points:
+                points[setting] = _search(plan.search, [*wanted, seeds[0]], folder / "search")
+            chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
+            config = parse(compose("config", chosen))
+            if config.train.is_trial:
+                raise UserError(
+                    "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
+                )
+            _take_over(config)
+            try:
+                pipeline.run(config)
+            except (Diverged, torch.OutOfMemoryError) as error:  # a result: its record says so
+                failed.append(f"{config.name}: {error}")
+    return failed
+
+
+def _take_over(config: Config) -> None:
+    """Copy the record of the same run, of clean code with as many trials, from the suite's or another study's."""
+    path, name = config.record_path, f"{config.name}.json"
+    places = [ROOT / "results/records" / name, *sorted(config.record.dir.parent.parent.glob(f"*/records/{name}"))]
+    for place in places if not path.exists() else ():
+        if place.exists() and (older := read(place)).dirty is False and older.trials == config.recipe.trials:
+            return replace_file(path, place.read_bytes())
+
+
+def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
+    """The best point of a setting, as overrides."""
+    method = compose("config", setting).method.name
+    ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
+    asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
+    older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
+    found = older if older and len(older.trials) == plan.trials else search.run(asked, plan.trials)
+    best = {key: value for key, value in found.best.items() if key != "score"}
+    return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
