@@ -16,15 +16,15 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from experiments.command import stoppable
 from experiments.config import TOLD, Config, explain, legible, parse
-from experiments.stopping import stoppable
 
 FAILED: list[tuple[str, Exception]] = []  # the overrides and the error of each run of a sweep that failed
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(composed: DictConfig) -> None:
-    """One run, or one of a sweep, which goes on behind a run that failed."""
+    """One run, or one of a sweep, which continues after a run that failed."""
     try:
         carry_out(parse(composed))
     except Exception as error:
@@ -33,8 +33,8 @@ def main(composed: DictConfig) -> None:
 
 
 def carry_out(config: Config) -> None:
-    """One run; of its miniature where that is asked for, or where model or data are out of reach and none was asked."""
-    from experiments import pipeline  # seconds to import, and not needed to refuse a wrong configuration
+    """One run; of its miniature where scale=mini, or where scale=auto and model or data are out of reach."""
+    from experiments import pipeline  # takes seconds to import; a wrong configuration is refused without it
 
     if config.scale == "mini" != config.model.scale:
         config = miniature(config.model.miniature)
@@ -48,7 +48,7 @@ def carry_out(config: Config) -> None:
             f"{rule}\n{missing}.\n\n"
             f"Running the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
         )
-        # No result of the experiment that was asked for: its record stays with its files.
+        # Not a result of the experiment that was asked for: its record stays with its files.
         pipeline.run(miniature(config.model.miniature, f"record.dir={config.runs}/records"))
 
 
@@ -62,7 +62,7 @@ def miniature(model: str, *more: str) -> Config:
 if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv):
         sys.exit(print(__doc__))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, to be said in one message
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be printed as one message
     failed: list[tuple[str, Exception]] = []
     try:
         with stoppable("run"), legible():
@@ -73,5 +73,5 @@ if __name__ == "__main__":
         print(f"error: {job}{': ' if job else ''}{explain(error)}", file=sys.stderr)
     for _, error in failed:
         if not isinstance(error, TOLD):
-            raise error  # not the user's to mend: with its traceback
+            raise error  # not a user's mistake: with its traceback
     sys.exit(2 if failed else 0)

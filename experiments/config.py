@@ -4,11 +4,12 @@ import difflib
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-from hydra import compose
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -23,7 +24,8 @@ from pydantic import NonNegativeInt, ValidationError
 from experiments.data.assets import Assets, Model
 from experiments.errors import UserError
 from experiments.methods import AnyMethod
-from experiments.record import ROOT, config_hash
+from experiments.recipes import CONFIGS
+from experiments.record import config_hash
 from experiments.settings import Recipe, RecordFolder, Tracking, Train
 from experiments.tasks import AnyTask
 from experiments.typed import Typed, UserPath
@@ -53,7 +55,6 @@ for resolver in (after_slash, as_name):  # None stays None
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 
-CONFIGS = ROOT / "configs"
 # Errors that a command prints as one message, by `explain`, and that end it with exit code 2.
 TOLD = (UserError, FourierError, HydraException, OmegaConfBaseException)
 
@@ -135,10 +136,33 @@ def parse(composed: DictConfig) -> Config:
         raise UserError("\n".join(_describe(item, values) for item in error.errors())) from error
 
 
+def load(*overrides: str) -> Config:
+    """The run that these overrides, as run.py takes them, ask for. Raises UserError: what is wrong, what is allowed."""
+    with _explained():
+        return parse(composed("config", *overrides))
+
+
 def suite(*overrides: str) -> DictConfig:
-    """What the suite's own files compose, without the user's configs/local. Raises HydraException."""
+    """What the suite's own files compose, without the user's configs/local. Raises UserError."""
     own = ["local=none"] if (CONFIGS / "local").is_dir() else []
-    return compose("config", [*own, *overrides])
+    return composed("config", *own, *overrides)
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    """What Hydra composes of configs/<name>.yaml, or in the folder that Hydra is set up with. Raises UserError."""
+    up = GlobalHydra.instance().is_initialized()
+    with _explained(), nullcontext() if up else initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, [*overrides])
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of Hydra and OmegaConf become a UserError."""
+    try:
+        with legible():
+            yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
 
 
 def _known(model: Model) -> Model:
@@ -176,7 +200,7 @@ def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
         return _unknown_key(key, group)
     if item["type"] == "union_tag_invalid":
         tag = item["ctx"]["discriminator"].strip("'")
-        return f"{key}.{tag}={value[tag]}: there is none of that name; choose one of {item['ctx']['expected_tags']}"
+        return f"{key}.{tag}={value[tag]}: unknown; choose one of {item['ctx']['expected_tags']}"
     if value is None:
         return f"{key} has no value: give it, {key}=..., or add it to the recipe for this task"
     message = item["msg"].removeprefix("Value error, ")
@@ -208,7 +232,7 @@ def explain(error: Exception) -> str:
             return f"there is no configs/{error.missing_cfg_file}.yaml: write it, or choose another {group}"
         near = difflib.get_close_matches(option, error.options, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{group}={option}: there is none of that name; {hint}choose one of {', '.join(error.options)}"
+        return f"{group}={option}: unknown; {hint}choose one of {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and "You must specify" in str(error):
         return "no experiment chosen: give one of configs/exp/, such as python run.py +exp=glue_rte"
     return str(error) or type(error).__name__

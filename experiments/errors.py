@@ -1,5 +1,5 @@
-"""The one error that is the user's to mend: printed as a single message, exit code 2, no traceback."""
+"""The error that the user can correct: printed in one message without a traceback, exit code 2."""
 
 
 class UserError(Exception):
-    """Something in the command, a config file, the data or the machine is wrong: names it, its value and the remedy."""
+    """Something is wrong in the command, a file or the machine: names it, its value and the remedy."""

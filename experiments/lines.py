@@ -1,4 +1,4 @@
-"""Files of lines, as users and other programs leave them: lines of text, and JSON lines checked against a type."""
+"""Files of lines by users and other programs: lines of text, and lines of JSON checked against a type."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from experiments.typed import Typed, faults
 
 
 class Line(Typed):
-    """Base of what stands on a line: closed to unknown fields, and nothing is coerced."""
+    """Base of the content of a line: unknown fields are refused, and nothing is coerced."""
 
     model_config = ConfigDict(strict=True)
 
@@ -22,9 +22,9 @@ Kind = TypeVar("Kind", bound=Line)
 
 
 def text_lines(file: Path) -> list[str]:
-    """The lines of a file in UTF-8, with or without a byte-order mark; they end with \\n or \\r\\n, and nothing else.
+    """The lines of a UTF-8 file, with or without a byte-order mark; only \\n and \\r\\n end a line.
 
-    Raises UserError: file, line and the remedy.
+    Raises UserError: the file, the line and the remedy.
     """
     try:
         content = Path(file).read_bytes()
@@ -38,9 +38,9 @@ def text_lines(file: Path) -> list[str]:
 
 
 def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
-    """Every line of `file`, in order; empty lines are passed over. No two may agree in all fields of `key`.
+    """The lines of `file`, in order, without empty ones. No two may agree in all fields of `key`.
 
-    Raises UserError: file, line, the wrong field and its value, and the remedy.
+    Raises UserError: the file, the line, the wrong field and its value, and the remedy.
     """
     found: dict[tuple, Kind] = {}
     for number, line in enumerate(text_lines(file), 1):
@@ -51,7 +51,7 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
         except ValidationError as error:
             wrong = faults(error, "the line")
             allowed = ", ".join(kind.model_fields)
-            raise UserError(f"{file}, line {number}: {wrong}. Mend the line; its fields are {allowed}") from error
+            raise UserError(f"{file}, line {number}: {wrong}. Correct the line; its fields are {allowed}") from error
         values = tuple(getattr(one, name) for name in key) or (number,)
         if values in found:
             same = ", ".join(f"{name} {value!r}" for name, value in zip(key, values, strict=True))
@@ -63,12 +63,12 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
 
 
 def sealed(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a JSON line with, last, what tells damage: the first 16 hex digits of its SHA-256."""
+    """A row for a line of JSON, with a last field that reveals damage: the first 16 hex digits of its SHA-256."""
     return {**row, "sha256": hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16]}
 
 
 def unsealed(line: str | bytes) -> dict[str, Any]:
-    """The row of a line that was written `sealed`, or before there were seals. Raises ValueError: it is damaged."""
+    """The row of a line, `sealed` or without a seal. Raises ValueError if it is damaged."""
     row = from_json(line)
     if not isinstance(row, dict):
         raise ValueError("it is no object")

@@ -1,4 +1,4 @@
-"""One process at a time where two would spoil each other's files. A lock ends with its process, however that ends."""
+"""Locks between processes that would damage each other's files. A lock ends with its process, however that ends."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ from experiments.errors import UserError
 
 @contextmanager
 def held(path: Path, remedy: str) -> Iterator[None]:
-    """Hold the lock file `path` while the context lasts; it is removed at its end, and may be left by a dead process.
+    """Hold the lock file `path` within the context, and then remove it; one left by a dead process is no lock.
 
-    Raises UserError where another process holds it, with who that is and the remedy, or where it cannot be made.
+    Raises UserError if another process holds it, with that process and the remedy, or if it cannot be created.
     """
     try:
         file = _open(path, remedy)
     except OSError as error:
-        raise UserError(f"{path}: cannot be locked ({error.strerror or error}); name a folder that can") from error
+        raise UserError(f"{path}: cannot be locked ({error.strerror or error}); name a folder that can be") from error
     with file:
         file.truncate(0)
         file.write(f"process {os.getpid()} of {platform.node()}")
@@ -44,4 +44,4 @@ def _open(path: Path, remedy: str) -> TextIO:
             raise UserError(f"{path.with_suffix('')} is in use by {holder}: {remedy}") from None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
-        file.close()  # its holder has just removed it: another would not see this one
+        file.close()  # removed by its holder in the meantime: nobody else would see this one

@@ -25,7 +25,8 @@ from experiments.data.assets import Source, find_model
 from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
-from experiments.methods.base import check_head, check_precision, count, stored, stored_sha256
+from experiments.methods.base import check_precision, count, stored, stored_sha256
+from experiments.models.heads import check_head
 from experiments.record import Rank, Record, Selections
 from experiments.record.parts import Cost, Metrics, Params, Tracked
 from experiments.record.summary import summary

@@ -1,7 +1,7 @@
-"""A search over a recipe's ranges: the same fixed points for every method, judged on a slice of the training rows.
+"""A search over ranges of hyper-parameters: the same fixed points for every method, scored on training rows.
 
-The points are a quasi-random sequence (Sobol, scrambled); each trial is a run of the suite with `train.holdout`, which
-never sees the validation set and leaves its record: it is not repeated. scripts/search.py is the command.
+The points are Sobol's sequence, scrambled. Each trial is a run with `train.holdout`: it never sees the validation set,
+and once it has its record it is not repeated.
 """
 
 import math
@@ -12,32 +12,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import optuna
 import torch
-from hydra import compose
-from hydra.errors import HydraException
-from optuna.trial import TrialState
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 from scipy.stats import qmc
-from sqlalchemy.exc import SQLAlchemyError
 
 from experiments import pipeline
-from experiments.config import CONFIGS, INCIDENTAL, Config, explain, parse
+from experiments.config import CONFIGS, INCIDENTAL, Config, load
 from experiments.errors import UserError
-from experiments.record import Document, check_writable, compare, config_hash, read, write
+from experiments.record import Document, check_writable, compare, read, write
 from experiments.training import Diverged
 from experiments.typed import Share
 from experiments.yaml_files import read_yaml
 
-SEED = 0  # of the sequence of trials
+SEED = 0  # of the sequence
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
 
 
 class Trials(Document):
-    """What a search leaves: a point and its score a trial, and the best, the first of equals.
+    """The record of a search: the point and the score of each trial, and the best trial, the first of equals.
 
-    scrambled: which sequence the points are of; see `sequence`. numbers: their places in it; None: the first ones.
+    scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: their places in it; None for
+    the first ones.
     """
 
     exp: str | None
@@ -55,7 +51,7 @@ class Trials(Document):
 
     @property
     def place(self) -> str:
-        """Older files of searches without an experiment say nothing of the first folder."""
+        """Without the first folder for older searches without an experiment."""
         return f"{f'{self.exp}/' if self.exp else ''}{self.model}/{_label(self.method, self.overrides)}.json"
 
     @model_validator(mode="after")
@@ -76,49 +72,27 @@ class Trials(Document):
 
 @dataclass(frozen=True)
 class Search:
-    """One method's search: what determines its scores, and the file of its trials."""
+    """The search for one method: what its scores depend on, and the file of its trials."""
 
-    base: Config  # with every searched key at the low end of its range
+    base: Config  # with all searched keys at the low ends of their ranges
     overrides: list[str]
     holdout: float
     ranges: Ranges
     path: Path
+    numbers: Sequence[int]  # places of its trials in the sequence
     scrambled: bool = True
 
     def setting(self) -> dict[str, Any]:
-        """What tells this search from another that would write the same file."""
+        """What distinguishes this search from another with the same file."""
         asked = {"overrides": _lasting(self.overrides), "holdout": self.holdout, "ranges": self.ranges}
         return asked | {"scrambled": self.scrambled}
 
-    @property
-    def name(self) -> str:
-        """Of the study in a storage: another configuration, other ranges or another sequence are another study."""
-        known = {"config": self.base.result_key(), "ranges": self.ranges}
-        digest = config_hash(known | ({"scrambled": True} if self.scrambled else {}))
-        return f"{self.base.exp}/{self.base.model.name}/{self.base.method.name}-{digest}"
-
-
-class Fixed(optuna.samplers.BaseSampler):
-    """Trial k takes point k of `sequence`: the same for every process that shares a study and after every restart."""
-
-    def __init__(self, ranges: Ranges, scrambled: bool):
-        self.ranges, self.scrambled = ranges, scrambled
-
-    def infer_relative_search_space(self, study, trial):
-        return {}
-
-    def sample_relative(self, study, trial, search_space):
-        return {}
-
-    def sample_independent(self, study, trial, param_name, param_distribution):
-        return sequence(self.ranges, [trial.number], self.scrambled)[0][param_name]
-
 
 def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> list[dict[str, float]]:
-    """The points of a search with these numbers, from 0, log-uniform, to two significant digits.
+    """The points with these numbers, from 0, log-uniform in the ranges, rounded to two significant digits.
 
-    Those of Sobol's sequence, scrambled (Matoušek 1998). Unscrambled it begins with the low corner of every range, a
-    wasted trial; older searches have that, behind one random point.
+    The sequence is Sobol's, scrambled (Matoušek 1998). Older searches have one random point and then the unscrambled
+    sequence, which wastes its first trial on the low corner of the ranges.
     """
     count, size = max(numbers, default=0) + 1, len(ranges)
     unit = qmc.Sobol(size, scramble=scrambled, seed=SEED).random_base2(count.bit_length())
@@ -139,9 +113,9 @@ def prepare(
     force: bool = False,
     alone: bool = False,
 ) -> Search:
-    """Everything that can be wrong with a search is found here, before its first trial. Raises UserError.
+    """The search that is asked for. Raises UserError: all that can be wrong with it, before its first trial.
 
-    given: ranges that change or add to those of configs/search, or, `alone`, take their place.
+    given: ranges that replace or add to those in configs/search; the only ones if `alone`.
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a search takes at least one")
@@ -150,53 +124,33 @@ def prepare(
     if not base.model.head:
         ranges.pop("recipe.head_lr", None)
     ranges |= given
-    for end in (1, 0):  # the low end last: it is the base
+    for end in (1, 0):  # the low ends last, for the base
         try:
             base = _configuration(overrides, holdout, {key: ends[end] for key, ends in ranges.items()})
-        except (UserError, HydraException) as error:
-            where = f"the ranges of {base.method.name} (configs/search/{base.method.name}.yaml, --range)"
-            raise UserError(f"{where}: {explain(error)}") from error
+        except UserError as error:
+            where = f"the ranges of {base.method.name} ({ranges_file(base.method.name)}, --range)"
+            raise UserError(f"{where}: {error}") from error
     path = out / str(base.exp or base.task.name) / base.model.name / f"{_label(base.method.name, overrides)}.json"
-    search = Search(base, overrides, holdout, ranges, path)
+    search = Search(base, overrides, holdout, ranges, path, range(trials))
     if path.exists() and not force:
-        search = _continued(search, trials)
+        search = _continued(search)
     check_writable(path.parent, "--out")
     return search
 
 
-def run(search: Search, trials: int, storage: str | None = None) -> Trials:
-    """Bring a search to `trials` trials; returns what is written. Raises UserError for a storage that does not open."""
-    base = search.base
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            sampler=Fixed(search.ranges, search.scrambled),
-            study_name=search.name,
-            direction="maximize",
-            load_if_exists=True,
-        )
-        for key, value in search.setting().items():
-            study.set_user_attr(key, value)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"--storage {storage}: {reason}; a file in a folder that exists is sqlite:///FILE") from error
-
-    def objective(trial: optuna.Trial) -> float:
-        point = {key: trial.suggest_float(key, *ends, log=True) for key, ends in search.ranges.items()}
+def run(search: Search) -> Trials:
+    """Run the trials that have no record yet, and write the record of the search."""
+    base, done = search.base, []
+    for count, point in enumerate(sequence(search.ranges, search.numbers, search.scrambled), 1):
         score = _score(_configuration(search.overrides, search.holdout, point))
-        print(f"{base.method.name}, trial {trial.number + 1} of {trials}: {point}, score {score:.4f}", flush=True)
-        return score
-
-    while len(finished := study.get_trials(states=[TrialState.COMPLETE])) < trials:
-        study.optimize(objective, n_trials=1)
-    done = [{**trial.params, "score": trial.value} for trial in finished[:trials]]
+        print(f"{base.method.name}, trial {count} of {len(search.numbers)}: {point}, score {score:.4f}", flush=True)
+        done.append({**point, "score": score})
     result = Trials(
         exp=base.exp or base.task.name,
         model=base.model.name,
         method=base.method.name,
         **search.setting(),
-        numbers=[trial.number for trial in finished[:trials]],
+        numbers=list(search.numbers),
         trials=done,
         best=max(done, key=lambda trial: trial["score"]),
     )
@@ -205,8 +159,8 @@ def run(search: Search, trials: int, storage: str | None = None) -> Trials:
 
 
 def read_ranges(method: str, required: bool = True) -> Ranges:
-    """The ranges of configs/search/<method>.yaml. Raises UserError where they are wrong, or missing and required."""
-    file = CONFIGS / "search" / f"{method}.yaml"
+    """The ranges of a method in configs/search. Raises UserError where they are wrong, or missing and required."""
+    file = ranges_file(method)
     if not file.exists():
         if required:
             raise UserError(f"{file}: no ranges for method {method}; write that file, or give --range KEY=LOW:HIGH")
@@ -215,6 +169,12 @@ def read_ranges(method: str, required: bool = True) -> Ranges:
     if not content:
         raise UserError(f"{file}: no ranges; want lines like recipe.lr: [0.0001, 0.01]")
     return {key: _checked(f"{file}: {key}", ends) for key, ends in content.items()}
+
+
+def ranges_file(method: str) -> Path:
+    """The file of the ranges of a method: its own, or default.yaml."""
+    own = CONFIGS / "search" / f"{method}.yaml"
+    return own if own.exists() else own.with_name("default.yaml")
 
 
 def parse_range(text: str) -> tuple[str, list[float]]:
@@ -229,11 +189,11 @@ def parse_range(text: str) -> tuple[str, list[float]]:
 
 def _configuration(overrides: list[str], holdout: float, point: dict[str, float]) -> Config:
     values = [f"{key}={value}" for key, value in point.items()]
-    return parse(compose("config", [*overrides, *values, f"train.holdout={holdout}"]))
+    return load(*overrides, *values, f"train.holdout={holdout}")
 
 
 def _score(config: Config) -> float:
-    """The best epoch's score on the held-out training rows; the worst there is where a run diverges or does not fit."""
+    """The best epoch's score on the held-out rows; the lowest possible if the run diverges or runs out of memory."""
     try:
         return pipeline.run(config).metrics.best
     except (Diverged, torch.OutOfMemoryError):
@@ -241,7 +201,7 @@ def _score(config: Config) -> float:
 
 
 def _checked(where: str, ends: Any) -> list[float]:
-    """`ends` if they are [low, high]. Raises UserError that begins with `where`."""
+    """`ends`, if they are [low, high]. Raises UserError that begins with `where`."""
     numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
     if not numbers or not 0 < ends[0] < ends[1] < math.inf:
         raise UserError(f"{where}: {ends} is no range; want two numbers, 0 < low < high")
@@ -249,29 +209,30 @@ def _checked(where: str, ends: Any) -> list[float]:
 
 
 def _label(method: str, overrides: list[str]) -> str:
-    """The method with the settings of it that were asked for: fourierft_n50."""
+    """The method with its settings in the overrides, such as fourierft_n50."""
     plain = [override for override in overrides if override.startswith("method.") and "$" not in override]
     asked = [override.partition(".")[2].replace("=", "") for override in plain]
     return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
 
 
 def _lasting(overrides: list[str]) -> list[str]:
-    """Those that a score may depend on."""
+    """The overrides that a score may depend on."""
     incidental = re.compile(rf"[+~]*({'|'.join(map(re.escape, INCIDENTAL))})[.=]")
     return [override for override in overrides if not incidental.match(override)]
 
 
-def _continued(search: Search, trials: int) -> Search:
-    """The search with the sequence that its file has. Raises UserError where writing the file would lose the trials of
-    another search, or some of this one's."""
+def _continued(search: Search) -> Search:
+    """The search as a continuation of the one in its file. Raises UserError if trials in the file would be lost."""
     older, remedy = read(search.path, Trials), "name another --out, or replace it with --force"
-    search = replace(search, scrambled=older.scrambled)
+    if (count := len(older.trials)) > (trials := len(search.numbers)):
+        raise UserError(f"{search.path}: holds {count} trials, more than --trials {trials}; {remedy}")
+    numbers = older.numbers or range(count)
+    more = range(numbers[-1] + 1, numbers[-1] + 1 + trials - count)
+    search = replace(search, scrambled=older.scrambled, numbers=[*numbers, *more])
     for key, value in search.setting().items():
         known = getattr(older, key)
         if key == "overrides":
             known, value = sorted(_lasting(known)), sorted(value)
         if known != value:
             raise UserError(f"{search.path}: holds a search with other {key}, {known}, not {value}; {remedy}")
-    if (count := len(older.trials)) > trials:
-        raise UserError(f"{search.path}: holds {count} trials, more than --trials {trials}; {remedy}")
     return search

@@ -1,4 +1,4 @@
-"""YAML files of the suite and of its users: read as the configuration is, or refused by name and line."""
+"""YAML files of the suite and of its users, read as Hydra does."""
 
 from pathlib import Path
 from textwrap import shorten
@@ -12,9 +12,9 @@ from experiments.errors import UserError
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
-    """The table that a file holds, {} for an empty file; interpolations stay as they are written.
+    """The mapping in a file, {} if it is empty, with unresolved interpolations.
 
-    Raises UserError: the file, the line and what is wrong with it.
+    Raises UserError: the file, the line and what is wrong.
     """
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))

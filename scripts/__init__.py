@@ -1,1 +1,1 @@
-"""Around the runs: searches, tables, figures, pre-training of the miniatures. Each is `python -m scripts.<name>`."""
+"""Commands beside run.py: searches, tables, figures, pre-training, ... Each is `python -m scripts.<name>`."""

@@ -1,26 +1,24 @@
-"""One HTML page of two adapters' answers to MT-Bench and Vicuna's questions side by side, with a judge's grades.
+"""Compare the answers of two adapters to MT-Bench and Vicuna on one HTML page, with the grades of a judge.
 
     python -m scripts.compare_answers A.json B.json --out page.html
     python -m scripts.compare_answers A.jsonl B.jsonl --bench mt_bench --out page.html
 
-A and B are records of runs, or the judged ones in results/judged/, or files of answers in FastChat's format. The grades
-are those that lie beside the answers (scripts.judge puts them there): by the judge of a judged record, by --judge, or
-by the only one there is. Exit code 2 where something asked for is wrong.
+A and B are records of runs, judged records (results/judged/), or files of answers in FastChat's format. The grades are
+those that scripts.judge has put beside the answers: by the judge of a judged record, by --judge, or by the only one.
+Exit code 2 for a wrong option or file.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import record as records
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.judging import compare, judged
 from experiments.judging.compare import Side
 from experiments.judging.questions import BENCHES, find_bench
 from experiments.record import Record, replace_file
-from experiments.typed import user_path
 
 
 def read(file: Path, options: argparse.Namespace) -> Side:
@@ -40,7 +38,7 @@ def read(file: Path, options: argparse.Namespace) -> Side:
 
 
 def facts(record: Record, selection: str) -> list[str]:
-    """What a reader should know of a run."""
+    """Lines on a run for the reader."""
     scores = getattr(record.metrics.test, selection)
     return [
         f"{record.model.name}, {record.method}, seed {record.seed}, scale {record.scale}, {selection} epoch",
@@ -49,31 +47,24 @@ def facts(record: Record, selection: str) -> list[str]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
-    parser.add_argument("b", type=Path, metavar="B")
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
-    parser.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
-    parser.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
-    parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument(
-        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        one, other = read(options.a, options), read(options.b, options)
-        names = [bench for bench in BENCHES if bench in one.answers and bench in other.answers]
-        page = compare.render([find_bench(options.assets, bench) for bench in names], one, other)
-        replace_file(options.out, page.encode())
-    except UserError as error:
-        print(f"compare_answers: {error}", file=sys.stderr)
-        return 2
+def work(options: argparse.Namespace) -> None:
+    """Write the page. Raises UserError."""
+    one, other = read(options.a, options), read(options.b, options)
+    names = [bench for bench in BENCHES if bench in one.answers and bench in other.answers]
+    page = compare.render([find_bench(options.assets, bench) for bench in names], one, other)
+    replace_file(options.out, page.encode())
     print(f"written: {options.out}")
-    return 0
 
+
+main = Command("compare_answers", __doc__, work)
+main.add_argument("a", type=Path, metavar="A", help="RECORD.json, or answers as .jsonl")
+main.add_argument("b", type=Path, metavar="B")
+main.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
+main.add_argument("--bench", choices=BENCHES, help="this one alone; needed for files of answers")
+main.add_argument("--judge", metavar="LABEL", help="as its files are called, such as gpt-4@gpt-4-0613")
+main.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
+main.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+main.add_assets()
 
 if __name__ == "__main__":
     sys.exit(main())

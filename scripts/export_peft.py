@@ -1,38 +1,37 @@
-"""Write the settings of a run as an experiment of PEFT's method comparison on MetaMathQA.
+"""Write the settings of a run as an experiment for PEFT's method comparison on MetaMathQA.
 
     python -m scripts.export_peft +exp=metamath method.n=5000 --out FOLDER
 
-Leaves FOLDER/experiments/<method>/<name>/ with adapter_config.json, peft's own, and training_params.json: what differs
-from that benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. To run it there, put the folder
-into method_comparison/MetaMathQA of github.com/huggingface/peft: python run.py -v experiments/<method>/<name>
+Writes FOLDER/experiments/<method>/<name>/ with PEFT's adapter_config.json, and training_params.json: the differences to
+the benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. To run it, copy the folder into
+method_comparison/MetaMathQA of github.com/huggingface/peft: python run.py -v experiments/<method>/<name>
 
-Exit code 2 where something asked for is wrong, or the benchmark has no word for it.
+Exit code 2 for a wrong option, or a setting that the benchmark cannot express.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import peft
-from hydra import compose, initialize_config_dir
 
-from experiments.config import CONFIGS, TOLD, Config, explain, legible, parse
+from experiments.command import Command
+from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.methods.by_peft import ByPeft
 from experiments.methods.fourierft import FourierFT
 from experiments.record import replace_file
 
 BENCHMARK = ["+exp=metamath", "recipe=llama32_3b/fourierft_peft_default"]
-TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4 bits are not those of task.base=4bit
+TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4-bit base differs from task.base=4bit
 TRANSLATED = {
     *("seed", "model.hub", "model.attention", "task.base", "task.first.train", "task.wording.without_input"),
     *("task.decoding.max_new_tokens", "recipe.epochs", "recipe.batch_size", "recipe.lr", "recipe.weight_decay"),
     *("recipe.max_length", "recipe.max_grad_norm", "train.checkpointing", "train.max_steps"),
 }
-ELSEWHERE = {  # of no effect on what the benchmark does; head_lr as no head trains
+ELSEWHERE = {  # without effect on the benchmark; no head trains there
     *("model.name", "model.local", "model.scale", "model.miniature", "recipe.head_lr"),
     *("train.device", "train.accumulation", "train.group_by_length"),
 }
@@ -54,7 +53,7 @@ def export(config: Config, defaults: Config, out: Path) -> Path:
 
 
 def check(config: Config, defaults: Config) -> None:
-    """Raises UserError for a key that differs from the benchmark's and has no counterpart there."""
+    """Raises UserError for a key that differs from the benchmark's and cannot be set there."""
     if config.task.name != defaults.task.name:
         raise UserError(f"task.name={config.task.name}: the benchmark's task is +exp=metamath")
     if config.model.hub is None:
@@ -63,11 +62,11 @@ def check(config: Config, defaults: Config) -> None:
         raise UserError(f"task.base={config.task.base}: not as in the benchmark; choose from {', '.join(TYPES)}")
     for key, (value, fixed) in config.differences(defaults).items():
         if not key.startswith("method.") and key not in TRANSLATED | ELSEWHERE:
-            raise UserError(f"{key}={value}: the benchmark has no setting for it, and does as {key}={fixed}; use that")
+            raise UserError(f"{key}={value}: the benchmark cannot set it, and uses {key}={fixed}; use that")
 
 
 def training_params(config: Config) -> dict[str, Any]:
-    """What the benchmark calls training parameters, as far as they can be set here."""
+    """The benchmark's training parameters that can be set here."""
     task, recipe = config.task, config.recipe
     return {
         "model_id": config.model.hub,
@@ -85,7 +84,7 @@ def training_params(config: Config) -> dict[str, Any]:
 
 
 def adapter_config(config: Config) -> peft.PeftConfig:
-    """The method in peft's terms. Raises UserError for one that is not peft's, or differs in what peft cannot say."""
+    """PEFT's configuration of the method. Raises UserError for a method or a setting that PEFT does not have."""
     method, names = config.method, {"target_modules": list(config.model.attention)}
     if parts := [target for target in names["target_modules"] if ":" in target]:
         raise UserError(f"model.attention={parts[0]}: peft cannot adapt a part of a fused projection")
@@ -104,34 +103,26 @@ def adapter_config(config: Config) -> peft.PeftConfig:
             f"method={method.name}: peft has none of that kind; choose fourierft, lora or another of peft's"
         )
     if method.callbacks():
-        raise UserError(f"method={method.name}: its schedule follows the steps of a run, which peft's file cannot say")
+        raise UserError(f"method={method.name}: its schedule depends on a run's steps, which peft's file cannot say")
     return method.configuration(**names)
 
 
 def name_of(config: Config) -> str:
-    """In the benchmark's manner: the model, the size of the adapter, the learning rate."""
+    """The name as in the benchmark: the model, the size of the adapter, the learning rate."""
     method, model = config.method, config.model.local
     size = {"n": "n_frequency-", "r": "rank"}
     sizes = [f"{word}{getattr(method, key)}" for key, word in size.items() if hasattr(method, key)]
     return "-".join([model[0].lower() + model[1:], *sizes, f"lr_{config.recipe.lr:g}"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
-    options = parser.parse_intermixed_args(arguments)
-    try:
-        with legible():
-            config, defaults = (parse(compose("config", overrides)) for overrides in (options.overrides, BENCHMARK))
-        print(f"written: {export(config, defaults, options.out)}")
-    except TOLD as error:
-        print(f"export_peft: {explain(error)}", file=sys.stderr)
-        return 2
-    return 0
+def work(options: argparse.Namespace) -> None:
+    """Export the settings. Raises UserError."""
+    print(f"written: {export(load(*options.overrides), load(*BENCHMARK), options.out)}")
 
+
+main = Command("export_peft", __doc__, work)
+main.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+main.add_argument("overrides", nargs="+", help="as for run.py: +exp=metamath method=... recipe.lr=...")
 
 if __name__ == "__main__":
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        sys.exit(main())
+    sys.exit(main())

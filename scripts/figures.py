@@ -16,14 +16,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
+from experiments.results import Results
 from experiments.studies import STUDIES
 from experiments.style import save_all
-from scripts.making import make, options, save_drawings
 
 
 def build(
@@ -50,7 +51,7 @@ def build(
     if not filters:
         for name, study in STUDIES.items():
             for page in study.pages(studies / name):
-                written += save_drawings(page, out)
+                written += page.write_figures(out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
@@ -77,15 +78,15 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    folders = {"records": "results/records", "studies": "results/studies", "out": "results/figures"}
-    parser = options(__doc__, {name: (folder, "default: %(default)s") for name, folder in folders.items()})
-    parser.add_argument("--exp", help="of this experiment only")
-    parser.add_argument("--model", help="of this model only")
-    parser.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
-    return make("figures", build, parser.parse_args(arguments))
-
+main = Command("figures", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
+main.add_folders(
+    records=(Results().records, "records of runs"),
+    studies=(Results().studies, "those of studies"),
+    out=(Results().figures, "where the figures go"),
+)
+main.add_argument("--exp", help="of this experiment only")
+main.add_argument("--model", help="of this model only")
+main.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,17 +1,17 @@
-"""Everything that only a GPU can tell, in order of value, within minutes.
+"""All measurements and tests that need a GPU, the most valuable first, within minutes.
 
     python -m scripts.gpu [--minutes 10] [--stages tests,micro,...] [--out results] [--small]
 
     tests     the tests that need a GPU: the Triton kernel, and the bytes that a step keeps
-    micro     the parts of a layer's step, and the values to put into fourierft/choice.py: OUT/micro
+    micro     the operations of a layer's step, and the constants for fourierft/choice.py: OUT/micro
     bench     training steps at full size beside LoRA and PEFT's FourierFT, those with targets first: OUT/bench
     memory    the memory study at the paper's scale, FourierFT and LoRA first: OUT/studies/memory
     library   the library's tests, all of them
 
-Each is a process of its own with a share of the time that is left; one that is not done by then is stopped. What was
-measured is kept, however it ends: each writes as it goes, and what it says is in OUT/gpu/<stage>.log too. At the end
-come the stages, those values and the targets; `make tables` renders the rest. --small rehearses all of it on the CPU,
-at a tiny size. Exit code 1 if a stage failed, 2 without a GPU, 130 after an interruption.
+Each stage is a process with a share of the remaining time, after which it is stopped. Results are written as they are
+measured, and the output is copied to OUT/gpu/<stage>.log. At the end the stages, the constants and the targets are
+printed; `make tables` shows the rest. --small rehearses everything on the CPU, at a tiny size. Exit code 1 if a stage
+failed, 2 without a GPU, 130 after an interruption.
 """
 
 import argparse
@@ -28,21 +28,23 @@ from pathlib import Path
 import torch
 
 from experiments import record
+from experiments.command import Command
 from experiments.errors import UserError
+from experiments.measure.bench import Bench
+from experiments.measure.micro import Micro
 from experiments.report import micro, speed
 from experiments.report.render import DASH, Table, markdown
-from experiments.stopping import stoppable
 
 CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"
 KERNEL_TESTS = ["tests/fourierft/test_kernel.py"]
 GPU_TESTS = ["tests/fourierft", "tests/experiments/studies/test_memory_study.py"]
-MINUTES = "MINUTES"  # in a command: most of those that it has, so that it can end by itself
-GRACE = 10  # seconds from the request to end to the end by force
+MINUTES = "MINUTES"  # in a command: 90 % of its minutes, so that it can end by itself
+GRACE = 10  # seconds from SIGTERM to SIGKILL
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Arguments of python -m, and a share of the time that is left beside the shares of those that come after it."""
+    """Arguments of python -m, and its share of the remaining time, relative to those of the later stages."""
 
     share: float
     command: Sequence[str]
@@ -50,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a stage ended: its state, its seconds, and the last line that it printed."""
+    """How a stage ended, its seconds, and its last line."""
 
     stage: str
     state: str
@@ -63,9 +65,9 @@ class Ended:
 
 
 def plan(out: Path, small: bool) -> dict[str, Stage]:
-    """The stages by their names, in order of value."""
+    """The stages by name, the most valuable first."""
     where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
-    cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
+    cases, rounds = ("layer_768_2048", "3") if small else (CASES, "10")
     tests = ["pytest", "-p", "no:cacheprovider"]
     study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{out}/studies"]
     return {
@@ -78,7 +80,7 @@ def plan(out: Path, small: bool) -> dict[str, Stage]:
 
 
 def run(stage: str, command: Sequence[str], seconds: float, log: Path) -> Ended:
-    """Run `python -m command` for so many seconds at most; what it says goes here and, as it comes, into `log`."""
+    """Run `python -m command` for so many seconds at most; its output is printed and copied to `log`."""
     started = time.perf_counter()
     words = [f"{0.9 * seconds / 60:.2f}" if word == MINUTES else word for word in command]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -92,7 +94,7 @@ def run(stage: str, command: Sequence[str], seconds: float, log: Path) -> Ended:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # a group of its own, which is stopped as a whole
+            start_new_session=True,  # its own process group, which is stopped as a whole
         )
 
         def copy() -> None:
@@ -116,7 +118,7 @@ def run(stage: str, command: Sequence[str], seconds: float, log: Path) -> Ended:
 
 
 def stop(child: subprocess.Popen) -> None:
-    """End the child and all that it started; gently first. Does nothing where they have ended."""
+    """End the child and all processes that it started, by SIGTERM and then SIGKILL."""
     for signaled in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, signaled)
@@ -128,7 +130,7 @@ def stop(child: subprocess.Popen) -> None:
 
 
 def stages(names: Sequence[str], planned: dict[str, Stage], minutes: float, out: Path) -> list[Ended]:
-    """Run them in turn, each within its share of what is left; those that an interruption cut off are told as such."""
+    """Run the stages in turn, each within its share of the remaining time, and print the report in any case."""
     end, ended = time.perf_counter() + 60 * minutes, []
     try:
         for place, name in enumerate(names):
@@ -146,10 +148,10 @@ def stages(names: Sequence[str], planned: dict[str, Stage], minutes: float, out:
 
 
 def report(ended: Sequence[Ended], out: Path) -> str:
-    """The stages, the values for the choice of algorithms, and the targets, of all that was measured below `out`."""
+    """The stages, and the constants and targets from all records below `out`, in text."""
     rows = [[one.stage, one.state, DASH if one.seconds is None else f"{one.seconds:.0f}", one.said] for one in ended]
     with record.left_out() as problems:
-        micros, benches = record.find(out / "micro", micro.Micro), record.find(out / "bench", speed.Bench)
+        micros, benches = record.find(out / "micro", Micro), record.find(out / "bench", Bench)
     stages = Table("Stages", ["Stage", "State", "Seconds", "Its last line"], rows)
     tables = [stages, *map(micro.values_table, micros), speed.targets(benches)]
     shown = [f"\n{table.title}\n\n{markdown(table)}" for table in tables]
@@ -157,7 +159,7 @@ def report(ended: Sequence[Ended], out: Path) -> str:
 
 
 def gpu(options: argparse.Namespace) -> int:
-    """Run the chosen stages; the exit code. Raises UserError."""
+    """Run the chosen stages; returns the exit code. Raises UserError."""
     if not options.small and not torch.cuda.is_available():
         raise UserError(
             f"torch {torch.__version__} sees no CUDA device. Where there is a GPU but no network, unpack what "
@@ -172,21 +174,11 @@ def gpu(options: argparse.Namespace) -> int:
     return 1 if any(one.failed for one in stages(names, planned, options.minutes, out)) else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
-    parser.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
-    parser.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
-    options = parser.parse_args(arguments)
-    try:
-        return gpu(options)
-    except UserError as error:
-        print(f"gpu: {error}", file=sys.stderr)
-        return 2
-
+main = Command("gpu", __doc__, gpu)
+main.add_argument("--minutes", type=float, default=10, help="for all stages (default: %(default)s)")
+main.add_argument("--stages", metavar="NAME,NAME", help="some of the stages, in this order; default: all")
+main.add_argument("--out", type=Path, metavar="FOLDER", help="default: results; with --small build/gpu")
+main.add_argument("--small", action="store_true", help="rehearse on the CPU, at a tiny size")
 
 if __name__ == "__main__":
-    with stoppable("gpu"):
-        sys.exit(main())
+    main.start()

@@ -1,13 +1,13 @@
-"""Make the folder that `make gpu` needs on a machine with torch and a GPU, but no network.
+"""Make a folder for `make gpu` on a machine with torch and a GPU, but no network.
 
     python -m scripts.gpu_pack [--there FILE] [--python 3.12] [--assets FOLDER] [--out build/gpu-pack]
 
-OUT/project is the project as it is committed, stamped with the commit; OUT/wheels the packages that the stages of
-`make gpu` need, of constraints.txt, for Linux on x86-64. Copy OUT there; `bash gpu-pack/run.sh` does all the rest, and
-its results come to gpu-pack/project/results. --there names the output of `python3 -m pip list --format=freeze` on that
-machine: what it has, as new as it has to be, is left out. Without it nothing is, but torch and torchvision. --assets
-copies MiniLM and STS-B from FOLDER, for `bash gpu-pack/run.sh run.py +exp=glue_stsb model=minilm_l6 tracking=off`.
-Needs git and the package index that pip is set up for. Exit code 2 where something is missing.
+OUT/project is the committed project, with its commit in a file; OUT/wheels the packages that `make gpu` needs, in the
+versions of constraints.txt, for Linux on x86-64. Copy OUT there; `bash gpu-pack/run.sh` does the rest, and leaves its
+results in gpu-pack/project/results. --there is a file with the output of `python3 -m pip list --format=freeze` on that
+machine: packages that are new enough there are left out. Without it only torch and torchvision are. --assets copies
+MiniLM and STS-B from FOLDER, for `bash gpu-pack/run.sh run.py +exp=glue_stsb model=minilm_l6 tracking=off`. Needs git
+and pip's package index. Exit code 2 if something is missing.
 """
 
 import argparse
@@ -23,21 +23,22 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.record import ROOT, replace_file
 
-# What the stages import, of what the project requires: nothing that judges, searches, tracks, or reads other bases.
+# The requirements of the project that the stages import: not those for judging, tracking, or quantised bases.
 ROOTS = ("accelerate", "adjusttext", "datasets", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
 ROOTS += ("psutil", "pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
-THERE = {"torch": None, "torchvision": None}  # one goes with the other: both must be the machine's own
-SOURCE_ONLY = ("antlr4-python3-runtime",)  # of which there is no wheel: it is made here
+THERE = {"torch": None, "torchvision": None}  # both must be the machine's own, since they depend on each other
+SOURCE_ONLY = ("antlr4-python3-runtime",)  # without a wheel: it is built here
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 16, -1)] + ["manylinux2014_x86_64"]
 ASSETS = ("models/minilm-l6", "datasets/glue/stsb")
-# dill, by which datasets are told apart, knows a library by a path that has "site-packages" in it.
+# dill, which fingerprints data sets, recognises libraries by "site-packages" in their path.
 RUN = """\
 #!/usr/bin/env bash
-# Everything that only a GPU can tell. Options: those of project/scripts/gpu.py; or run.py and its own.
+# All that needs a GPU. Options: those of project/scripts/gpu.py; or run.py and its own.
 set -eu
 cd "$(dirname "$0")"
 if [ ! -d site-packages ]; then
@@ -54,14 +55,14 @@ exec python3 -m scripts.gpu "$@"
 
 
 def environment(python: str) -> dict[str, str]:
-    """What markers are evaluated in: CPython of this version on Linux, x86-64."""
+    """The environment for markers: CPython of this version on Linux, x86-64."""
     platform = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
     implementation = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
     return platform | implementation | {"python_version": python, "python_full_version": f"{python}.0"}
 
 
 def pinned(constraints: str, python: str) -> dict[str, str]:
-    """Name -> version, of the lines of constraints.txt that hold on such a machine."""
+    """Name -> version, by the lines of constraints.txt for this version of Python."""
     lines = [line.partition("#")[0].strip() for line in constraints.splitlines()]
     requirements = [Requirement(line) for line in lines if line]
     return {
@@ -72,7 +73,7 @@ def pinned(constraints: str, python: str) -> dict[str, str]:
 
 
 def installed(listing: str) -> dict[str, str]:
-    """Name -> version, of pip's list."""
+    """Name -> version, by pip's list."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", listing, re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
@@ -80,10 +81,10 @@ def installed(listing: str) -> dict[str, str]:
 def needed(
     roots: Iterable[Requirement], there: Mapping[str, str | None], pins: Mapping[str, str], python: str
 ) -> list[str]:
-    """name==version of the roots and of all that they need, but for what is there in a version that serves (None: any).
+    """name==version of the roots and their dependencies, without those already there in a suitable version (None: any).
 
-    Raises UserError where torch or torchvision does not serve, for a package without a pin, and for one that is not
-    installed here, since that is where it says what it needs.
+    Raises UserError if torch or torchvision is not suitable, or for a package that has no pin or is not installed here,
+    where its dependencies are read.
     """
     wanted, left = {}, list(roots)
     while left:
@@ -93,9 +94,7 @@ def needed(
         if name in wanted or has is None or (has and one.specifier.contains(has, prereleases=True)):
             continue
         if name in THERE:
-            raise UserError(
-                f"--there: {name} is {has or 'missing'}, and {one} is needed: it is to be that machine's own"
-            )
+            raise UserError(f"--there: {name} is {has or 'missing'}, and {one} is needed: install it on that machine")
         if name not in pins:
             raise UserError(f"{name} has no version in constraints.txt for Python {python}: make that file again")
         wanted[name] = pins[name]
@@ -107,7 +106,7 @@ def _needs(name: str, extras: Iterable[str], python: str) -> Iterator[Requiremen
     try:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
-        raise UserError(f"{name} is not installed here, so what it needs is not known: make setup") from None
+        raise UserError(f"{name} is not installed here, so its dependencies are unknown: make setup") from None
     for one in map(Requirement, requirements):
         if any(_holds(one.marker, python, extra) for extra in ("", *extras)):
             yield one
@@ -118,13 +117,13 @@ def _holds(marker: Marker | None, python: str, extra: str = "") -> bool:
 
 
 def own_roots() -> list[Requirement]:
-    """What the project requires, as far as the stages import it."""
+    """The requirements of the project that the stages import."""
     required = map(Requirement, metadata.requires("fourierft") or [])
     return [Requirement(f"{one.name}{one.specifier}") for one in required if one.name in (*THERE, *ROOTS)]
 
 
 def run(*command: str) -> str:
-    """What the command prints. Raises UserError with its last words if it fails."""
+    """The output of a command. Raises UserError with its last line if it fails."""
     try:
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
@@ -135,7 +134,7 @@ def run(*command: str) -> str:
 
 
 def fetch(packages: Sequence[str], python: str, wheels: Path) -> None:
-    """Their wheels, for Linux on x86-64. Raises UserError."""
+    """Fetch their wheels for Linux on x86-64. Raises UserError."""
     pip = [sys.executable, "-m", "pip"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"]
     made = [package for package in packages if package.startswith(SOURCE_ONLY)]
@@ -150,7 +149,7 @@ def fetch(packages: Sequence[str], python: str, wheels: Path) -> None:
 
 
 def copy_project(project: Path) -> str:
-    """The files of the commit that is checked out, and the file COMMIT, which tells it where there is no git."""
+    """Copy the files of the current commit, and write it to the file COMMIT, for a machine without git."""
     sha = run("git", "rev-parse", "HEAD").strip()
     project.mkdir()
     archive = project.with_suffix(".tar")
@@ -162,7 +161,9 @@ def copy_project(project: Path) -> str:
 
 
 def pack(options: argparse.Namespace) -> None:
-    """Make the folder anew. Raises UserError."""
+    """Make the folder, in place of an older one. Raises UserError."""
+    if not re.fullmatch(r"3\.\d+", options.python):
+        raise UserError(f"--python {options.python}: give a version such as 3.12")
     there, out = dict(THERE), options.out.absolute()
     if options.there:
         try:
@@ -175,7 +176,7 @@ def pack(options: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"--assets: {options.assets} has no {' and no '.join(missing)}")
     if out.exists() and not (out / "run.sh").exists():
-        raise UserError(f"--out: {out} is there, and no such pack; name another folder or remove it")
+        raise UserError(f"--out: {out} exists and is no such pack; name another folder or remove it")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     replace_file(out / "run.sh", RUN.encode())
@@ -196,24 +197,12 @@ def _mib(path: Path) -> int:
     return round(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    parser.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
-    parser.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
-    parser.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
-    parser.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    if not re.fullmatch(r"3\.\d+", options.python):
-        parser.error(f"--python {options.python}: give a version such as 3.12")
-    try:
-        pack(options)
-    except UserError as error:
-        print(f"gpu_pack: {error}", file=sys.stderr)
-        return 2
-    return 0
-
+main = Command("gpu_pack", __doc__, pack)
+here = f"{sys.version_info.major}.{sys.version_info.minor}"
+main.add_argument("--there", type=Path, metavar="FILE", help="what pip lists there")
+main.add_argument("--python", default=here, metavar="X.Y", help="the version there (default: %(default)s)")
+main.add_argument("--assets", type=Path, metavar="FOLDER", help="of models/ and datasets/, to copy two from")
+main.add_argument("--out", type=Path, default=Path("build/gpu-pack"), metavar="FOLDER")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,10 +1,10 @@
-"""Have a judge grade a run's answers to MT-Bench and Vicuna's questions, as FastChat does.
+"""Have a judge grade the answers of runs to MT-Bench and Vicuna, as FastChat does.
 
     export OPENAI_API_KEY=...                                     # and OPENAI_BASE_URL, for another endpoint
     python -m scripts.judge results/records/instruct/*/*/*.json --model gpt-4 --price 30 60
     python -m scripts.judge --answers model_answer/vicuna-13b.jsonl --bench mt_bench --model gpt-4
 
-A judge of one's own, on this machine, is any server of OpenAI's protocol; none of these wants a key, but one is sent:
+A local judge is any server of OpenAI's protocol; these need no key, but some value must be given:
 
     vllm serve MODEL                                              # OPENAI_BASE_URL=http://localhost:8000/v1
     llama-server -m FILE.gguf --port 8080 -c 16384 -np 2          # OPENAI_BASE_URL=http://localhost:8080/v1
@@ -12,21 +12,20 @@ A judge of one's own, on this machine, is any server of OpenAI's protocol; none 
     export OPENAI_BASE_URL=http://localhost:8080/v1 OPENAI_API_KEY=none
     python -m scripts.judge RECORD.json --model NAME --revision FILE.gguf --parallel 2
 
-Every reply is kept at once in --cache: whatever interrupts the command, the next call goes on where it stopped, and no
-grade that has arrived is asked for again. FastChat's file of judgments goes beside the answers (model_judgment/), a
-copy of the run's record with the scores to results/judged/<judge>/. Both benches are 240 judgments a run. A run that
-failed, or has no answers, is passed over. Exit code 2 where something asked for is wrong or the endpoint refuses, 130
-after an interruption.
+Every reply is kept in --cache at once: after an interruption the same command continues, and no grade is requested
+twice. FastChat's file of judgments is written beside the answers (model_judgment/), and a copy of the run's record with
+the scores into results/judged/<judge>/. Both benches need 240 judgments per run. Runs that failed or have no answers
+are skipped. Exit code 2 for a wrong option or an endpoint that refuses, 130 after an interruption.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import record as records
+from experiments.command import Command
 from experiments.errors import UserError
 from experiments.judging import judged
 from experiments.judging.answers import read_answers
@@ -38,13 +37,12 @@ from experiments.judging.questions import BENCHES, Bench, digest, find_bench, re
 from experiments.judging.rating import RULES
 from experiments.record import Record
 from experiments.report.render import Table, markdown, number
-from experiments.stopping import stoppable
-from experiments.typed import user_path
+from experiments.results import Results
 
 
 @dataclass(frozen=True)
 class Work:
-    """Answers to be graded: of a run, or of a file alone."""
+    """Answers to be graded, and the record of their run, if there is one."""
 
     bench: Bench
     answers: Path
@@ -53,7 +51,7 @@ class Work:
 
 
 def plan(options: argparse.Namespace) -> list[Work]:
-    """Everything that is to be graded, read and checked before the first request. Raises UserError."""
+    """All answers to be graded, read and checked before the first request. Raises UserError."""
     if bool(options.records) == bool(options.answers):
         raise UserError("give records, or --answers FILE with --bench, and not both")
     if options.answers and not options.bench:
@@ -83,7 +81,7 @@ def plan(options: argparse.Namespace) -> list[Work]:
 
 
 def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
-    """Grade, and write the judgments, and the judged record of a run. Raises UserError."""
+    """Grade, and write the judgments, and for a run its judged record. Raises UserError."""
     grades = grade(client, work.bench, work.wanted, options.rule)
     name = client.endpoint.model
     label = records.judge_label(name, grades.revision, grades.rule)
@@ -98,7 +96,7 @@ def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
 
 
 def report(done: Sequence[tuple[Work, Grades]]) -> str:
-    """A table a bench: the scores, over both turns, by turn and by category, and what they are of."""
+    """One table per bench: the scores over both turns, by turn and by category, and the counts."""
     blocks = []
     for bench in dict.fromkeys(grades.bench for _, grades in done):
         of_bench = [(work, grades) for work, grades in done if grades.bench == bench]
@@ -119,7 +117,7 @@ def report(done: Sequence[tuple[Work, Grades]]) -> str:
 
 
 def expense(client: Client, price: Sequence[float] | None) -> str:
-    """What this command asked for, in one line."""
+    """Requests, tokens and cost of this command, in one line."""
     words = f"calls {client.calls}, cached {client.cached}, tokens in {client.prompt_tokens:,}"
     words += f", tokens out {client.completion_tokens:,}"
     if price:
@@ -134,57 +132,44 @@ def positive(text: str) -> float:
     return float(text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers lie in --runs"
-    )
-    parser.add_argument("--selection", choices=("last", "best"), default="last", help="whose answers: which epoch's")
-    parser.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
-    parser.add_argument("--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records")
-    parser.add_argument("--bench", choices=BENCHES, help="which --answers are to")
-    parser.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
-    parser.add_argument("--revision", help="what to call it, where the endpoint does not say; another one judges anew")
-    parser.add_argument(
-        "--rule",
-        choices=RULES,
-        default="agreed",
-        help="which number is the score: what all ratings outside the judge's reasoning agree on, or FastChat's first",
-    )
-    parser.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD for a million tokens")
-    parser.add_argument(
-        "--rate", type=positive, metavar="N", help="requests a minute, retries included; default no limit"
-    )
-    parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once")
-    parser.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument(
-        "--assets", type=user_path, default=os.environ.get("FOURIERFT_ASSETS") or None, metavar="FOLDER"
-    )
-    parser.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
-    parser.add_argument("--out", type=Path, default=Path("results/judged"), help="folder of judged records")
-    options = parser.parse_args(arguments)
+def judge_all(options: argparse.Namespace) -> None:
+    """Judge all chosen answers; print scores and expense, also after an error. Raises UserError."""
     if options.parallel < 1:
-        parser.error("--parallel: at least 1")
-    done, client = [], None
-    try:
-        works = plan(options)
-        settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
-        endpoint = Endpoint.from_environment(options.model, **settings)
-        with opened(options.cache or options.runs / "judged.jsonl") as cache:
-            client = Client(endpoint, cache)
+        raise UserError(f"--parallel {options.parallel}: give 1 or more")
+    works, done = plan(options), []
+    settings = {key: getattr(options, key) for key in ("revision", "rate", "parallel", "timeout")}
+    endpoint = Endpoint.from_environment(options.model, **settings)
+    with opened(options.cache or options.runs / "judged.jsonl") as cache:
+        client = Client(endpoint, cache)
+        try:
             for work in works:
                 done.append((work, judge(work, client, options)))
-        return 0
-    except UserError as error:
-        print(f"judge: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if client:
+        finally:
             print(f"\n{report(done)}\n{expense(client, options.price)}")
 
 
+main = Command("judge", __doc__, judge_all)
+main.add_argument("records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers are in --runs")
+main.add_argument("--selection", choices=("last", "best"), default="last", help="the epoch whose answers are graded")
+main.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)
+main.add_argument("--answers", type=Path, metavar="FILE", help="answers in FastChat's format, instead of records")
+main.add_argument("--bench", choices=BENCHES, help="the bench of --answers")
+main.add_argument("--model", metavar="NAME", help="the judge (default: OPENAI_MODEL)")
+main.add_argument("--revision", help="its version, if the endpoint reports none; another version judges again")
+main.add_argument(
+    "--rule",
+    choices=RULES,
+    default="agreed",
+    help="agreed: the only rating outside the reasoning; fastchat: the first one",
+)
+main.add_argument("--price", nargs=2, type=positive, metavar=("IN", "OUT"), help="USD per million tokens")
+main.add_argument("--rate", type=positive, metavar="N", help="requests per minute with retries (default: no limit)")
+main.add_argument("--parallel", type=int, default=4, metavar="N", help="concurrent requests (default: %(default)s)")
+main.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="seconds to wait for an answer")
+main.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+main.add_assets()
+main.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
+main.add_argument("--out", type=Path, default=Results().judged, help="folder of judged records")
+
 if __name__ == "__main__":
-    with stoppable("judge"):
-        sys.exit(main())
+    main.start()

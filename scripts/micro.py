@@ -1,178 +1,42 @@
-"""Time the parts of a layer's step, which decide the choice of algorithms on a machine.
+"""Time the operations of a layer's step, on which the choice of algorithms depends.
 
     python -m scripts.micro [--set small|full] [--minutes 2] [--out results/micro]
 
-The small set is tiny and runs on the CPU, the full one on a GPU. Everything measured is in OUT/<machine>.json, which is
-written again after each operation, and so kept whenever this is stopped. Prints the values to put into
-fourierft/choice.py; `make tables` renders them. Exit code 1 if an operation failed (running out of memory is a result),
-2 if there is no such device or no room to write, 130 after an interruption.
+The small set is tiny and runs on the CPU, the full one on a GPU. OUT/<machine>.json is written after each operation, so
+an interruption loses nothing. Prints the constants for fourierft/choice.py; `make tables` shows them. Exit code 1 if an
+operation failed (running out of memory is a result), 2 for a missing device or a folder that cannot be written, 130
+after an interruption.
 """
 
 import argparse
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from experiments import record
-from experiments.errors import UserError
-from experiments.measure import memory
+from experiments.command import Command
+from experiments.measure.micro import Micro, Row
+from experiments.measure.parts import everything, measure
+from experiments.measure.timed import default_set, device_of, facts
 from experiments.report import micro
 from experiments.report.render import markdown
-from experiments.stopping import stoppable
-from fourierft import Algorithm, Entries, grid, products, spectral, tokens
-from fourierft.plan import Plan, make_plan
-from fourierft.wide import wide_product
-
-DEVICES = {"small": "cpu", "full": "cuda"}
-# d and n of what is formed; d, n and rows of what goes over rows. 1000 entries are on a grid too.
-FORMED = {"small": [(64, 100)], "full": [(1024, 1000), (4096, 1000), (768, 1000), (768, 3000), (768, 10000)]}
-ROWS = {"small": [(64, 100, 32)], "full": [(1024, 1000, 16384), (4096, 1000, 8192), (768, 1000, 2048)]}
-SEED, R, REPEATS = 2024, 8, 20
-Measured = tuple[dict[str, Any], Callable[[], object]]  # the operation and its shape, and what does it
-
-
-def launches(device: str) -> Iterator[Measured]:
-    """Operations that have nothing to do."""
-    x = torch.zeros(1, device=device)
-
-    def step() -> None:
-        for _ in range(micro.LAUNCHES):
-            x.add_(1.0)
-
-    yield {"operation": "launches", "d": 1, "n": 1, "tokens": 0, "dtype": "float32"}, step
-
-
-def formed(d: int, n: int, dtype: torch.dtype, device: str) -> Iterator[Measured]:
-    """W + delta_W, in low precision delta_W alone, as the layer forms it; and the gradient from G."""
-    shape = {"d": d, "n": n, "tokens": 0, "dtype": _name(dtype)}
-    plan, c = _plan(d, n, device), torch.randn(n, device=device)
-    weight = torch.randn(d, d, device=device)
-    base = weight if dtype == torch.float32 else None
-    yield shape | {"operation": "form by fft"}, lambda: spectral.delta_weight(c, plan, base).to(dtype)
-
-    def by_kernel() -> Tensor:
-        from fourierft import kernel  # here, so that without Triton this row alone fails
-
-        return kernel.delta_weight(c, plan, base, dtype)
-
-    if device == "cuda":
-        yield shape | {"operation": "form by kernel"}, by_kernel
-    if dtype == torch.float32:
-        yield shape | {"operation": "dc of G"}, lambda: spectral.amplitude_grad(weight, plan)
-
-
-def of_rows(d: int, n: int, count: int, dtype: torch.dtype, device: str) -> Iterator[Measured]:
-    """What goes over `count` rows of x and of g = dL/dy."""
-    like = {"device": device, "dtype": dtype}
-    x, g = torch.randn(count, d, **like), torch.randn(count, d, **like)
-    weight, delta = torch.randn(d, d, **like), torch.randn(d, d, **like)
-    plan, c = _plan(d, n, device), torch.randn(n, device=device)
-    compiled = device == "cuda" or plan.native
-    wide, bins = x.float(), torch.randn(d // 2 + 1, 2, count, device=device)
-
-    def shape(operation: str) -> dict[str, Any]:
-        return {"operation": operation, "d": d, "n": n, "tokens": count, "dtype": _name(dtype)}
-
-    yield shape("x W^T"), lambda: x @ weight.t()
-    yield shape("G = g^T x"), lambda: wide_product(g.t(), x)
-    yield shape("gradient by product"), lambda: products.amplitude_grad(x, g, plan)
-    yield shape("gradient by tokens"), lambda: tokens.backward_(x, g, plan, torch.float32, compiled=compiled)
-    if dtype == torch.float32:  # transforms see no narrower number, and these are the same for every dtype
-        yield shape("rows there and back"), lambda: torch.fft.irfft(torch.fft.rfft(wide, dim=1), n=d, dim=1)
-        yield shape("gather of entries"), lambda: bins.index_select(0, plan.v)
-        with _tf32():
-            yield shape("x W^T") | {"dtype": "tf32"}, lambda: x @ weight.t()
-            yield shape("G = g^T x") | {"dtype": "tf32"}, lambda: wide_product(g.t(), x)
-    else:
-        yield shape("sum of doubled length"), lambda: products.times(x, weight, delta, plan, c.dtype, Algorithm("fft"))
-        yield shape("sum in place"), lambda: (x @ weight.t()).addmm_(x, delta.t())
-    y = torch.zeros(count, d, device=device)
-    yield shape("branch"), lambda: tokens.add_change_(y, x, c, plan, compiled=compiled)
-    on_grid = _plan(d, n, device, on_grid=True)
-    a, b = torch.randn(R, d, device=device), torch.randn(d, R, device=device)
-    yield shape("grid: projection"), lambda: grid.project(x, on_grid, torch.float32)
-    yield (
-        shape("grid: branch"),
-        lambda: grid.add_change_(y, grid.project(x, on_grid, c.dtype), c, on_grid, rows=dtype),
-    )
-    yield shape("LoRA: branch"), lambda: y.add_(x.float() @ a.t() @ b.t(), alpha=2.0)
-
-
-def everything(chosen: str) -> Iterator[Measured]:
-    """All operations of the set, the tensors of one shape at a time."""
-    device, dtypes = DEVICES[chosen], (torch.bfloat16, torch.float32)
-    yield from launches(device)
-    for d, n in FORMED[chosen]:
-        for dtype in dtypes:
-            yield from formed(d, n, dtype, device)
-    for d, n, count in ROWS[chosen]:
-        for dtype in dtypes:
-            yield from of_rows(d, n, count, dtype, device)
-
-
-def seconds(step: Callable[[], object], device: str) -> list[float]:
-    """Of each of REPEATS steps, warm: by CUDA events, which wait for nothing in between, or by the clock."""
-    for _ in range(3):
-        step()
-    if device != "cuda":
-        marks = [time.perf_counter()]
-        for _ in range(REPEATS):
-            step()
-            marks.append(time.perf_counter())
-        return [end - begin for begin, end in pairwise(marks)]
-    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(REPEATS)]
-    torch.cuda.synchronize()
-    for begin, end in events:
-        begin.record()
-        step()
-        end.record()
-    torch.cuda.synchronize()
-    return [begin.elapsed_time(end) / 1000 for begin, end in events]
-
-
-def replayed(step: Callable[[], object]) -> dict[str, Any]:
-    """The seconds of a warm step as a CUDA graph, or why there is none."""
-    graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph):
-            step()
-        return {"graph_seconds": seconds(graph.replay, "cuda")}
-    except Exception as error:
-        return {"graph_error": f"{type(error).__name__}: {error}"}
-
-
-def measure(about: dict[str, Any], step: Callable[[], object], device: str) -> micro.Row:
-    """One row; an operation that fails or runs out of memory is one too."""
-    try:
-        times = seconds(step, device)
-    except Exception as error:
-        status = "oom" if memory.ran_out(error) else "failed"
-        return micro.Row(**about, status=status, error=f"{type(error).__name__}: {error}")
-    return micro.Row(**about, status="ok", seconds=times, **(replayed(step) if device == "cuda" else {}))
+from experiments.results import Results
 
 
 @torch.inference_mode()
-def run(chosen: str, out: Path, until: float = float("inf")) -> micro.Micro:
-    """Measure and write, row by row; no new one once `time.perf_counter()` has passed `until`. Raises UserError."""
-    device = DEVICES[chosen]
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"the {chosen} set needs a CUDA device, and torch sees none; --set small runs on the CPU")
-    facts = {"hardware": record.hardware(device), **record.provenance(), "started": record.now()}
-    rows: list[micro.Row] = []
+def run(chosen: str, out: Path, until: float = float("inf")) -> Micro:
+    """Measure and write, row by row; none begins after `until` of `time.perf_counter()`. Raises UserError."""
+    device = device_of(chosen)
+    known = facts(device)
+    rows: list[Row] = []
 
-    def write(complete: bool) -> micro.Micro:
-        found = micro.Micro(set=chosen, complete=complete, rows=rows, **facts, ended=record.now())
+    def write(complete: bool) -> Micro:
+        found = Micro(set=chosen, complete=complete, rows=rows, **known, ended=record.now())
         record.write(found, out / found.place)
         return found
 
-    for about, step in everything(chosen):
+    for about, step in everything(chosen, device):
         if time.perf_counter() > until:
             return write(False)
         rows.append(measure(about, step, device))
@@ -181,42 +45,18 @@ def run(chosen: str, out: Path, until: float = float("inf")) -> micro.Micro:
     return write(True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = "full" if torch.cuda.is_available() else "small"
-    parser.add_argument("--set", choices=list(DEVICES), default=default, help="default here: %(default)s")
-    parser.add_argument("--minutes", type=float, default=2, help="no new operation after these (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("results/micro"), metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    try:
-        found = run(options.set, options.out, time.perf_counter() + 60 * options.minutes)
-    except UserError as error:
-        print(f"micro: {error}", file=sys.stderr)
-        return 2
+def time_parts(options: argparse.Namespace) -> int:
+    """Measure the set, and print the values and the choices; returns the exit code. Raises UserError."""
+    found = run(options.set, options.out, time.perf_counter() + 60 * options.minutes)
     for table in micro.tables([found])[:2]:
         print(f"\n{table.title}\n\n{markdown(table)}", end="")
     return 1 if any(row.status == "failed" for row in found.rows) else 0
 
 
-def _plan(d: int, n: int, device: str, on_grid: bool = False) -> Plan:
-    return make_plan((d, d), torch.device(device), Entries(n, SEED, kind="grid" if on_grid else "random"))
-
-
-@contextmanager
-def _tf32() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
+main = Command("micro", __doc__, time_parts)
+main.add_argument("--set", choices=("small", "full"), default=default_set(), help="default here: %(default)s")
+main.add_argument("--minutes", type=float, default=2, help="after which no operation begins (default: %(default)s)")
+main.add_argument("--out", type=Path, default=Results().micro, metavar="FOLDER")
 
 if __name__ == "__main__":
-    with stoppable("micro"):
-        sys.exit(main())
+    main.start()

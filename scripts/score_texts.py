@@ -1,20 +1,20 @@
-"""Score texts against their references, as E2E runs are scored: BLEU, NIST, METEOR, ROUGE-L, CIDEr.
+"""Score texts against references, as in runs on E2E: BLEU, NIST, METEOR, ROUGE-L, CIDEr.
 
-    python -m scripts.score_texts runs/e2e/.../last/outputs.jsonl      # what a run left, its references included
-    python -m scripts.score_texts outputs.txt references.txt           # the files of the official scripts
+    python -m scripts.score_texts runs/e2e/.../last/outputs.jsonl      # of a run, with its references
+    python -m scripts.score_texts outputs.txt references.txt           # as for the official scripts
 
-outputs.txt holds a text a line; references.txt a reference a line, with an empty line between the groups, one group a
-text. Exit code 2 for files that cannot be read or do not match.
+outputs.txt has one text per line; references.txt one reference per line, with an empty line between the groups, one
+group per text. Exit code 2 for files that cannot be read or do not match.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from experiments.command import Command
 from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
@@ -22,7 +22,7 @@ from experiments.metrics.e2e import scores
 
 
 class _Row(Line):
-    """What is scored of a line of outputs.jsonl."""
+    """The scored fields of a line of outputs.jsonl."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -30,24 +30,15 @@ class _Row(Line):
     references: list[str] = Field(min_length=1)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or a text a line")
-    parser.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
-    options = parser.parse_args(arguments)
-    try:
-        outputs, references = read(options.outputs, options.references)
-        found = scores(outputs, references)
-    except UserError as error:
-        print(f"score_texts: {error}", file=sys.stderr)
-        return 2
+def work(options: argparse.Namespace) -> None:
+    """Print the scores. Raises UserError."""
+    outputs, references = read(options.outputs, options.references)
+    found = scores(outputs, references)
     print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in found.items()), sep="\n")
-    return 0
 
 
 def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[str]]]:
-    """Texts, and of each its references. Raises UserError."""
+    """The texts, and the references of each. Raises UserError."""
     if references is None:
         try:
             rows = read_lines(outputs, _Row)
@@ -59,7 +50,7 @@ def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[s
     if len(groups) != len(texts):
         raise UserError(
             f"{references}: {len(groups)} groups of references for the {len(texts)} texts of {outputs}; it needs one "
-            "group a text, with an empty line between two groups"
+            "group per text, with an empty line between two groups"
         )
     return texts, groups
 
@@ -67,6 +58,10 @@ def read(outputs: Path, references: Path | None) -> tuple[list[str], list[list[s
 def _is_blank(line: str) -> bool:
     return not line.strip()
 
+
+main = Command("score_texts", __doc__, work)
+main.add_argument("outputs", type=Path, help="outputs.jsonl of a run, or one text per line")
+main.add_argument("references", type=Path, nargs="?", help="groups of references; not with outputs.jsonl")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,18 +11,11 @@ wrong argument or if a record was left out as unreadable or inconsistent, 130 af
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from hydra import initialize_config_dir
-
-from experiments.config import CONFIGS, TOLD, explain, legible
+from experiments.command import Command
 from experiments.errors import UserError
-from experiments.record import left_out, replace_file
-from experiments.stopping import stoppable
+from experiments.results import Results
 from experiments.studies import STUDIES
-from experiments.studies.base import Study
-from scripts.making import save_drawings
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -33,45 +26,26 @@ def parse_share(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def show(study: Study, folder: Path, tables: Path, figures: Path) -> list[Path]:
-    """Write the study's pages and figures; returns their paths. Raises UserError."""
-    written = []
-    for page in study.pages(folder):
-        for file, text in page.texts.items():
-            replace_file(tables / file, text.encode())
-            written.append(tables / file)
-        written += save_drawings(page, figures)
-    return written
+def study(options: argparse.Namespace) -> int:
+    """Carry out what is missing, then write pages and figures; returns the exit code. Raises UserError."""
+    chosen, folder, share = STUDIES[options.study], options.out / options.study, parse_share(options.share)
+    failed = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
+    sys.stderr.writelines(f"study: {problem}\n" for problem in failed)
+    for page in chosen.pages(folder):
+        print(*page.write_texts(options.tables), *page.write_figures(options.figures), sep="\n")
+    return 1 if failed else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=list(STUDIES))
-    parser.add_argument(
-        "--scale", choices=["paper", "small", "mini"], help="default: mini, or paper for a study of that scale only"
-    )
-    parser.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
-    parser.add_argument("--out", type=Path, default=Path("results/studies"), metavar="FOLDER")
-    parser.add_argument("--tables", type=Path, default=Path("results/tables"), metavar="FOLDER")
-    parser.add_argument("--figures", type=Path, default=Path("results/figures"), metavar="FOLDER")
-    parser.add_argument("overrides", nargs="*", help="as for run.py")
-    options = parser.parse_intermixed_args(arguments)
-    failed = []
-    with left_out() as problems:
-        try:
-            share = parse_share(options.share)
-            scale = options.scale or STUDIES[options.study].scale
-            study, folder = STUDIES[options.study], options.out / options.study
-            with initialize_config_dir(str(CONFIGS), version_base="1.3"), legible():
-                failed = study.run(scale, folder, options.overrides, share)
-            print(*show(study, folder, options.tables, options.figures), sep="\n")
-        except TOLD as error:
-            problems.append(explain(error))
-    sys.stderr.writelines(f"study: {problem}\n" for problem in [*failed, *problems])
-    return 2 if problems else 1 if failed else 0
-
+main = Command("study", __doc__, study)
+main.add_argument("study", choices=list(STUDIES))
+main.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, or the only one")
+main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
+main.add_folders(
+    out=(Results().studies, "the records"),
+    tables=(Results().tables, "the pages"),
+    figures=(Results().figures, "the figures"),
+)
+main.add_argument("overrides", nargs="*", help="as for run.py")
 
 if __name__ == "__main__":
-    with stoppable("study"):
-        sys.exit(main())
+    main.start()

@@ -10,10 +10,12 @@ is then 2, as it is if one of the paper's tables is unreadable.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.command import Command
 from experiments.errors import UserError
+from experiments.measure.bench import Bench
+from experiments.measure.micro import Micro
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import Logs, Share, read_facts, read_paper
 from experiments.paper.score_tables import SCORE_TABLES, TABLE2
@@ -23,20 +25,9 @@ from experiments.report import official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.summary import summary
+from experiments.results import Results
 from experiments.studies import STUDIES
-from scripts.making import make, options
 
-FOLDERS = {
-    "records": ("results/records", "the runs'"),
-    "judged": ("results/judged", "the runs' whose answers were graded"),
-    "studies": ("results/studies", "the studies'"),
-    "bench": ("results/bench", "make bench's"),
-    "micro": ("results/micro", "its microbenchmarks of parts"),
-    "parameters": ("results/parameters", "make parameters'"),
-    "paper": ("results/paper", "the paper's numbers"),
-    "out": ("results/tables", "the pages, the index in its parent folder"),
-    "configs": ("configs", "whose recipes get a command"),
-}
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
 MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
@@ -63,7 +54,7 @@ def build(
 ) -> list[Path]:
     """Write all tables and the index, and remove tables without records; returns the paths. Raises UserError."""
     printed, logs = read_paper(paper), read_facts(Logs, paper)
-    runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, speed.Bench)
+    runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, Bench)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     pages = [
@@ -72,23 +63,30 @@ def build(
         selection.page(everything, logs),
         *speed.pages(benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
-        *microbench.pages(find(micro, microbench.Micro)),
+        *microbench.pages(find(micro, Micro)),
     ]
     found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
-    files = {out / name: text for page in pages for name, text in page.texts.items()}
-    files[out.parent / "README.md"] = summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
-    for path, text in files.items():
-        replace_file(path, text.encode())
-    for stale in {path for pattern in MADE for path in out.glob(pattern)} - files.keys():
+    index, text = out.parent / "README.md", summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
+    written = [path for page in pages for path in page.write_texts(out)]
+    replace_file(index, text.encode())
+    for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
-    return list(files)
+    return [*written, index]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return make("tables", build, options(__doc__, FOLDERS).parse_args(arguments))
-
+main = Command("tables", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
+main.add_folders(
+    records=(Results().records, "records of runs"),
+    judged=(Results().judged, "records of runs with graded answers"),
+    studies=(Results().studies, "records of the studies"),
+    bench=(Results().bench, "records of make bench"),
+    micro=(Results().micro, "records of the parts of a step"),
+    parameters=(Results().parameters, "records of make parameters"),
+    paper=(Results().paper, "the paper's numbers"),
+    out=(Results().tables, "where the pages go; the index goes to its parent"),
+    configs=(Path("configs"), "whose recipes give the commands"),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,1 +1,1 @@
-"""Answers to MT-Bench and Vicuna's questions graded by a judge, in FastChat's formats and by its protocol."""
+"""Answers to the questions of MT-Bench and Vicuna, graded by a judge in FastChat's formats and by its protocol."""

@@ -1,4 +1,4 @@
-"""A conversation over each question of a bench: a turn of all questions at once, each behind the answers before it."""
+"""Conversations over the questions of a bench: first the first turn of all questions, then the second."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ Write = Callable[[str, list[str], list[float]], list[Text]]
 
 
 def converse(questions: Sequence[Question], bench: str, wording: Wording, end: str, write: Write) -> list[list[Text]]:
-    """The texts of each question, one a turn. end: the text that ends an answer.
+    """The answers to each question, one per turn. end: the text that ends an answer.
 
-    write: prompts and the temperature of each to texts, under a name that tells the bench and the turn.
+    write: from a name of the bench and the turn, prompts, and the temperature of each, to texts.
     """
     prompts = [wording.ask(question.turns[0]) for question in questions]
     said: list[list[Text]] = [[] for _ in questions]
@@ -29,7 +29,7 @@ def converse(questions: Sequence[Question], bench: str, wording: Wording, end: s
 
 
 def as_table(questions: Sequence[Question], said: list[list[Text]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows for a person: one row a turn."""
+    """Header and rows of a table for reading, one row per turn."""
     return ["question", "category", "turn", "asked", "answer", "tokens", "finished"], [
         [question.question_id, question.category, turn, asked, text.output, text.tokens, text.finished]
         for question, texts in zip(questions, said, strict=True)

@@ -1,4 +1,4 @@
-"""Answers to the questions of a bench, in FastChat's files: model_answer/<model>.jsonl, one question a line."""
+"""Answers to the questions of a bench in FastChat's files, model_answer/<model>.jsonl, one line per question."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from pydantic import Field, model_validator
 from experiments.lines import Line, read_lines
 from experiments.record import replace_lines
 
-OURS = re.compile("[0-9a-f]{22}")  # an answer_id that is a digest
+DIGEST = re.compile("[0-9a-f]{22}")  # an answer_id that write_answers made
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to each turn of a question."""
+    """The answers of a model to the turns of a question."""
 
     question_id: int
     turns: list[str]
@@ -43,13 +43,13 @@ class _Line(Line):
 
     @model_validator(mode="after")
     def _is_as_written(self) -> "_Line":
-        if OURS.fullmatch(self.answer_id) and self.answer_id != _digest(self.answer):
+        if DIGEST.fullmatch(self.answer_id) and self.answer_id != _digest(self.answer):
             raise ValueError(f"answer_id {self.answer_id} is of another answer; restore it, or give it another id")
         return self
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Write FastChat's file at once or not at all. The same answer has the same answer_id. Raises RecordError."""
+    """Write FastChat's file atomically; equal answers get equal ids. Raises RecordError."""
     now = time.time()
     lines = [
         {
@@ -65,14 +65,14 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """The answers of a file, in its order; of several choices the first, which is the one FastChat grades.
+    """The answers in a file, in order; of several choices the first, as FastChat does.
 
-    Raises UserError: file, line, field and value; an answer that `write_answers` wrote and that has changed since.
+    Raises UserError: the file, the line, the wrong field and its value; or an answer changed after `write_answers`.
     """
     return [line.answer for line in read_lines(path, _Line, "question_id")]
 
 
 def _digest(answer: Answer) -> str:
-    """22 hex digits of what was said: as long as FastChat's, which are random letters and digits."""
+    """22 hex digits of an answer's SHA-256; FastChat's ids are as long, but random."""
     said = json.dumps([answer.question_id, answer.model_id, answer.turns])
     return hashlib.sha256(said.encode()).hexdigest()[:22]

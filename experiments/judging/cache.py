@@ -1,4 +1,4 @@
-"""What a judge has said, kept in an append-only file: nothing that was paid for is asked again."""
+"""The replies of judges in an append-only file, so that no request is paid for twice."""
 
 import codecs
 import hashlib
@@ -20,7 +20,7 @@ Messages = Sequence[dict[str, str]]
 
 
 class Reply(Line):
-    """One reply of an endpoint. `asked`: the model asked for; `model`, `system_fingerprint`: what the endpoint says."""
+    """One reply of an endpoint. asked: the requested model; model, system_fingerprint: as the endpoint reports them."""
 
     key: str
     asked: str
@@ -36,7 +36,7 @@ class Reply(Line):
 def content_key(
     model: str, messages: Messages, temperature: float, max_tokens: int, revision: str | None = None
 ) -> str:
-    """SHA-256 of a request. `revision`: as the user calls it; the same request to another one is another request."""
+    """SHA-256 of a request. revision: the user's name for the version of the model, None for none."""
     request = {"model": model, "messages": list(messages), "temperature": temperature, "max_tokens": max_tokens}
     if revision is not None:
         request["revision"] = revision
@@ -44,10 +44,10 @@ def content_key(
 
 
 class Cache:
-    """Replies by `content_key`: in memory, and in `path`, a line each, on disk before `add` returns.
+    """Replies by `content_key`, in memory and in the file `path`, one per line. Safe to share between threads.
 
-    Threads may share one. Raises UserError for a file that cannot be read or written; a last line that was cut off by
-    an interruption is dropped.
+    Raises UserError for a file that cannot be read or written, or is damaged. A last line that an interruption cut off
+    is dropped.
     """
 
     def __init__(self, path: Path):
@@ -60,7 +60,7 @@ class Cache:
         return self._replies.get(key)
 
     def add(self, reply: Reply) -> None:
-        """Keep a reply."""
+        """Keep a reply; it is on disk when this returns."""
         with self._lock:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Cache:
                 if number < len(lines):
                     remedy = "remove the line, and it is asked for again"
                     raise UserError(f"{self.path}, line {number}: no reply of a judge, or damaged; {remedy}") from error
-        if lines[-1]:  # cut off, be it the end of the line alone
+        if lines[-1]:  # cut off, even if only its newline is missing
             replace_lines(self.path, map(_row, replies))
         return replies
 
@@ -96,6 +96,6 @@ def _row(reply: Reply) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Cache]:
-    """The cache in `path`, for one process at a time: two would pay for the same replies. Raises UserError."""
+    """The cache in `path`, locked: two processes would pay for the same replies. Raises UserError."""
     with held(path.with_name(f"{path.name}.lock"), "wait until it has ended, or give another --cache FILE"):
         yield Cache(path)

@@ -1,7 +1,7 @@
-"""Chat completions of any endpoint that speaks OpenAI's protocol: asked once each, in parallel, within its limits.
+"""Chat completions from any endpoint of OpenAI's protocol: each requested once, in parallel, within a rate limit.
 
-OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL name the endpoint; the key is read there and written nowhere.
-OPENAI_LOG=info shows every request and every retry.
+OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL name the endpoint; the key is never written anywhere. OPENAI_LOG=info
+shows every request and every retry.
 """
 
 import os
@@ -20,17 +20,17 @@ from tqdm import tqdm
 from experiments.errors import UserError
 from experiments.judging.cache import Cache, Messages, Reply, content_key
 
-RETRIES = 12  # the package waits between them: 0.5 s, then twice as long each time up to 8 s, or as the endpoint says
+RETRIES = 12  # the openai package waits 0.5 s before the first, doubled up to 8 s, or as long as the endpoint says
 HIDDEN = "***"
-NO_COMPLETION = "sends what is no chat completion; mend OPENAI_BASE_URL, which mostly ends in /v1"
+NO_COMPLETION = "sends no chat completion; correct OPENAI_BASE_URL, which usually ends in /v1"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask and how. revision: what the user calls it, where the endpoint does not tell its models apart.
+    """An endpoint and its limits.
 
-    rate: requests a minute, retries included; None is no limit. parallel: requests at once. timeout: seconds in which
-    an endpoint must answer.
+    revision: the user's name for the version of the model, if the endpoint reports none. rate: requests per minute,
+    retries included, None for no limit. parallel: concurrent requests. timeout: seconds to wait for a reply.
     """
 
     model: str
@@ -43,30 +43,30 @@ class Endpoint:
 
     @classmethod
     def from_environment(cls, model: str | None = None, **settings) -> "Endpoint":
-        """Raises UserError: a variable that is missing or wrong, and what to give."""
+        """From the variables OPENAI_*. Raises UserError: the missing or wrong one, and the remedy."""
         model = model or os.environ.get("OPENAI_MODEL")
         if not model:
             raise UserError("no judge: give --model NAME, or set OPENAI_MODEL, such as gpt-4")
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not key:
             raise UserError(
-                "OPENAI_API_KEY has no value: set it to the endpoint's key; for a local server that wants none, "
+                "OPENAI_API_KEY has no value: set it to the endpoint's key; for a local server that needs none, "
                 "OPENAI_API_KEY=none with OPENAI_BASE_URL, such as http://localhost:8000/v1"
             )
         url = os.environ.get("OPENAI_BASE_URL") or None
         if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise UserError("OPENAI_BASE_URL is no URL: it starts with http:// or https:// and mostly ends in /v1")
+            raise UserError("OPENAI_BASE_URL is no URL: it starts with http:// or https:// and usually ends in /v1")
         return cls(model, key, url, **settings)
 
 
 class Stopped(openai.OpenAIError):
-    """No further request is sent, since another one failed or the user interrupted."""
+    """A request was not sent because another one failed or the user interrupted."""
 
 
 class Client:
-    """Asks one endpoint, and never twice the same.
+    """Sends requests to one endpoint, each only once.
 
-    calls: requests answered; cached: those that were not needed; prompt_tokens, completion_tokens: of the calls.
+    calls: answered requests; cached: replies from the cache; prompt_tokens, completion_tokens: of the calls.
     """
 
     def __init__(self, endpoint: Endpoint, cache: Cache):
@@ -85,10 +85,10 @@ class Client:
     def complete(
         self, conversations: Sequence[Messages], temperature: float, max_tokens: int, title: str = ""
     ) -> list[Reply]:
-        """A reply to each of the conversations, in their order; each stands in the cache as soon as it is there.
+        """A reply to each conversation, in order; each is cached as soon as it arrives.
 
-        Raises UserError where the endpoint refuses or stays silent. No new request is sent then, nor after an
-        interruption; the replies that are under way are waited for and kept.
+        Raises UserError if the endpoint refuses or does not answer. After an error or an interruption no new request is
+        sent; replies to those already sent are awaited and cached.
         """
         model, revision = self.endpoint.model, self.endpoint.revision
         keys = [content_key(model, messages, temperature, max_tokens, revision) for messages in conversations]
@@ -109,7 +109,7 @@ class Client:
         return [self.cache.get(key) for key in keys]
 
     def _said(self, key: str) -> bool:
-        """Whether there is a reply with words in it: one without is asked for again."""
+        """Whether a reply with any text is cached; empty replies are requested again."""
         reply = self.cache.get(key)
         return reply is not None and bool(reply.content.strip())
 
@@ -132,11 +132,11 @@ class Client:
             )
         except Stopped:
             raise
-        except (openai.OpenAIError, ValueError) as error:  # ValueError: a body that is no JSON
-            raise UserError(self._explain(error)) from None  # the cause holds the request, and so the key
+        except (openai.OpenAIError, ValueError) as error:  # ValueError: the body is not JSON
+            raise UserError(self._explain(error)) from None  # the cause contains the request, and thus the key
 
     def _reply(self, key: str, completion: ChatCompletion) -> Reply:
-        """What is kept of it. The package checks no field: servers leave some out, and some send anything."""
+        """The reply of a completion, whose fields the package does not check: some servers omit or misuse them."""
         try:
             choice, usage = completion.choices[0], completion.usage
             return Reply(
@@ -154,7 +154,7 @@ class Client:
             raise UserError(f"{self._where}: {NO_COMPLETION}") from None
 
     def _wait_for_turn(self, _request: object) -> None:
-        """Called before every request that is sent, a retry too: spaces them evenly."""
+        """Called before every request and retry, to space them evenly."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -164,12 +164,12 @@ class Client:
 
     @property
     def _where(self) -> str:
-        """The endpoint without whatever of a URL may be secret."""
+        """The endpoint's URL without its parts that may be secret."""
         url = urlsplit(str(self._openai.base_url))
         return f"{url.scheme}://{url.hostname}{f':{url.port}' if url.port else ''}{url.path}"
 
     def _explain(self, error: Exception) -> str:
-        """What went wrong and the remedy. What the endpoint says of it may repeat the key, which is taken out."""
+        """What went wrong, and the remedy. The endpoint's own message follows, without the key."""
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 what = "refuses the key in OPENAI_API_KEY; set another"

@@ -1,9 +1,9 @@
-"""FastChat's grading of single answers: the prompts filled, the rating found in what the judge says, and the means.
+"""FastChat's grading of single answers: fills the prompts, finds the ratings in the replies, and averages them.
 
-Every question is graded at its first turn, and those of two turns at the second too. Categories of NEED_REFERENCE get
-the prompts that show a reference answer. RULES tell which number is the rating: scores by different ones do not
-compare. FastChat counts whatever number that is; here one outside 1 to 10 is a failure, as one that is missing is.
-Failures have the score -1 and are left out of the means.
+The first turn of every question is graded, and the second where there is one. Categories in NEED_REFERENCE use the
+prompts with a reference answer. RULES find the rating in a reply; scores by different rules are not comparable. A
+rating outside 1 to 10, which FastChat would count, is a failure like a missing one: its score is -1, and the means
+leave it out.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from experiments.record import Rule, replace_lines
 TEMPERATURE, MAX_TOKENS = 0.0, 2048
 NEED_REFERENCE = ("math", "reasoning", "coding")
 FAILURE = -1.0
-METRICS = {"mt_bench": "mt_bench", "vicuna_bench": "vicuna"}  # what a bench's scores are called in a record
+METRICS = {"mt_bench": "mt_bench", "vicuna_bench": "vicuna"}  # the names of a bench's scores in a record
 
 
 @dataclass(frozen=True)
 class Grading:
-    """One grade that is wanted: of one turn of one answer, by the prompt of this name, filled."""
+    """One grade to ask for: of one turn of an answer, by a filled prompt."""
 
     question_id: int
     category: str
@@ -39,12 +39,12 @@ class Grading:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """What the judge is sent."""
+        """What is sent to the judge."""
         return [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}]
 
 
 class Judgment(Line):
-    """One grade, a line of FastChat's <judge>_single.jsonl. judge: its name and the prompt's."""
+    """One grade, a line of FastChat's <judge>_single.jsonl. judge: the names of the judge and of the prompt."""
 
     question_id: int
     model: str
@@ -57,10 +57,10 @@ class Judgment(Line):
 
 
 def gradings(bench: Bench, prompts: dict[str, Prompt], answers: Sequence[Answer]) -> list[Grading]:
-    """All grades of a set of answers in FastChat's order: by turn, and those with a reference answer last.
+    """The grades to ask for, in FastChat's order: by turn, those with a reference answer last.
 
-    Raises UserError: questions without an answer or without a reference, answers to no question of the bench, turns
-    left out, a prompt that is missing or has other fields.
+    Raises UserError: a question without an answer or reference, an answer to an unknown question, a missing turn, or a
+    prompt that is missing or has other fields.
     """
     given = {answer.question_id: answer for answer in answers}
     _check(bench, given)
@@ -75,7 +75,7 @@ def gradings(bench: Bench, prompts: dict[str, Prompt], answers: Sequence[Answer]
 
 
 def _check(bench: Bench, given: dict[int, Answer]) -> None:
-    """Raises UserError where questions, answers and references do not match."""
+    """Raises UserError unless questions, answers and references match."""
     questions = {question.question_id: question for question in bench.questions}
     needy = {name for name, question in questions.items() if question.category in NEED_REFERENCE}
     problems = {
@@ -117,13 +117,13 @@ def _fill(bench: Bench, prompts: dict[str, Prompt], question: Question, answer: 
 
 
 def score(judgment: str, rule: Rule) -> float:
-    """The rating from 1 to 10 that the rule finds; FAILURE where there is none."""
+    """The rating from 1 to 10 that the rule finds in a reply, or FAILURE."""
     found = RULES[rule](judgment)
     return found if found is not None and 1 <= found <= 10 else FAILURE
 
 
 def judged(wanted: Sequence[Grading], replies: Sequence[Reply], rule: Rule) -> list[Judgment]:
-    """The judge's replies with their scores."""
+    """The judge's replies as judgments, with scores."""
     return [
         Judgment(
             question_id=one.question_id,
@@ -140,7 +140,7 @@ def judged(wanted: Sequence[Grading], replies: Sequence[Reply], rule: Rule) -> l
 
 
 def means(bench: Bench, judgments: Sequence[Judgment]) -> dict[str, float]:
-    """Over all grades, over each turn where there are two, and by category; what failed altogether has no entry."""
+    """Mean scores: over all, per turn where there are two, and per category; none for a group without a score."""
     names = {question.question_id: question.category.replace("-", "_") for question in bench.questions}
     turns = (1, 2) if any(len(question.turns) == 2 for question in bench.questions) else ()
     groups = {"": [], **{f"_turn_{turn}": [] for turn in turns}, **{f"_{name}": [] for name in names.values()}}
@@ -152,15 +152,15 @@ def means(bench: Bench, judgments: Sequence[Judgment]) -> dict[str, float]:
 
 
 def failures(judgments: Sequence[Judgment]) -> int:
-    """How many have no score."""
+    """The number of judgments without a score."""
     return sum(one.score == FAILURE for one in judgments)
 
 
 def write_judgments(path: Path, judgments: Sequence[Judgment]) -> None:
-    """Write FastChat's file at once or not at all. Raises RecordError."""
+    """Write FastChat's file atomically. Raises RecordError."""
     replace_lines(path, (one.model_dump() for one in judgments))
 
 
 def read_judgments(path: Path) -> list[Judgment]:
-    """Raises UserError: file, line, field and value."""
+    """Raises UserError: the file, the line, the wrong field and its value."""
     return read_lines(path, Judgment, "model", "question_id", "turn")

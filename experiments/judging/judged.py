@@ -1,11 +1,11 @@
-"""Judged records: a run's record with the scores that a judge gave to its answers, and where all that lies.
+"""Judged records: copies of runs' records with the scores of a judge; and where answers and judgments are stored.
 
     <runs>/<exp>/<model>/<method>/seed<seed>-<hash>/<last|best>/model_answer/<bench>.jsonl              the answers
     <runs>/<exp>/<model>/<method>/seed<seed>-<hash>/<last|best>/model_judgment/<judge>_single.<bench>.jsonl
     <out>/<judge>/<exp>/<model>/<method>/seed<seed>-<hash>.json                                         the record
 
-<judge> is the judge's name, with @revision where that says more and @rule where it is not FastChat's, made safe for a
-path. Where the best epoch is the last one the answers lie in last/ alone, and their scores stand under both selections.
+<judge> is `Judge.label`. If the best epoch is the last one, the answers are in last/ only, and their scores hold for
+both selections.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from experiments.judging.grading import (
 from experiments.judging.questions import Bench, BenchName
 from experiments.record import Judge, Record, Rule, Selection, Selections
 
-TOLERATED = 0.5  # share of judgments without a score, above which a mean says nothing of the bench
+TOLERATED = 0.5  # share of judgments without a score above which a mean is meaningless
 COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True)
 class Grades:
-    """What a judge says of one file of answers. scores: the means, and what they are of (COUNTS)."""
+    """The judgments of one file of answers. scores: their means, and COUNTS."""
 
     bench: BenchName
     rule: Rule
@@ -46,12 +46,12 @@ class Grades:
 
     @property
     def counts(self) -> dict[str, int]:
-        """COUNTS of this bench."""
+        """COUNTS of these judgments."""
         return {count: int(self.scores[f"{METRICS[self.bench]}_{count}"]) for count in COUNTS}
 
 
 def grade(client: Client, bench: Bench, wanted: Sequence[Grading], rule: Rule) -> Grades:
-    """Ask the judge for every grade. Raises UserError: see `Client.complete`; no score at all; several models."""
+    """Ask the judge for every grade. Raises UserError: see `Client.complete`; too few scores; several models."""
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies, rule)
     name, found = METRICS[bench.name], means(bench, judgments)
@@ -69,7 +69,7 @@ def grade(client: Client, bench: Bench, wanted: Sequence[Grading], rule: Rule) -
 
 
 def revision(replies: Sequence[Reply]) -> str | None:
-    """What the endpoint calls the model that replied. Raises UserError where there were several."""
+    """The endpoint's name for the model that replied. Raises UserError if there were several."""
     names = {reply.model for reply in replies}
     if len(names) > 1:
         raise UserError(
@@ -79,32 +79,32 @@ def revision(replies: Sequence[Reply]) -> str | None:
 
 
 def is_finished(record: Record) -> bool:
-    """Whether it is of a run that has come to its end, and has a test set."""
+    """Whether the run ended well and has a test set."""
     return record.metrics is not None and record.metrics.test is not None
 
 
 def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
-    """The selections that the adapter of this one stands for: both where the best epoch is the last."""
+    """The selections that share the adapter of this one: both if the best epoch is the last."""
     if not is_finished(record):
-        raise UserError(f"{record.name}: not a finished run with a test set ({record.status}); run it to its end")
+        raise UserError(f"{record.name}: not a finished run with a test set ({record.status}); let it finish")
     epochs = [epoch["epoch"] for epoch in record.metrics.per_epoch]
     return ("last", "best") if epochs[-1:] == [record.metrics.best_epoch] else (selection,)
 
 
 def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchName) -> Path:
-    """Where a run's answers are, if there are any. Raises UserError for a run that is not finished."""
+    """Where a run's answers are, if any. Raises UserError for an unfinished run."""
     folder = Path(runs) / record.name / selections(record, selection)[0]
     return folder / "model_answer" / f"{bench}.jsonl"
 
 
 def lacking(answers: Sequence[Path]) -> UserError:
-    """What to say where none of these answers is there."""
+    """The error where none of these files exists."""
     where = answers[0] if answers else "none of the records is of a finished run with a test set"
     return UserError(f"{where}: there are no such answers; run it again (force=true), or name its folder by --runs")
 
 
 def judgments_file(answers: Path, judge: str) -> Path:
-    """Where the judgments of a file of answers go, by a judge's label: FastChat's place."""
+    """Where FastChat puts the judgments of a file of answers, by the judge's label."""
     return answers.parent.parent / "model_judgment" / f"{judge}_single.{answers.stem}.jsonl"
 
 
@@ -118,11 +118,10 @@ def judged_record(
     prompts: str,
     price: Sequence[float] | None = None,
 ) -> Record:
-    """`record` with these grades under the selection, and with those that `old`, the same run's judged record, holds.
+    """`record` with these grades under the selection, and with the grades in `old`, the earlier judged record.
 
-    judge: the name of the model asked; prompts: `questions.digest`. The counts and the cost are those of all grades
-    together; without a price the cost is what `old` says, if no grade was added. Raises UserError where `old` is of
-    another judge, other prompts, another rule or another run.
+    judge: the requested model; prompts: `questions.digest`. Counts and cost cover all grades together; without a price
+    the cost in `old` is kept if no grade was added. Raises UserError if `old` has another judge, rule, prompts or run.
     """
     known = {"name": judge, "revision": grades.revision, "prompts": prompts, "rule": grades.rule}
     if old:
@@ -149,21 +148,21 @@ def judged_record(
 
 
 def cost(price: Sequence[float], prompt_tokens: int, completion_tokens: int) -> float:
-    """In USD; `price`: of a million tokens in, and of a million out."""
+    """In USD. price: per million tokens in, and per million out."""
     return (price[0] * prompt_tokens + price[1] * completion_tokens) / 1e6
 
 
 def _of_benches(record: Record, selection: Selection) -> dict[str, float]:
-    """A judge's scores and counts of one selection."""
+    """The judge's scores and counts of one selection."""
     found = getattr(record.metrics.test, selection)
     return {key: value for key, value in found.items() if key.startswith(tuple(METRICS.values()))}
 
 
 def _same(record: Record, old: Record, judge: dict[str, str | None]) -> None:
-    """Raises UserError unless both are of one run, and `old` by this judge."""
+    """Raises UserError unless both are of the same run, and `old` by this judge."""
     remedy = "move the older file away, or give another --out"
     if (old.started, old.ended) != (record.started, record.ended):
-        raise UserError(f"{record.name}: what was judged before is a run that ended {old.ended}; {remedy}")
+        raise UserError(f"{record.name}: the earlier judged record is of a run that ended {old.ended}; {remedy}")
     for key, value in judge.items():
         if (before := getattr(old.judge, key, None)) != value:
             raise UserError(f"{record.name}: the judge's {key} was {before!r}, now it is {value!r}; {remedy}")

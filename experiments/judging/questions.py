@@ -1,6 +1,6 @@
-"""The questions of MT-Bench and Vicuna's bench, their reference answers and the judge's prompts: FastChat's files.
+"""FastChat's files of the questions of MT-Bench and Vicuna, the reference answers and the judge's prompts.
 
-They lie under <assets.root>/datasets/llm_judge/ as in FastChat's repository under fastchat/llm_judge/data/.
+In <assets.root>/datasets/llm_judge/, laid out as fastchat/llm_judge/data/ in FastChat's repository.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ BenchName = Literal["mt_bench", "vicuna_bench"]
 BENCHES: tuple[BenchName, ...] = get_args(BenchName)
 PROMPTS = "judge_prompts.jsonl"
 
-# FastChat's (llm_judge/common.py, temperature_config); every other category has OTHER_TEMPERATURE.
+# Source: FastChat, llm_judge/common.py, temperature_config. All other categories have OTHER_TEMPERATURE.
 TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 TEMPERATURES |= dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0)
 OTHER_TEMPERATURE = 0.7
 
 
 class Question(Line):
-    """One question of one or more turns. `reference` is for readers; the judge is shown those of `Bench`."""
+    """A question of one or more turns. `reference` is for readers; the judge is shown those in `Bench`."""
 
     question_id: int
     category: str
@@ -35,7 +35,7 @@ class Question(Line):
 
     @property
     def temperature(self) -> float:
-        """At which a model answers: the question's own, else its category's. 0 means greedy."""
+        """The sampling temperature of answers: the question's own, else its category's. 0 is greedy."""
         if self.required_temperature is not None:
             return self.required_temperature
         return TEMPERATURES.get(self.category, OTHER_TEMPERATURE)
@@ -55,10 +55,10 @@ class Prompt(Line):
 
 @dataclass(frozen=True)
 class Bench:
-    """Questions in their order, and what it takes to grade answers to them.
+    """Questions in order, and all that grading needs.
 
-    references: the reference answer to each turn, by question_id; only some categories have any.
-    files: "questions", "references" and "prompts", as found.
+    references: the reference answers to the turns, by question_id, for some categories.
+    files: the paths of "questions", "references" and "prompts".
     """
 
     name: BenchName
@@ -68,27 +68,24 @@ class Bench:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Raises UserError: file, line, field and value."""
+    """Raises UserError: the file, the line, the wrong field and its value."""
     return read_lines(path, Question, "question_id")
 
 
 def read_prompts(path: Path) -> dict[str, Prompt]:
-    """The judge's prompts by name. Raises UserError: file, line, field and value."""
+    """The judge's prompts by name. Raises UserError: the file, the line, the wrong field and its value."""
     return {prompt.name: prompt for prompt in read_lines(path, Prompt, "name")}
 
 
 def find_bench(root: Path | None, bench: BenchName) -> Bench:
-    """A bench below `root`, the folder of assets (assets.root).
-
-    Raises UserError: no such bench, what is missing and how to supply it, or a line that is wrong.
-    """
+    """The bench in `root`, the folder of assets. Raises UserError: an unknown bench, a missing file, a wrong line."""
     files = bench_files(root, bench)
     references = {answer.question_id: answer.turns for answer in read_answers(files["references"])}
     return Bench(bench, read_questions(files["questions"]), references, files)
 
 
 def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:
-    """Where the files of a bench are. Raises UserError where one is missing."""
+    """The paths of a bench's files. Raises UserError: an unknown bench, a missing file and how to supply it."""
     if bench not in BENCHES:
         raise UserError(f"there is no bench {bench!r}; choose one of {', '.join(BENCHES)}")
     supply = "copy fastchat/llm_judge/data of github.com/lm-sys/FastChat to <assets.root>/datasets/llm_judge"
@@ -106,10 +103,7 @@ def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:
 
 
 def digest(root: Path | None) -> str:
-    """SHA-256 over the files of all benches below `root`: what a grade depends on beside judge and answer.
-
-    Raises UserError where one is missing.
-    """
+    """SHA-256 over the files of all benches in `root`, on which grades depend. Raises UserError: a missing file."""
     files = {path: None for bench in BENCHES for path in bench_files(root, bench).values()}
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The rating in what a judge says, by one of two rules.
+"""Two rules that find the rating in a judge's reply.
 
-The judge is asked for it "by strictly following this format: [[rating]]". Judges that reason, quote a scale or leave a
-bracket out say other numbers too.
+The prompt asks for it "by strictly following this format: [[rating]]", but replies may contain other numbers: in
+reasoning, in a quoted scale, in single brackets.
 """
 
 import re
@@ -17,10 +17,9 @@ FASTCHAT = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 
 
 def agreed(judgment: str) -> float | None:
-    """The one number that stands in double brackets or, behind "Rating", in single ones, once reasoning is removed.
+    """The only number in double brackets, or in single ones after "Rating", outside the reasoning; else None.
 
-    Reasoning is <think>...</think> and the like; a tag alone has the reasoning on its side. None where there is no
-    number, or where several differ: a scale that is quoted, a second thought.
+    Reasoning is <think>...</think> and the like; it also precedes a lone closing tag and follows a lone opening one.
     """
     answer = re.split(OPENING, re.split(CLOSING, BLOCK.sub("", judgment))[-1])[0]
     found = {float(double or single) for double, single in RATING.findall(answer)}
@@ -28,7 +27,7 @@ def agreed(judgment: str) -> float | None:
 
 
 def fastchat(judgment: str) -> float | None:
-    """The first number in double brackets, else in single ones. Source: FastChat's llm_judge/common.py."""
+    """The first number in double brackets, else in single ones. Source: FastChat, llm_judge/common.py."""
     found = next(filter(None, (pattern.search(judgment) for pattern in FASTCHAT)), None)
     return float(found[1]) if found else None
 

@@ -1,1 +1,1 @@
-"""What is learned from one run or from one step."""
+"""Measurements of one run or one training step."""

@@ -1,4 +1,4 @@
-"""Memory of a training step: exactly what autograd keeps for the backward, and the peak."""
+"""Memory of a training step: the exact bytes that autograd saves for the backward pass, and the peak."""
 
 import resource
 import sys
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# What RuntimeErrors of torch's CPU allocator, and of cuBLAS and cuFFT, say where CUDA's has an exception of its own.
+# In the RuntimeErrors of torch's CPU allocator, cuBLAS and cuFFT; CUDA's allocator has an exception class.
 NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")
 
 
 def saved_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """Bytes that one `forward()` of `model` saves for its backward: each storage once, parameters and buffers not.
+    """Bytes that one `forward()` saves for the backward pass: each storage once, without parameters and buffers.
 
-    `forward` returns the loss. The random state is left as it was, so that measuring does not change a run. On the meta
-    device the bytes are the same: those of a CPU, or `AsOnGpu` those of a GPU, without the memory.
+    Leaves the random state unchanged, so that measuring does not change a run. On the meta device it gives the bytes of
+    a CPU, or within `AsOnGpu` those of a GPU, without allocating them.
     """
-    # One object a storage, by which it is told apart: on the meta device all have the address 0.
+    # One object per storage identifies it: on the meta device all have the address 0.
     owned = {id(storage): storage for storage in map(_storage, (*model.parameters(), *model.buffers()))}
     saved = {}
 
@@ -39,7 +39,7 @@ def _storage(tensor: Tensor) -> torch.UntypedStorage:
 
 
 class AsOnGpu(TorchFunctionMode):
-    """Within it dropout is one kernel on any device: it keeps a mask of one byte a number, where a CPU keeps four."""
+    """A context in which dropout saves a mask of one byte per element, as on a GPU; a CPU saves four."""
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         run = _dropout if function is functional.dropout else function
@@ -51,19 +51,19 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether the error says that there was no memory left, on whichever device."""
+    """Whether the error means that memory ran out, on any device."""
     refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     return refused or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
 def start_peak(device: str) -> None:
-    """Count the peak of `device`, cpu or cuda, from here on, where it can."""
+    """Measure the peak of `device` from here on; without effect for cpu, whose peak is the process's."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak(device: str) -> int:
-    """Bytes: the most that was allocated on the GPU; for `device` cpu the most that the process had resident."""
+    """Peak bytes: allocated on the GPU, or, for `device` cpu, resident in the process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""What a person looks at after an image run: training images as the model sees them, and its worst mistakes."""
+"""Pictures to look at after an image run: training images as the model sees them, and its worst mistakes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from scipy.special import log_softmax
 from experiments.data.images import Images, decode
 from experiments.style import save
 
-COUNT, COLUMNS = 24, 8  # pictures of a figure
+COUNT, COLUMNS = 24, 8  # images in a figure
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was given another class than its own, with the probabilities of both."""
+    """A row classified wrongly, with the probabilities of both classes."""
 
     row: int
     label: int
@@ -27,7 +27,7 @@ class Mistake:
 
 
 def worst(logits: np.ndarray, labels: np.ndarray, count: int = COUNT) -> list[Mistake]:
-    """Those of the wrongly classified rows whose own class is least probable, that first.
+    """The wrongly classified rows with the lowest probability of the right class, lowest first.
 
     logits: (rows, classes) float; labels: (rows,) int.
     """
@@ -42,7 +42,7 @@ def worst(logits: np.ndarray, labels: np.ndarray, count: int = COUNT) -> list[Mi
 
 
 def rows(mistakes: Iterable[Mistake], images: Images, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """Header and lines of a table of mistakes, each with its image as it is in the set."""
+    """Header and rows of a table of mistakes, with the original images."""
     header = ["row", "image", "class", "predicted", "p(class)", "p(predicted)"]
     return header, [
         [m.row, decode(images.images[m.row]), names[m.label], names[m.predicted], m.of_label, m.of_predicted]
@@ -51,14 +51,14 @@ def rows(mistakes: Iterable[Mistake], images: Images, names: Sequence[str]) -> t
 
 
 def draw(mistakes: Sequence[Mistake], images: Images, names: Sequence[str], path: Path) -> None:
-    """One PNG of the mistakes: class, prediction and its probability above each image."""
+    """Draw the mistakes into one PNG, each with its class, the prediction and its probability."""
     title = f"The {len(mistakes)} worst mistakes on the test set" if mistakes else "No mistake on the test set"
     captions = [f"{names[m.label]},\nseen as {names[m.predicted]} ({m.of_predicted:.2f})" for m in mistakes]
     _grid(title, [decode(images.images[m.row]) for m in mistakes], captions, path)
 
 
 def draw_inputs(images: Images, names: Sequence[str], path: Path) -> None:
-    """One PNG of images spread over the training set, cropped and flipped as the model sees them."""
+    """Draw images from all of the training set into one PNG, cropped and flipped as the model sees them."""
     chosen = np.linspace(0, len(images) - 1, min(COUNT, len(images)), dtype=int)
     seen = [images[int(row)] for row in chosen]
     pictures = [row["pixel_values"].permute(1, 2, 0).numpy() for row in seen]

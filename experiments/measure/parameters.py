@@ -1,6 +1,6 @@
 """Exact sizes of every method on a full-size model, without its weights: counted on the meta device, then saved.
 
-What trains gets real zeros, and `Method.save` writes them: the files have the size of a real run's.
+Trained parameters become real zeros, which `Method.save` writes: the files are as large as those of a real run.
 """
 
 import tempfile
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 from torch import nn
 
 from experiments import record
+from experiments.config import composed
 from experiments.measure.sizes import Matrices, Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
@@ -25,22 +25,22 @@ from fourierft import fourier_layers
 
 
 def method(name: str, settings: dict[str, Any]) -> Method:
-    """A method of configs/method, changed by `settings`. Hydra must be initialised on configs/."""
-    defaults = OmegaConf.to_container(compose(f"method/{name}")["method"])
-    scale = {"scale": 1.0} if "scale" in defaults else {}  # recipes set it, and no count depends on it
+    """A method of configs/method with `settings`."""
+    defaults = OmegaConf.to_container(composed(f"method/{name}")["method"])
+    scale = {"scale": 1.0} if "scale" in defaults else {}  # set by recipes; no count depends on it
     return TypeAdapter(AnyMethod).validate_python(defaults | scale | settings)
 
 
 def matrices(architecture: Architecture) -> list[Matrices]:
-    """The matrices that the paper adapts, by shape: found in the plain model, for counts to be held against them."""
+    """The matrices that the paper adapts, by shape, found in the model without a method."""
     shapes = Counter(tuple(weight.shape) for weight in weights(architecture.build(), architecture.attention).values())
     return [Matrices(shape=list(shape), count=number) for shape, number in sorted(shapes.items())]
 
 
 def size(architecture: Architecture, name: str, settings: dict[str, Any]) -> Size:
-    """One method on one model. Takes the memory of what it trains, and for a moment the disk."""
+    """One method on one model. Needs memory, and for a moment disk space, for what trains."""
     chosen = method(name, settings)
-    with torch.device("meta"):  # made there, not moved there: a move makes peft's AdaLoRA train its counters too
+    with torch.device("meta"):  # created, not moved there: a move would make peft's AdaLoRA train its counters
         model = chosen.adapt(architecture.build(), architecture.attention, architecture.head)
     counts = count(model, architecture.head)
     plans = {layer.plan for layer in fourier_layers(model).values()}  # one for all layers that share their entries
@@ -60,7 +60,7 @@ def size(architecture: Architecture, name: str, settings: dict[str, Any]) -> Siz
 
 
 def materialise(model: nn.Module) -> None:
-    """Replace every parameter that trains by zeros on the CPU; what is shared stays shared."""
+    """Replace every trained parameter by zeros on the CPU; shared ones stay shared."""
     real = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -71,7 +71,7 @@ def materialise(model: nn.Module) -> None:
 
 
 def _end_of_allocation(model: nn.Module, r: int) -> None:
-    """AdaLoRA masks triplets by zeros and saves the others: leave the r a matrix that it ends with on average."""
+    """AdaLoRA saves the triplets not masked by zeros: leave r per matrix, its average at the end."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_E" in name:
@@ -79,7 +79,7 @@ def _end_of_allocation(model: nn.Module, r: int) -> None:
 
 
 def sizes(name: str, architecture: Architecture, wanted: Iterable[tuple[str, dict[str, Any]]]) -> Sizes:
-    """The record of one model: each (method, settings) of `wanted`, printed as it is counted."""
+    """The record of one model: the sizes of each (method, settings) in `wanted`, printed as they are counted."""
     found = []
     for one in wanted:
         found.append(row := size(architecture, *one))

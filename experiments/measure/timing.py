@@ -1,4 +1,4 @@
-"""Timing by interleaved rounds: in each, every step runs once, so that what slows a machine down slows all alike."""
+"""Timing in interleaved rounds: every step runs once per round, so that a busy machine affects all alike."""
 
 import gc
 import math
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psutil
 
-SEED = 0  # of the orders
+SEED = 0  # of the orders of steps
 
 
 class Quartiles(NamedTuple):
@@ -28,16 +28,16 @@ def interleave(
     until: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of every step in every round, by name: the k-th of each list is of the same round.
+    """The seconds of every step, by name, one value per round.
 
-    A warm-up round, which is not counted, then `rounds` of them, each in a new random order, so that no step always
-    follows the same one; no new round after `until` on the clock, but one in any case. A step must wait for its device
-    before it returns. One that raises is reported to `leave(name, error)` and takes no further part; it has no times.
+    After a warm-up round that is not counted come `rounds` rounds, each in a new random order, so that no step always
+    follows the same one. No round but the first begins after `until` on the clock. A step must wait for its device
+    before it returns. A step that raises is passed to `leave(name, error)` and left out of the result.
     """
     order, seconds, shuffle = list(steps), {name: [] for name in steps}, random.Random(SEED).shuffle
     collecting = gc.isenabled()
-    gc.disable()  # a collection would fall into whichever step comes next: one before each round instead,
-    gc.freeze()  # of what the rounds themselves make
+    gc.disable()  # a collection would be counted in some step: collect before each round instead,
+    gc.freeze()  # and only what the rounds themselves allocate
     try:
         for done in range(-1, rounds):
             if done > 0 and clock() >= until:
@@ -62,7 +62,7 @@ def interleave(
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """Of one value or more, interpolated between them."""
+    """The quartiles of one value or more, interpolated linearly."""
     return Quartiles(*(statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3))
 
 
@@ -72,7 +72,7 @@ def ratios(seconds: Sequence[float], other: Sequence[float]) -> Quartiles:
 
 
 def busyness() -> Callable[[], float]:
-    """Returns a function that tells which share of all cores' time other processes took since this call."""
+    """A function that returns the share of all cores' time that other processes have used since this call."""
     process, started = psutil.Process(), time.perf_counter()
 
     def of_others() -> float:

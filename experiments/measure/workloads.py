@@ -1,4 +1,4 @@
-"""The cases of `make bench`: one layer, or a training step of a whole model. Random weights: nothing is fetched."""
+"""The cases of `make bench`: one layer, or a training step of a whole model, with random weights."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from transformers import (
 
 from experiments.models import architectures
 
-# The plain model, the forward pass of one, and the gradient to start its backward pass from (None: of a scalar).
+# The model, its forward pass, and the gradient of the output (None: the output is a scalar).
 Work = tuple[nn.Module, Callable[[nn.Module], Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Forward and backward of one d × d layer, `tokens` rows of input."""
+    """Forward and backward of one d × d layer on `tokens` rows."""
 
     d: int
     tokens: int
@@ -42,7 +42,7 @@ class Layer:
         return self.tokens * self.d * self.dtype.itemsize
 
     def build(self, device: str) -> Work:
-        """The layer as the module "query" of a model; the forward gives (tokens, d). The input requires a gradient."""
+        """The layer as module "query" of a model. The input, (tokens, d), requires a gradient."""
         like = {"device": device, "dtype": self.dtype}
         model = nn.Sequential(OrderedDict(query=nn.Linear(self.d, self.d, **like)))
         x, gradient = (torch.randn(self.tokens, self.d, **like) for _ in range(2))
@@ -51,7 +51,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Model:
-    """A training step of a transformers model on a batch of sequences of `length` tokens, or (None) of images."""
+    """A training step of a transformers model on sequences of `length` tokens, or on images if that is None."""
 
     auto: type
     config: PretrainedConfig
@@ -62,7 +62,7 @@ class Model:
     attention: str = "sdpa"
     n: int = 1000
     grid: int = 1000
-    compiled: bool = False  # by torch.compile, the adapted model as a whole
+    compiled: bool = False  # the whole adapted model, by torch.compile
     optimizer = torch.optim.AdamW
     x_bytes = None
 
@@ -75,7 +75,7 @@ class Model:
         return f"training step of {config.model_type}, {shape}, {size}, {how}"
 
     def build(self, device: str) -> Work:
-        """The forward gives the loss, whose gradient goes all the way down: the embeddings' output requires one."""
+        """The forward gives the loss. The embeddings' output requires a gradient: backward passes all layers."""
         with torch.device(device):
             model = self.auto.from_config(self.config, dtype=self.dtype, attn_implementation=self.attention).train()
             if self.length is None:
@@ -94,8 +94,8 @@ def _name(dtype: torch.dtype) -> str:
 
 
 ALL_LINEAR = "query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"
-CPU = {"vocabulary": 1000, "dtype": torch.float32, "attention": "eager"}  # SDPA's backward is slow there
-FEW = {"targets": ALL_LINEAR, "n": 333, "grid": 324}  # a third for three times as many matrices
+CPU = {"vocabulary": 1000, "dtype": torch.float32, "attention": "eager"}  # SDPA's backward is slow on CPUs
+FEW = {"targets": ALL_LINEAR, "n": 333, "grid": 324}  # a third of the entries for three times as many matrices
 
 
 def roberta(
@@ -107,7 +107,7 @@ def roberta(
     targets: tuple[str, ...] = ("query", "value"),
     **options,
 ) -> Model:
-    """RoBERTa, without dropout, under a frozen classifier."""
+    """RoBERTa without dropout, with a frozen classifier."""
     config = architectures.roberta(
         width,
         depth,
@@ -120,7 +120,7 @@ def roberta(
 
 
 def llama(batch: int, length: int, *shape: int, **config) -> Model:
-    """LLaMA of a `shape` (width, depth, inner), but for what `config` says."""
+    """LLaMA of this shape (width, depth, inner), with the options in `config`."""
     config = architectures.llama(*shape, use_cache=False, **config)
     return Model(AutoModelForCausalLM, config, batch, length, ("q_proj", "v_proj"))
 
@@ -146,7 +146,7 @@ SETS: dict[str, dict[str, Layer | Model]] = {
         "roberta_base": roberta(768, 12, 32, 512),
         "roberta_large": roberta(1024, 24, 32, 512),
         "vit_large": Model(AutoModelForImageClassification, VIT_LARGE, 32, None, ("q_proj", "v_proj")),
-        # q and v are parts of one projection here, which PEFT adapts as a whole.
+        # q and v are parts of one projection, which PEFT adapts as a whole.
         "gpt2_medium": Model(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
         "llama_7b": llama(4, 2048, 4096, 32, 11008),
         "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),

@@ -13,27 +13,10 @@ from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
+from experiments.models.heads import is_head
 from experiments.sharding import whole
 from experiments.typed import Typed
 from fourierft import digest, matches, part_rows, split_target
-
-
-def is_head(name: str, head: tuple[str, ...]) -> bool:
-    """Whether the parameter or module `name` is in the head: one part of its path is in `head`."""
-    return not set(head).isdisjoint(name.split("."))
-
-
-def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
-    """Raises UserError where no module has a name of the head: the real head would silently stay frozen."""
-    paths = [path for path, _ in model.named_modules()]
-    for name in head:
-        if not any(is_head(path, (name,)) for path in paths):
-            linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-            last = linear[-1].rpartition(".")[2] if linear else "none"
-            raise UserError(
-                f"model.head={name}: {type(model).__name__} has no module of that name; its last linear layer is "
-                f"called {last}: if that is the classifier, model.head=[{last}]"
-            )
 
 
 def check_precision(model: nn.Module) -> None:

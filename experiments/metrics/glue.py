@@ -36,6 +36,6 @@ def scores(name: str, predictions: Sequence[float], references: Sequence[float])
     Predictions are class indices (floats for STS-B), one per reference. All values are fractions. Sets other than CoLA,
     MRPC, QQP and STS-B have only accuracy. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
     """
-    kind = np.float32 if name == "stsb" else np.int64
+    kind = np.float64 if name == "stsb" else np.int64  # float64, as of float32 a correlation would lose digits
     predictions, references = np.asarray(predictions, kind), np.asarray(references, kind)
     return {metric: _METRICS[metric](predictions, references) for metric in _SETS.get(name, ("accuracy",))}

@@ -1,1 +1,1 @@
-"""A miniature world: text by a grammar, GLUE's tasks in it, drawn characters, digits, and models trained on it."""
+"""A miniature world, generated: texts by a grammar, tasks like the paper's, drawn characters, digits."""

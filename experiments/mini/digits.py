@@ -1,4 +1,4 @@
-"""Handwritten digits that need no download: 1,797 real images, 8x8 pixels, ten classes, as scikit-learn ships them.
+"""The handwritten digits in scikit-learn: 1,797 real images of 8x8 pixels, ten classes.
 
 They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI Machine Learning
 Repository, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), written by 13 people: 32x32 bitmaps, of which each pixel
@@ -10,15 +10,15 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 CLASSES = tuple("0123456789")
-SMALLEST_CROP = 0.6  # of an image's area: less would cut off what tells a digit
-FLIP = False  # a digit in the mirror is none
+SMALLEST_CROP = 0.6  # of an image's area: smaller crops would lose the digit
+FLIP = False  # a mirrored digit is no digit
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
 def generate(split: str) -> tuple[list[np.ndarray], list[int]]:
-    """The images (8, 8) uint8 of a split, light on dark, and their labels, an index into CLASSES; always the same.
+    """The images (8, 8) uint8 of a split, light on dark, and their labels, indices into CLASSES.
 
-    Every split has the classes in the same shares. Raises ValueError for an unknown split.
+    The splits are fixed and stratified. Raises ValueError for an unknown split.
     """
     if split not in SHARES:
         raise ValueError(f"no split {split!r} of the digits; there are: {', '.join(SHARES)}")

@@ -1,7 +1,7 @@
-"""The seven GLUE tasks of the paper in the miniature world, with the columns and the labels GLUE has on the hub.
+"""The seven GLUE tasks of the paper in the miniature world, with GLUE's columns and labels.
 
-A wrong partner of a pair is as good a sentence as the right one: only the two together tell. Synonyms, voice and order
-are drawn anew for each sentence, so that a count of common words helps but does not decide.
+The sentences of a negative pair are as good as those of a positive one: only both together show the label. Synonyms,
+voice and order are drawn for each sentence, so that counting common words helps but is not enough.
 """
 
 from collections.abc import Callable
@@ -28,24 +28,24 @@ ADVERBIALS = ("place", "time")
 
 
 def shorten(event: Event, rng: Random) -> Event:
-    """What stays true when either the place or the time is left out."""
+    """The event without its place or its time."""
     return replace(event, **{rng.choice(ADVERBIALS): None})
 
 
 def another(event: Event, rng: Random) -> Event:
-    """An event of the same kind and tense that shares no content with `event`."""
+    """An event of the same kind and tense without anything else in common."""
     return replace(draw_event(rng, event.social, apart_from=event), past=event.past)
 
 
 def cola(rng: Random, acceptable: int) -> tuple[str]:
-    """A sentence, or one with wrong agreement, word order or verb form, or in which an object acts on a person."""
-    fault = rng.choice(("agreement", "order", "form", "selection"))  # drawn for every row: its setting must not tell
+    """A correct sentence, or one with wrong agreement, order or verb form, or with an object that acts on a person."""
+    fault = rng.choice(("agreement", "order", "form", "selection"))  # for every label: it must not show it
     event = replace(draw_event(rng, social=fault != "selection" and rng.random() < 0.5), negated=rng.random() < 0.4)
     passive = rng.random() < 0.5
     if fault == "agreement":
-        passive = passive or event.past  # the only past that shows number
+        passive = passive or event.past  # in the past only the passive shows number
     elif fault == "form":
-        passive = passive or not event.negated  # a verb without an auxiliary has no wrong form
+        passive = passive or not event.negated  # needs an auxiliary, without which no form is wrong
     elif fault == "selection" and not acceptable:
         event = replace(event, agent=event.patient, patient=event.agent)
     words = say_event(event, rng, passive, agrees=bool(acceptable) or fault != "agreement")
@@ -55,18 +55,18 @@ def cola(rng: Random, acceptable: int) -> tuple[str]:
         words = [forms.get(word, word) for word in words]
     elif fault == "order" and not acceptable:
         leading = {"the", "in", "at", "on", "by", "not", "near", "was", "were", "is", "are", *NUMBERS}
-        at = rng.choice([i for i, word in enumerate(words) if word in leading] or [0])  # these must precede their word
+        at = rng.choice([i for i, word in enumerate(words) if word in leading] or [0])  # must precede another word
         words[at], words[at + 1] = words[at + 1], words[at]
     return (write(words),)
 
 
 def sst2(rng: Random, positive: int) -> tuple[str]:
-    """Praise or blame, often by denial, in one clause or two."""
+    """Praise or blame, often by negation, in one clause or two."""
     return (write(say_opinion(Opinion(bool(positive), rng.choice(("plain", "and"))), rng)),)
 
 
 def mrpc(rng: Random, equivalent: int) -> tuple[str, str]:
-    """A sentence told twice, in other synonyms, voice and order; if not equivalent, at another place or time."""
+    """Two tellings of an event, in different words; if not equivalent, at different places or times."""
     event = shorten(draw_event(rng, social=rng.random() < 0.5), rng)
     told = event
     if not equivalent:
@@ -76,14 +76,14 @@ def mrpc(rng: Random, equivalent: int) -> tuple[str, str]:
 
 
 def rte(rng: Random, not_entailed: int) -> tuple[str, str]:
-    """A report, and a claim about where or when it was."""
+    """A report, and a claim about its place or time."""
     event = draw_event(rng, social=rng.random() < 0.5)
     claimed = getattr(another(event, rng) if not_entailed else event, rng.choice(ADVERBIALS))
     return write(say_event(event, rng)), write(["it", "was", *rng.choice(claimed).split()])
 
 
 def qnli(rng: Random, not_entailed: int) -> tuple[str, str]:
-    """A question of where or when, and a sentence that answers it, or does not say, or tells of somebody else."""
+    """A question of where or when, and a sentence that answers it, omits it, or is about somebody else."""
     event = draw_event(rng, social=rng.random() < 0.7)
     asked, other = rng.sample(ADVERBIALS, 2)
     answer = event
@@ -97,7 +97,7 @@ def qnli(rng: Random, not_entailed: int) -> tuple[str, str]:
 
 
 def qqp(rng: Random, duplicate: int) -> tuple[str, str]:
-    """A question asked twice, in other synonyms, voice and order; if no duplicate, of somebody else."""
+    """Two wordings of a question; if no duplicate, about different people."""
     event = draw_event(rng, social=rng.random() < 0.5)
     asked, other = rng.sample(ADVERBIALS, 2)
     again = event if duplicate else replace(event, agent=another(event, rng).agent)
@@ -117,7 +117,7 @@ def stsb(rng: Random, shared: int) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Task:
-    """How to make a row of a given label, the names of its text columns, and GLUE's names of the labels."""
+    """The function that makes a row of a given label, the names of its columns, and GLUE's names of the labels."""
 
     make: Callable[[Random, int], tuple[str, ...]]
     columns: tuple[str, ...]
@@ -142,10 +142,10 @@ TASKS = {
 
 
 def generate(task: str, split: str, seed: int = 0) -> Dataset:
-    """The `split` ("train", 3,000 rows, or "validation", 500 rows) of a GLUE `task` in the miniature world.
+    """A split of a GLUE task in the miniature world: train, 3,000 rows, or validation, 500 rows.
 
-    Columns, types and labels are GLUE's; the labels are balanced; no row stands twice, in a split or in both.
-    Raises ValueError for an unknown task or split.
+    Columns, types and labels are GLUE's; the labels are balanced; no row occurs twice, within or across splits. Raises
+    ValueError for an unknown task or split.
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r}: the miniature world has {', '.join(TASKS)}")
@@ -155,7 +155,7 @@ def generate(task: str, split: str, seed: int = 0) -> Dataset:
     rng = Random(f"{task} {seed}")
     grades = len(spec.labels) if spec.labels else 6
     seen: set[frozenset[str]] = set()
-    for name, size in ROWS.items():  # both splits, always: the second must avoid the first
+    for name, size in ROWS.items():  # always both splits, since the second must avoid the first
         rows = []
         while len(rows) < size:
             label = len(rows) % grades

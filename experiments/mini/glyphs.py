@@ -1,8 +1,8 @@
-"""The characters of a script that no one writes, to pre-train a vision model on: drawn, not scanned, without a font.
+"""Drawings of the characters of an invented script, to pre-train a vision model on.
 
-A class is a figure of a few strokes between the points of a grid. Each drawing of it has a hand of its own: its points
-are off, the whole is turned, sheared, scaled and moved, with a thick or a thin pen, in bright or faint ink, on a ground
-that is not clean. So nothing but the form tells the class.
+A class is a figure of a few strokes between the points of a grid. Each drawing displaces the points; turns, shears,
+scales and moves the whole; and varies the width of the pen, the brightness and the noise. So only the form reveals the
+class.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw
 from scipy.interpolate import make_interp_spline
 
 SIDE = 32  # pixels of a drawing
-FINE = 4  # times as many on which it is drawn
+FINE = 4  # times as many pixels while it is drawn
 GRID = np.array([(x, y) for x in (-0.7, 0.0, 0.7) for y in (-1.0, -0.33, 0.33, 1.0)])
 
 
 def figure(number: int) -> list[np.ndarray]:
-    """The strokes of class `number`, each the points (k, 2) that it passes; 4 and more close to a loop, 1 is a dot."""
+    """The strokes of class `number`, each as the points (k, 2) on it; 4 or more form a loop, 1 a dot."""
     rng = np.random.default_rng(number)
     strokes, pen = [], rng.choice(GRID)
     for kind in rng.choice(("line", "arc", "loop", "dot"), size=rng.integers(2, 5), p=(0.35, 0.35, 0.2, 0.1)):
@@ -36,7 +36,7 @@ def figure(number: int) -> list[np.ndarray]:
 
 
 def draw(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """A drawing (SIDE, SIDE) uint8 of a figure, light on dark, by a hand that `rng` decides."""
+    """A drawing (SIDE, SIDE) uint8 of a figure, light on dark, varied by `rng`."""
     turn, shear = np.deg2rad(rng.uniform(-15, 15)), rng.uniform(-0.2, 0.2)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     hand = rotation @ np.array([[1, shear], [0, 1]]) * rng.uniform(0.6, 0.85, (1, 2))
@@ -67,7 +67,7 @@ def _through(points: np.ndarray) -> np.ndarray:
 def generate(classes: int, each: int, seed: int) -> tuple[list[np.ndarray], list[int]]:
     """`each` drawings (SIDE, SIDE) uint8 of every class below `classes`, and their labels.
 
-    A class is the same for all seeds, which decide the drawings.
+    The seed varies the drawings, not the figures.
     """
     labels = [number for number in range(classes) for _ in range(each)]
     rng = np.random.default_rng(seed)

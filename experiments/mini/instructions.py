@@ -1,8 +1,7 @@
-"""Alpaca in the miniature world: instructions with or without an input, and to each the one right answer.
+"""Alpaca in the miniature world: instructions with or without an input, each with exactly one right answer.
 
-What an instruction is about, a list of words or a sentence, is its input or stands in the instruction itself. As the
-answer follows from that by a rule, or from what words mean in experiments/mini/language.py, it is right or wrong, and a
-model's accuracy is the share of answers that it writes out exactly. Everything is drawn from a `random.Random`.
+The subject of an instruction, a list of words or a sentence, is its input, or part of the instruction. The answer
+follows by a rule, or from the meanings of words in mini/language.py; so accuracy is the share of exact answers.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ PLACES = {0: "first", 1: "second", 2: "third", -2: "last but one", -1: "last"}  
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, in several wordings, of a `subject`, and the `answer`."""
+    """A request about a `subject`, in several wordings, and its answer."""
 
     wordings: tuple[str, ...]
     subject: str
@@ -36,12 +35,12 @@ def listed(words: list[str]) -> str:
 
 
 def draw_list(rng: Random, shortest: int, longest: int) -> list[str]:
-    """Different words, of people and things."""
+    """Different words for people and things."""
     return rng.sample(WORDS, rng.randint(shortest, longest))
 
 
 def question(rng: Random) -> Request:
-    """Who did it to whom, where or when: a phrase of a sentence, as it stands there."""
+    """Who did it to whom, where or when: a phrase of the sentence."""
     wordings = {
         "agent": ("Who did it?", "Say who did this.", "Find the one who acted.", "Whose deed was it?"),
         "patient": ("To whom or what was it done?", "Say who or what it was done to.", "Find what was acted on."),
@@ -56,7 +55,7 @@ def question(rng: Random) -> Request:
 
 
 def settled(event: Event, rng: Random) -> Event:
-    """The event with one synonym left for everything, so that every telling of it has the same phrases."""
+    """The event with only one synonym for everything, so that all tellings have the same phrases."""
 
     def one(concept: Concept | None) -> Concept | None:
         return concept and (rng.choice(concept),)
@@ -77,21 +76,21 @@ def position(rng: Random) -> Request:
 
 
 def backwards(rng: Random) -> Request:
-    """A list from its end."""
+    """A list in reverse."""
     words = draw_list(rng, 2, 4)
     wordings = ("Reverse the list.", "Write it backwards.", "Turn the order around.", "Begin at the end of the list.")
     return Request(wordings, listed(words), listed(words[::-1]))
 
 
 def alphabetical(rng: Random) -> Request:
-    """A list as in a dictionary."""
+    """A list in alphabetical order."""
     words = draw_list(rng, 2, 3)
     wordings = ("Sort the list.", "Put the words in order.", "Order them by the alphabet.", "Arrange it as A to Z.")
     return Request(wordings, listed(words), listed(sorted(words)))
 
 
 def count(rng: Random) -> Request:
-    """How many words there are."""
+    """The number of words."""
     words = draw_list(rng, 2, 6)
     wordings = ("How many are there?", "Count the words.", "Give the number of words.", "How long is the list?")
     return Request(wordings, listed(words), COUNTS[len(words)])
@@ -117,7 +116,7 @@ def odd(rng: Random) -> Request:
 
 
 def synonyms(rng: Random) -> Request:
-    """Words of the same meaning: in this language a word has one at most."""
+    """Synonyms; every word has one at most."""
     words = rng.sample(tuple(SYNONYMS), rng.randint(2, 3))
     wordings = ("Say it in other words.", "Give a synonym of each.", "Replace every word.", "What else means the same?")
     return Request(wordings, listed(words), listed([SYNONYMS[word] for word in words]))
@@ -127,17 +126,17 @@ KINDS = (question, position, backwards, alphabetical, count, membership, odd, sy
 
 
 def generate(split: str, seed: int = 0) -> Dataset:
-    """The `split` of Alpaca in the miniature world: train (4,000 rows), validation or test (200 each).
+    """A split of Alpaca in the miniature world: train (4,000 rows), validation or test (200 each).
 
-    Columns `instruction`, `input` (empty in half of the rows) and `output`, one to four words; the kinds in equal
-    shares. Of no list or sentence the same kind of thing is asked twice, in a split or in two. Raises ValueError for
-    an unknown split.
+    Columns `instruction`, `input` (empty in half of the rows) and `output`, one to four words; all KINDS in equal
+    shares. No kind of request has the same subject twice, within or across splits. Raises ValueError for an unknown
+    split.
     """
     if split not in ROWS:
         raise ValueError(f"split={split!r}: the miniature world has {', '.join(ROWS)}")
     rng = Random(f"instructions {seed}")
     seen = set()
-    for name, size in ROWS.items():  # up to the split, always: it must avoid those before it
+    for name, size in ROWS.items():  # including the splits before, which it must avoid
         rows = []
         while len(rows) < size:
             kind = KINDS[len(rows) % len(KINDS)]

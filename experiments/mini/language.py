@@ -1,8 +1,8 @@
-"""A small English-like language: a lexicon, the meanings it can express, and the sentences that express them.
+"""A small English-like language: a lexicon, meanings, and the sentences that express them.
 
-A *concept* is a tuple of synonyms. A meaning is an `Event` (who did what to whom, where and when) or an `Opinion`
-(a polarity towards a film). Saying a meaning twice gives two paraphrases: the synonyms, the voice and the word order
-are drawn anew each time. Everything is drawn from the `random.Random` that is passed in, and so follows its seed.
+A concept is a tuple of synonyms. A meaning is an `Event` (who did what to whom, where and when) or an `Opinion` of a
+film. Saying a meaning twice gives two paraphrases: synonyms, voice and word order are drawn each time, from the
+`random.Random` that is passed in.
 """
 
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Event:
-    """Who did what to whom, where and when. `place` and `time` may be absent."""
+    """Who did what to whom, where and when; `place` and `time` are optional."""
 
     agent: Noun
     verb: Concept
@@ -93,7 +93,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Opinion:
-    """A judgement of a film: on the whole good (`positive`), told in one clause or two."""
+    """An opinion of a film, positive or not on the whole, in one clause or two."""
 
     positive: bool
     style: str  # plain, and, but, although_first, although_last
@@ -102,7 +102,7 @@ class Opinion:
 
 
 def draw_event(rng: Random, social: bool, apart_from: Event | None = None) -> Event:
-    """A random event with a place and a time, sharing no word of content with `apart_from`."""
+    """A random event with a place and a time, without concepts of `apart_from`."""
 
     def other_than(options: list[Concept], *used: Concept | None) -> Concept:
         return rng.choice([option for option in options if option not in used])
@@ -132,12 +132,12 @@ def draw_event(rng: Random, social: bool, apart_from: Event | None = None) -> Ev
 
 
 def with_s(word: str) -> str:
-    """The plural of a noun, the third person of a verb."""
+    """The plural of a noun, or the third person of a verb."""
     return word + ("es" if word.endswith(("s", "sh")) else "s")
 
 
 def past_tense(verb: str) -> str:
-    """The past, which is also the participle: the language has regular verbs only."""
+    """The past and the participle; all verbs are regular."""
     return verb + ("d" if verb.endswith("e") else "ed")
 
 
@@ -151,7 +151,7 @@ def say_noun(noun: Noun, rng: Random) -> list[str]:
 
 
 def say_verb(event: Event, rng: Random, passive: bool, agrees: bool = True) -> list[str]:
-    """The verb group. With `agrees=False` it takes the wrong number wherever the tense shows number."""
+    """The verb with its auxiliaries; in the wrong number unless it `agrees`, where the tense shows number."""
     verb, no = rng.choice(event.verb), ["not"] * event.negated
     plural = (event.patient if passive else event.agent).plural == agrees
     if passive:
@@ -163,7 +163,7 @@ def say_verb(event: Event, rng: Random, passive: bool, agrees: bool = True) -> l
 
 
 def say_event(event: Event, rng: Random, passive: bool | None = None, agrees: bool = True) -> list[str]:
-    """The words of a clause; the voice is drawn if `passive` is None, and place or time may come first."""
+    """The words of a clause; the voice is drawn if `passive` is None. Place or time may come first."""
     passive = rng.random() < 0.4 if passive is None else passive
     subject, other = (event.patient, event.agent) if passive else (event.agent, event.patient)
     adverbials = [rng.choice(concept).split() for concept in (event.place, event.time) if concept]
@@ -174,7 +174,7 @@ def say_event(event: Event, rng: Random, passive: bool | None = None, agrees: bo
 
 
 def ask(event: Event, slot: str, rng: Random) -> str:
-    """The question that `event` answers with its `slot`: agent, patient, place or time."""
+    """The question for a slot of the event: agent, patient, place or time."""
     place, time = (
         [] if slot == name else rng.choice(getattr(event, name) or ("",)).split() for name in ("place", "time")
     )
@@ -189,7 +189,7 @@ def ask(event: Event, slot: str, rng: Random) -> str:
 
 
 def say_opinion(opinion: Opinion, rng: Random) -> list[str]:
-    """The words of an opinion. In a contrast it is the main clause, or the one after "but", that decides."""
+    """The words of an opinion; in a contrast the main clause, or the one after "but", has its polarity."""
     main, more, against = (
         _say_judgement(positive, rng) for positive in (opinion.positive,) * 2 + (not opinion.positive,)
     )
@@ -213,6 +213,6 @@ def _say_judgement(positive: bool, rng: Random) -> list[str]:
 
 
 def write(words: list[str], mark: str = ".") -> str:
-    """Words -> a sentence with a capital and a mark."""
+    """The words as a sentence, with a capital letter and a final mark."""
     text = " ".join(words).replace(" ,", ",")
     return text[0].upper() + text[1:] + mark

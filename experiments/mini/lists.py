@@ -1,22 +1,21 @@
-"""The text the miniature LLaMA is pre-trained on: what happens in the miniature world, and what its people note of it.
+"""The pre-training text of the miniature LLaMA: reports of the miniature world, and notes that its people take.
 
-A notebook names people and things in a row and remarks on them: the same row from its end or as in a dictionary, how
-many there are, what is among them, what else they are called. So a model learns all that the instructions of
-experiments/mini/instructions.py ask for, in sentences of its own: never an instruction, nor an answer alone.
+A notebook lists people and things, and remarks on the list: reversed, sorted, its length, its members, synonyms. So a
+model learns all that mini/instructions.py asks for, in other sentences: it never sees an instruction or a lone answer.
 """
 
 from collections.abc import Iterator
 from random import Random
 
-from experiments.mini import pretraining
+from experiments.mini import reports
 from experiments.mini.instructions import COUNTS, PEOPLE, SYNONYMS, THINGS, draw_list, listed, settled
 from experiments.mini.language import NAMES, draw_event, say_event, say_noun, write
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Endless documents of two to about six sentences: behind one another, or as lines without a full stop."""
+    """Endless documents of about two to six sentences, or lines without full stops."""
     rng = Random(f"lists {seed}")
-    world = pretraining.documents(seed)
+    world = reports.documents(seed)
     kinds = (lambda _: next(world), story, story, guests, *[notebook] * 4, *[refrain] * 3)
     while True:
         sentences = rng.choice(kinds)(rng)
@@ -31,7 +30,7 @@ def person(rng: Random) -> str:
 
 
 def story(rng: Random) -> list[str]:
-    """What happened, and parts of it once more."""
+    """An event, and some of its parts repeated."""
     event = settled(draw_event(rng, social=rng.random() < 0.5), rng)
     agent, patient = (" ".join(say_noun(noun, rng)) for noun in (event.agent, event.patient))
     remarks = (
@@ -44,7 +43,7 @@ def story(rng: Random) -> list[str]:
 
 
 def notebook(rng: Random) -> list[str]:
-    """A row of words, and two to four remarks on it."""
+    """A list of words, and two to four remarks on it."""
     words = draw_list(rng, 2, 6)
     absent = rng.choice([word for word in (*PEOPLE, *THINGS) if word not in words])
     is_a = rng.choice([word for word in words if word in SYNONYMS] or ["boat"])
@@ -66,13 +65,13 @@ def notebook(rng: Random) -> list[str]:
 
 
 def refrain(rng: Random) -> list[str]:
-    """A row of words that somebody repeats: without it so small a model hardly learns to copy."""
+    """A list of words, repeated: otherwise such a small model hardly learns to copy."""
     words = draw_list(rng, 3, 12)
     return [_row(f"{person(rng)} sang", words * rng.randint(2, 3))]
 
 
 def guests(rng: Random) -> list[str]:
-    """People with a thing among them, or things with somebody among them."""
+    """People and one thing, or things and one person."""
     few, many, remark = rng.choice(
         ((PEOPLE, THINGS, "Nobody else but {}."), (THINGS, PEOPLE, "Nothing else but {}.")),
     )

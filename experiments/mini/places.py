@@ -1,8 +1,7 @@
-"""E2E NLG in the miniature world: the places to eat of an invented town, and how people would describe them.
+"""E2E NLG in the miniature world: invented places to eat, and descriptions of them.
 
 A meaning is written as in E2E, with its attributes in E2E's order: `name[Amber Lantern], eatType[tavern], area[old
-town]`. Names and values are invented. A reference is put together from the wordings of the values: some stand before
-the noun, some after it, the others follow as predicates. Everything is drawn from a `random.Random`.
+town]`. A reference consists of wordings of the values: before the noun, after it, and as predicates.
 """
 
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ Meaning = dict[str, str]  # attribute -> value, in the order of ATTRIBUTES
 FIRST = ("Amber", "Cobalt", "Ebony", "Foggy", "Gilded", "Humble", "Ivory", "Jolly", "Lonely", "Mossy", "Quiet")
 LAST = ("Anchor", "Badger", "Compass", "Falcon", "Hammer", "Kettle", "Lantern", "Meadow", "Otter", "Pebble", "Willow")
 NAMES = tuple(f"{first} {last}" for first in FIRST for last in LAST)
-VALUES = {  # of every attribute, E2E's order
+VALUES = {  # by attribute, in E2E's order
     "name": NAMES,
     "eatType": ("tavern", "bakery", "tea room", "canteen", "grill"),
     "food": ("Norvian", "Talish", "Ostrian", "Kelmic", "Velan", "vegetarian"),
@@ -33,14 +32,14 @@ MEANINGS = {"train": 600, "validation": 40, "test": 40}
 
 @dataclass(frozen=True)
 class Wording:
-    """Ways to tell a value, separated by "/": before the noun, after it, as a predicate. "{}" is the value itself."""
+    """Wordings of a value, separated by "/": before the noun, after it, as a predicate. "{}" is the value."""
 
     before: str
     after: str
     predicate: str
 
 
-WORDINGS = {  # by value, or by attribute for all values that have none of their own
+WORDINGS = {  # by value, or by attribute for values without their own
     "food": Wording("{}", "serving {} food/with {} dishes", "serves {} food/offers {} dishes/cooks {} meals"),
     "cheap": Wording("cheap/inexpensive", "with low prices/at a low price", "is cheap/is inexpensive/has low prices"),
     "moderate": Wording(
@@ -74,7 +73,7 @@ WORDINGS = {  # by value, or by attribute for all values that have none of their
 
 
 def draw_meaning(rng: Random) -> Meaning:
-    """A random place: its name, and two to seven of the other attributes; it is never near itself."""
+    """A random place: its name, and two to seven other attributes; never near itself."""
     others = rng.sample(ATTRIBUTES[1:], rng.choices(range(2, 8), weights=(1, 3, 6, 6, 4, 2))[0])
     chosen = {attribute: rng.choice(VALUES[attribute]) for attribute in ATTRIBUTES}
     while chosen["near"] == chosen["name"]:
@@ -92,16 +91,16 @@ def wording(meaning: Meaning, attribute: str) -> Wording:
 
 
 def tell(meaning: Meaning, attribute: str, position: str, rng: Random) -> str:
-    """One wording of a value at a `position`: before, after or predicate."""
+    """A wording of the value at a position: before, after or predicate."""
     return rng.choice(getattr(wording(meaning, attribute), position).split("/")).format(meaning[attribute])
 
 
 def noun_phrase(meaning: Meaning, rng: Random) -> tuple[str, list[str]]:
-    """The place as a noun with an article, and the attributes, in random order, that it leaves to be told."""
+    """The place as a noun phrase, and the attributes that it leaves out, in random order."""
     left = [attribute for attribute in meaning if attribute not in ("name", "eatType")]
     rng.shuffle(left)
     before = [attribute for attribute in left if wording(meaning, attribute).before][: rng.randint(0, 2)]
-    before.sort(key="food".__eq__)  # it stands next to the noun
+    before.sort(key="food".__eq__)  # food comes next to the noun
     left = [attribute for attribute in left if attribute not in before]
     size = rng.randint(0, 2)
     after, left = left[:size], left[size:]
@@ -114,13 +113,13 @@ def noun_phrase(meaning: Meaning, rng: Random) -> tuple[str, list[str]]:
 
 
 def predicates(meaning: Meaning, attributes: list[str], rng: Random) -> str:
-    """`serves Talish food, is cheap and lies in the old town`. There must be at least one attribute."""
+    """`serves Talish food, is cheap and lies in the old town`, for one attribute or more."""
     *first, last = (tell(meaning, attribute, "predicate", rng) for attribute in attributes)
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def describe(meaning: Meaning, rng: Random) -> str:
-    """A reference, of one sentence or two. As people do, one in five leaves something out."""
+    """A reference of one or two sentences. As in E2E, some omit an attribute: one in five."""
     name = meaning["name"]
     if len(meaning) > 3 and rng.random() < 0.2:
         meaning = without(meaning, rng.choice([attribute for attribute in meaning if attribute != "name"]))
@@ -145,16 +144,16 @@ def without(meaning: Meaning, attribute: str) -> Meaning:
 
 
 def generate(split: str, seed: int = 0) -> Dataset:
-    """The `split` of E2E in the miniature world: train (600 meanings), validation or test (40 each).
+    """A split of E2E in the miniature world: train (600 meanings), validation or test (40 each).
 
-    Columns `meaning_representation` and `human_reference`; a meaning has 3 to 7 references, one a row, side by side
-    and all different. No two splits share a meaning. Raises ValueError for an unknown split.
+    Columns `meaning_representation` and `human_reference`; each meaning has 3 to 7 different references in adjacent
+    rows. No two splits share a meaning. Raises ValueError for an unknown split.
     """
     if split not in MEANINGS:
         raise ValueError(f"split={split!r}: the miniature world has {', '.join(MEANINGS)}")
     rng = Random(f"places {seed}")
     seen: set[str] = set()
-    for name, size in MEANINGS.items():  # up to the split, always: it must avoid those before it
+    for name, size in MEANINGS.items():  # including the splits before, which it must avoid
         rows, full = [], len(seen) + size
         while len(seen) < full:
             meaning = draw_meaning(rng)

@@ -1,18 +1,18 @@
-"""The text the miniature GPT-2 is pre-trained on: what happens in the miniature world, and where its people eat.
+"""The pre-training text of the miniature GPT-2: reports of the miniature world, and where its people eat.
 
-It tells of places in the words of experiments/mini/places.py but in sentences of its own, and never of a meaning as the
-task writes it. What is said is often said again: so a model learns to carry over a name or a value that it has read.
+It uses the words of mini/places.py in other sentences, and never the task's form of a meaning. Much is said twice, so
+that a model learns to copy names and values.
 """
 
 from collections.abc import Iterator
 from random import Random
 
 from experiments.data.meanings import spaced
-from experiments.mini import places, pretraining
+from experiments.mini import places, reports
 from experiments.mini.language import NAMES, draw_event, say_event, write
 from experiments.mini.places import Meaning, draw_meaning, noun_phrase, predicates
 
-FACTS = {  # how a fact is put down, one of the ways
+FACTS = {  # wordings of a note
     "name": "the name is {}/it is called {}",
     "eatType": "it is a {}/the kind is {}",
     "food": "the food is {}/the cook is {}",
@@ -25,12 +25,12 @@ FACTS = {  # how a fact is put down, one of the ways
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Endless documents of one to about four sentences; some go on from the one before, as two posts on a page do.
+    """Endless documents of about one to four sentences; some continue the one before.
 
-    In half of them punctuation stands apart, as in the texts of E2E that GPT-2 is given.
+    Half of them have spaces around punctuation, like the texts of E2E for GPT-2.
     """
     rng = Random(f"stories {seed}")
-    world = pretraining.documents(seed)
+    world = reports.documents(seed)
     kinds = (lambda _: next(world), visit, visit, notes, notes, round_trip, comparison)
     while True:
         texts = rng.choice(kinds)(rng)
@@ -44,7 +44,7 @@ def person(rng: Random) -> str:
 
 
 def recommend(meaning: Meaning, rng: Random) -> str:
-    """All of a meaning in one or two sentences of a guide book."""
+    """All of a meaning in one or two sentences, as in a guide book."""
     name, who = meaning["name"], person(rng)
     noun, left = noun_phrase(meaning, rng)
     opening = rng.choice(
@@ -63,7 +63,7 @@ def recommend(meaning: Meaning, rng: Random) -> str:
 
 
 def visit(rng: Random) -> tuple[str, ...]:
-    """A place that is recommended, mostly twice: the second time in other words, and in another order."""
+    """The recommendation of a place, mostly twice, in different words."""
     meaning = draw_meaning(rng)
     again = rng.choice(("", "In other words: ", "In short: ", "To say it again: "))
     first, second = (recommend(meaning, rng) for _ in range(2))
@@ -71,7 +71,7 @@ def visit(rng: Random) -> tuple[str, ...]:
 
 
 def notes(rng: Random) -> tuple[str, ...]:
-    """What somebody noted of a place, fact by fact, and mostly the recommendation made of it."""
+    """Notes of the facts about a place, and mostly a recommendation made of them."""
     meaning = draw_meaning(rng)
     facts = [rng.choice(FACTS[attribute].split("/")).format(value) for attribute, value in meaning.items()]
     rng.shuffle(facts)
@@ -80,7 +80,7 @@ def notes(rng: Random) -> tuple[str, ...]:
 
 
 def round_trip(rng: Random) -> tuple[str, str]:
-    """Names of places in a row, and the same names again, onwards or back."""
+    """A list of names of places, and the same list again, or reversed."""
     stops = rng.sample(places.NAMES, rng.randint(2, 5))
     who, way = person(rng), rng.choice(("again", "back"))
     onwards = " | ".join(stops)
@@ -88,7 +88,7 @@ def round_trip(rng: Random) -> tuple[str, str]:
 
 
 def comparison(rng: Random) -> tuple[str, ...]:
-    """Two places, a story between them, and the word of the one that is better."""
+    """Two places, a report in between, and which of the two is better."""
     one, other = draw_meaning(rng), draw_meaning(rng)
     between = write(say_event(draw_event(rng, social=True), rng))
     last = rng.choice((one, other))

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 
 from experiments.errors import UserError
 from experiments.models.dropout import dropout_settings
+from experiments.models.heads import check_head, is_head
 
 FILES = (
     "config.json",
@@ -96,19 +97,20 @@ def read_config(folder: Path, dropout: float | None, **changes: Any) -> Pretrain
     return config
 
 
-def read_model(kind: Any, folder: Path, new: Sequence[str], **options: Any) -> nn.Module:
+def read_model(kind: Any, folder: Path, head: Sequence[str], **options: Any) -> nn.Module:
     """The model in a folder, by one of transformers' Auto classes and its `options`.
 
-    `new`: names of modules that may be absent from the file or have another size there: they are initialised anew.
-    Raises UserError where the files are damaged, or where any other weight is absent: transformers would initialise it
-    at random.
+    head: names of modules that may be absent from the file or have another size there: they are initialised anew.
+    Raises UserError where the files are damaged, where the model has no module of such a name, or where any other
+    weight is absent: transformers would initialise it at random.
     """
     with reading(f"{folder}, config.json and weights"):
         model, loading = kind.from_pretrained(
             folder, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True, **options
         )
+    check_head(model, head)
     absent = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
-    if wrong := sorted(key for key in absent if not set(key.split(".")) & set(new)):
+    if wrong := sorted(key for key in absent if not is_head(key, head)):
         raise UserError(
             f"{folder}: of the weights that config.json describes, {len(wrong)} are absent or of another size, such as "
             f"{wrong[0]}: they do not belong together; fetch both anew"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 
 from experiments.errors import UserError
-from experiments.typed import Typed
+from experiments.typed import Typed, faults
 from experiments.yaml_files import read_yaml
 
 # The paper's tables, by the files of results/paper.
@@ -179,4 +179,5 @@ def read_list(path: Path, key: str, kind: type[Typed]) -> list[Typed]:
     try:
         return TypeAdapter(list[kind]).validate_python(read_yaml(path)[key])
     except (ValidationError, KeyError) as error:
-        raise UserError(f"{path}: not a table of the paper ({error}); restore it from version control") from error
+        wrong = faults(error) if isinstance(error, ValidationError) else f"{key}: missing"
+        raise UserError(f"{path}: not a table of the paper ({wrong}); restore it from version control") from error

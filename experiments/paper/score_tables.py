@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from experiments.errors import UserError
 from experiments.record import ROOT, Selection
+from experiments.typed import faults
 from experiments.yaml_files import read_yaml
 
 COUNTS = {3: "three", 5: "five"}
@@ -146,7 +147,7 @@ def read_tables(path: Path) -> tuple[ScoreTable, ...]:
     try:
         return TypeAdapter(tuple[ScoreTable, ...]).validate_python(entries)
     except ValidationError as error:
-        raise UserError(f"{path}: not a list of tables ({error}); mend it or restore it") from error
+        raise UserError(f"{path}: not a list of tables ({faults(error)}); mend it or restore it") from error
 
 
 SCORE_TABLES = read_tables(ROOT / "configs" / "tables.yaml")

@@ -1,1 +1,1 @@
-"""How the small models are pre-trained that stand in for the paper's: scripts/pretrain_mini.py is the command."""
+"""Pre-training of the small models that replace the paper's."""

@@ -1,6 +1,6 @@
-"""The small models that stand in for the paper's: of each the data, the architecture and the training."""
+"""The small models that replace the paper's: their data, architectures and training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,18 +8,28 @@ from random import Random
 from typing import Any
 
 from datasets import Dataset
-from transformers import ViTConfig
+from transformers import PreTrainedConfig
 
 from experiments.data.assets import EMBEDDED, read_rows
 from experiments.data.image_sets import UNDECODED
 from experiments.errors import UserError
 from experiments.mini import glyphs, lists, stories
+from experiments.models import architectures
 from experiments.pretraining import causal, pictures, words
+
+# What differs from the published architectures: small vocabularies and inputs, no dropout.
+VIT = {"patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+VIT |= {"attn_implementation": "eager"}
+GPT2 = {"n_positions": 256, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+GPT2 |= {"bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager"}
+LLAMA = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "vocab_size": 1024}
+LLAMA |= {"tie_word_embeddings": True, "initializer_range": 0.06}  # 0.02, the default, is for wide models
+LLAMA |= {"bos_token_id": 1, "eos_token_id": 2, "attn_implementation": "eager"}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to pre-train: the folder for it, the seed, the precision, fewer steps for a trial, a folder of real data."""
+    """How to pre-train: into which folder, with which seed and precision, for how many steps, on which real data."""
 
     out: Path
     seed: int = 0
@@ -27,10 +37,22 @@ class Order:
     steps: int | None = None
     assets: Path | None = None
 
+    def settings(self, epochs: int, batch_size: int, lr: float, workers: int = 0) -> dict[str, Any]:
+        """The Trainer's settings that differ from model to model."""
+        return {
+            "num_train_epochs": epochs,
+            "max_steps": self.steps or -1,
+            "per_device_train_batch_size": batch_size,
+            "per_device_eval_batch_size": 4 * batch_size,
+            "learning_rate": lr,
+            "seed": self.seed,
+            "dataloader_num_workers": workers,
+        }
+
 
 @dataclass(frozen=True)
 class SmallModel:
-    """A model's default folder, and what pre-trains it: it returns what it measured on held-out data."""
+    """A model's default folder, and the function that pre-trains it and returns its metrics on held-out data."""
 
     out: Path
     train: Callable[[Order], dict[str, float]]
@@ -43,9 +65,9 @@ def roberta(order: Order) -> dict[str, float]:
 
 
 def vit(order: Order, classes: int = 20, each: int = 250) -> dict[str, float]:
-    """0.55 M parameters, on invented characters of 32x32 pixels; new drawings of each are held out.
+    """0.55 M parameters, on invented characters of 32x32 pixels; other drawings of them are held out.
 
-    So few classes make features that are of use for other characters, but not enough: methods have room to differ.
+    With so few classes its features help with other characters but do not suffice: methods have room to differ.
     """
     drawn = pictures.Pictures(
         train=glyphs.generate(classes, each, 10 * order.seed + 1),
@@ -55,8 +77,9 @@ def vit(order: Order, classes: int = 20, each: int = 250) -> dict[str, float]:
         flip=False,
         mix=False,
     )
-    config = _transformer(image_size=32, hidden_size=128, layers=4, heads=4, intermediate_size=256)
-    return _vit(order, drawn, config, epochs=14, batch_size=64, lr=2e-3, workers=0)
+    config = architectures.vit(128, 4, image_size=32, num_attention_heads=4, intermediate_size=256, **VIT)
+    settings = order.settings(epochs=14, batch_size=64, lr=2e-3)
+    return {"accuracy": pictures.pretrain(drawn, config, order.out, settings, order.bf16)}
 
 
 def vit_tiny(order: Order) -> dict[str, float]:
@@ -69,43 +92,30 @@ def vit_tiny(order: Order) -> dict[str, float]:
         flip=True,
         mix=True,
     )
-    config = _transformer(image_size=48, hidden_size=192, layers=6, heads=3, intermediate_size=768)
-    return _vit(order, photos, config, epochs=24, batch_size=128, lr=1e-3, workers=1)
+    config = architectures.vit(192, 6, image_size=48, **VIT)
+    settings = order.settings(epochs=24, batch_size=128, lr=1e-3, workers=1)
+    return {"accuracy": pictures.pretrain(photos, config, order.out, settings, order.bf16)}
 
 
 def gpt2(order: Order) -> dict[str, float]:
-    """0.7 M parameters, on the miniature world's stories; new ones are held out.
-
-    They tell of places in the words of the task but never from a meaning: methods have that left to learn.
-    """
-    train, held_out = (
-        list(islice(stories.documents(10 * order.seed + part), size)) for part, size in ((1, 70_000), (2, 1000))
-    )
-    config = causal.gpt2(width=128, layers=4, heads=4, length=256, vocabulary=1024, intermediate=256)
-    settings = _settings(order, epochs=2, batch_size=16, lr=2e-3, workers=0)
-    return {"perplexity": causal.pretrain(train, held_out, config, order.out, settings, order.bf16)}
+    """0.7 M parameters, on stories of the miniature world, which leave the form of the task to be learned."""
+    texts = _drawn(stories.documents, order.seed, 70_000)
+    config = architectures.gpt2(128, 4, n_head=4, n_inner=256, vocab_size=1024, **GPT2)
+    return _causal(order, *texts, config, epochs=2, batch_size=16, lr=2e-3)
 
 
 def llama(order: Order) -> dict[str, float]:
-    """0.7 M parameters, on what the miniature world's people note; new notes are held out.
-
-    All that the instructions ask for stands there, but never as an instruction: methods have that left to learn.
-    """
-    train, held_out = (
-        list(islice(lists.documents(10 * order.seed + part), size)) for part, size in ((1, 95_000), (2, 1000))
-    )
-    config = causal.llama(width=128, layers=4, heads=4, length=256, vocabulary=1024, intermediate=256)
-    settings = _settings(order, epochs=2, batch_size=8, lr=3e-3, workers=0)
-    return {"perplexity": causal.pretrain(train, held_out, config, order.out, settings, order.bf16)}
+    """0.7 M parameters, on notes from the miniature world, which leave the form of instructions to be learned."""
+    texts = _drawn(lists.documents, order.seed, 95_000)
+    return _causal(order, *texts, architectures.llama(128, 4, 256, **LLAMA), epochs=2, batch_size=8, lr=3e-3)
 
 
 def gpt2_tiny(order: Order) -> dict[str, float]:
-    """2.6 M parameters, on the text of Alpaca and of four sets of GLUE; nothing of E2E. Raises UserError."""
+    """2.6 M parameters, on the texts of Alpaca and of four sets of GLUE, without E2E. Raises UserError."""
     texts = _texts(order.assets)
     Random(f"texts {order.seed}").shuffle(texts)
-    config = causal.gpt2(width=192, layers=4, heads=6, length=256, vocabulary=4096)
-    settings = _settings(order, epochs=2, batch_size=16, lr=1.5e-3, workers=0)
-    return {"perplexity": causal.pretrain(texts[1000:], texts[:1000], config, order.out, settings, order.bf16)}
+    config = architectures.gpt2(192, 4, n_head=6, vocab_size=4096, **GPT2)
+    return _causal(order, texts[1000:], texts[:1000], config, epochs=2, batch_size=16, lr=1.5e-3)
 
 
 MODELS = {
@@ -118,45 +128,26 @@ MODELS = {
 }
 
 
-def _transformer(layers: int, heads: int, **sizes: int) -> ViTConfig:
-    return ViTConfig(
-        patch_size=8,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",
-        **sizes,
-    )
+def _drawn(documents: Callable[[int], Iterator[str]], seed: int, count: int) -> tuple[list[str], list[str]]:
+    """`count` documents to train on, and 1,000 others, held out."""
+    train, held_out = (list(islice(documents(10 * seed + part), size)) for part, size in ((1, count), (2, 1000)))
+    return train, held_out
 
 
-def _vit(
-    order: Order, data: pictures.Pictures, config: ViTConfig, epochs: int, batch_size: int, lr: float, workers: int
+def _causal(
+    order: Order, train: Sequence[str], held_out: Sequence[str], config: PreTrainedConfig, **settings
 ) -> dict[str, float]:
-    settings = _settings(order, epochs, batch_size, lr, workers)
-    return {"accuracy": pictures.pretrain(data, config, order.out, settings, order.bf16)}
-
-
-def _settings(order: Order, epochs: int, batch_size: int, lr: float, workers: int) -> dict[str, Any]:
-    """Those of the Trainer that differ from model to model."""
-    return {
-        "num_train_epochs": epochs,
-        "max_steps": order.steps or -1,
-        "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": 4 * batch_size,
-        "learning_rate": lr,
-        "seed": order.seed,
-        "dataloader_num_workers": workers,
-    }
+    settings = order.settings(**settings)
+    return {"perplexity": causal.pretrain(train, held_out, config, order.out, settings, order.bf16)}
 
 
 def _cifar100(assets: Path | None, split: str) -> tuple[Sequence[dict], list[int]]:
-    """Encoded images and fine labels. Raises UserError where they are not to be had."""
+    """Encoded images and fine labels. Raises UserError if they are missing."""
     rows = _rows(assets, f"cifar100/{split}", ("img", "fine_label"))
     return rows.cast_column("img", UNDECODED)["img"], rows["fine_label"][:]
 
 
-TEXTS = {  # file -> columns, in the order in which they are read
+TEXTS = {  # file -> columns
     "alpaca/train": ("instruction", "input", "output"),
     "glue/qnli/train": ("question", "sentence"),
     "glue/rte/train": ("sentence1", "sentence2"),
@@ -166,7 +157,7 @@ TEXTS = {  # file -> columns, in the order in which they are read
 
 
 def _texts(assets: Path | None) -> list[str]:
-    """The rows of all TEXTS, each one text of its columns, a line each. Raises UserError."""
+    """The rows of all TEXTS, each as one text with a line per column. Raises UserError."""
     texts = []
     for file, columns in TEXTS.items():
         rows = _rows(assets, file, columns)
@@ -175,7 +166,7 @@ def _texts(assets: Path | None) -> list[str]:
 
 
 def _rows(assets: Path | None, file: str, columns: tuple[str, ...]) -> Dataset:
-    """A data set's file. Raises UserError where it is not to be had."""
+    """The rows of a data set's file. Raises UserError if it is missing."""
     if assets is None:
         raise UserError(f"needs datasets/{file}.parquet; name the folder that has it with --assets or FOURIERFT_ASSETS")
     return read_rows(assets / "datasets" / f"{file}.parquet", (), columns)

@@ -1,6 +1,5 @@
-"""A vision transformer, pre-trained to tell the classes of a set of images; its head is then thrown away."""
+"""Pre-training of a vision transformer on a set of labelled images; its head is not kept."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,29 +8,28 @@ from typing import Any
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
-from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor, set_seed
+from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImageProcessor
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from experiments.checkpoints import Manifests, to_resume
 from experiments.data.images import Images, View
-from experiments.pretraining.arguments import arguments, stamp
+from experiments.pretraining.training import Pretraining
 from experiments.training import Epochs
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images as `data.images.decode` takes them, with labels below `classes`; how far they may be changed."""
+    """Images as `data.images.decode` takes them, with labels below `classes`, and their augmentation."""
 
     train: tuple[Sequence[Any], Sequence[int]]
     held_out: tuple[Sequence[Any], Sequence[int]]
     classes: int
     smallest_crop: float
     flip: bool
-    mix: bool  # mix pairs of images and of labels: for sets of few images
+    mix: bool  # MixUp and CutMix, for small sets
 
 
 class Mixing(Trainer):
-    """A Trainer that mixes two thirds of the batches: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019)."""
+    """A Trainer that applies MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) to two thirds of the batches."""
 
     def __init__(self, *args, classes: int | None, **kwargs):
         super().__init__(*args, **kwargs)
@@ -47,38 +45,34 @@ class Mixing(Trainer):
         return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
     def _save(self, output_dir=None, state_dict=None):
-        """A checkpoint under the model's own names: the Trainer would save older ones, and not know them again."""
+        """Save a checkpoint under the model's own names; the Trainer would use older ones, which it cannot load."""
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_file(self.model.state_dict(), Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
 
 
 def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[str, Any], bf16: bool) -> float:
-    """Train a model of `config` and save its encoder, in fp16, to `out`; returns its accuracy on the held-out images.
+    """Train a model of `config` with the Trainer's `settings`; returns its accuracy on the held-out images.
 
-    Goes on from a whole checkpoint in `out` of the same settings if there is one. `settings` are the Trainer's.
-    Raises what Pillow does for an image that is none.
+    Resumes from a checkpoint in `out`, and leaves the encoder there in fp16; see `Pretraining`. Raises Pillow's errors.
     """
-    options, own = arguments(out, bf16, settings), stamp(config, bf16, settings)
-    set_seed(options.seed)
+    pretraining = Pretraining(config, out, settings, bf16)
     config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
     processor.save_pretrained(out)
     view = View.of(out)
     trainer = Mixing(
         model=ViTForImageClassification(config),
-        args=options,
-        train_dataset=Images(*pictures.train, view.training(pictures.smallest_crop, pictures.flip), options.seed),
+        args=pretraining.arguments,
+        train_dataset=Images(
+            *pictures.train, view.training(pictures.smallest_crop, pictures.flip), pretraining.arguments.seed
+        ),
         eval_dataset=Images(*pictures.held_out, view.evaluation),
         data_collator=view.collate,
         compute_metrics=lambda seen: {"accuracy": float((seen.predictions.argmax(-1) == seen.label_ids).mean())},
         classes=pictures.classes if pictures.mix else None,
-        callbacks=[Manifests(own), Epochs()],
     )
-    trainer.train(resume_from_checkpoint=to_resume(out, own))
-    accuracy = trainer.evaluate()["eval_accuracy"]
-    encoder = trainer.model.vit.half()
-    encoder.config.num_labels = ViTConfig().num_labels  # the classes went with the head
-    encoder.save_pretrained(out)
-    for checkpoint in out.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    accuracy = pretraining.train(trainer, Epochs())["eval_accuracy"]
+    encoder = trainer.model.vit
+    encoder.config.num_labels = ViTConfig().num_labels  # without the head there are no classes
+    pretraining.save(encoder)
     return accuracy

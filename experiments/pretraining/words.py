@@ -1,7 +1,4 @@
-"""A model of masked words, pre-trained on the miniature language: RoBERTa, small, with a tokenizer of whole words.
-
-The same seed, library versions and number of threads give the same weights.
-"""
+"""Pre-training of a small RoBERTa on masked words of the miniature language, with a tokenizer of whole words."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,24 +9,23 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     DataCollatorForLanguageModeling,
-    PreTrainedModel,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
-    RobertaConfig,
     RobertaForMaskedLM,
     Trainer,
-    TrainingArguments,
-    set_seed,
 )
 
-from experiments.mini.pretraining import documents
+from experiments.mini.reports import documents
+from experiments.models import architectures
+from experiments.pretraining.training import Pretraining
 
 LENGTH = 128  # words of a document at most, special tokens included
 DOCUMENTS = {"train": 200_000, "held out": 1_000}
-SEEDS = {"train": 1, "held out": 2}  # added to 10 * --seed
+SEEDS = {"train": 1, "held out": 2}  # added to 10 times the seed
 
 
 def word_tokenizer(texts) -> PreTrainedTokenizerFast:
-    """A lower-case word-level tokenizer with RoBERTa's special tokens, their ids and its template of a pair."""
+    """A lower-case word-level tokenizer with RoBERTa's special tokens, their ids, and its template for pairs."""
     special = {
         "bos_token": "<s>",
         "pad_token": "<pad>",
@@ -50,10 +46,10 @@ def word_tokenizer(texts) -> PreTrainedTokenizerFast:
 
 
 class Denoising(DataCollatorForLanguageModeling):
-    """RoBERTa's masking, with more of it, and with wrong words that are hard to tell.
+    """RoBERTa's masking, of more words, and with wrong words that are hard to recognise.
 
-    Of the 25 % of words to predict, half are masked, 40 % are a word of the same text, a tenth are left as they are.
-    A model this small is not given the time to learn from masks alone to doubt a word that it reads.
+    Of the 25 % of words to predict, half are masked, 40 % replaced by a word of the same text, a tenth unchanged. From
+    masks alone so small a model would not learn in time that words can be wrong.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
@@ -68,21 +64,19 @@ class Denoising(DataCollatorForLanguageModeling):
         return torch.where(wrong, texts.gather(1, elsewhere), inputs), labels
 
 
-def roberta(tokenizer: PreTrainedTokenizerFast) -> tuple[PreTrainedModel, DataCollatorForLanguageModeling]:
-    """A masked language model of 0.6 M parameters. Positions start after the padding index, hence the 2 more."""
-    config = RobertaConfig(
+def configuration(tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+    """RoBERTa of 0.6 M parameters. Positions start after the padding index, hence + 2."""
+    return architectures.roberta(
+        128,
+        4,
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=256,
         max_position_embeddings=LENGTH + 2,
-        type_vocab_size=1,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    return RobertaForMaskedLM(config), Denoising(tokenizer)
 
 
 def corpus(split: str, seed: int) -> list[tuple[str, ...]]:
@@ -90,13 +84,13 @@ def corpus(split: str, seed: int) -> list[tuple[str, ...]]:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: list[tuple[str, ...]]) -> Dataset:
-    """Single texts and pairs side by side, which only the backend of a tokenizer takes in one batch."""
+    """Encode texts and pairs in one batch, which only the backend of a tokenizer can."""
     batch = tokenizer.backend_tokenizer.encode_batch([pair if len(pair) == 2 else pair[0] for pair in texts])
     return Dataset.from_dict({"input_ids": [encoding.ids for encoding in batch]})
 
 
 def accuracy(prediction) -> dict[str, float]:
-    """The share of masked words that are predicted, and that the most frequent of them would get."""
+    """The share of words that are predicted, and the share of the most frequent word."""
     asked = prediction.label_ids != -100
     words = prediction.label_ids[asked]
     return {
@@ -108,43 +102,38 @@ def accuracy(prediction) -> dict[str, float]:
 def pretrain(
     out: Path, steps: int, seed: int, bf16: bool = False, batch_size: int = 64, lr: float = 1e-3
 ) -> dict[str, float]:
-    """Train a model for `steps` steps and save it, in fp16, to `out`; returns its held-out metrics."""
-    set_seed(seed)
+    """Train a model for `steps` steps, and leave it in `out` in fp16; returns its metrics on held-out text."""
     texts = {split: corpus(split, seed) for split in DOCUMENTS}
     tokenizer = word_tokenizer(text for pair in texts["train"][:20_000] for text in pair)
-    model, collator = roberta(tokenizer)
+    settings = {
+        "max_steps": steps,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": batch_size,
+        "learning_rate": lr,
+        "weight_decay": 0.01,
+        "adam_beta2": 0.98,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(500, steps // 10),
+        "train_sampling_strategy": "group_by_length",
+        "logging_steps": 250,
+        "eval_strategy": "steps",
+        "eval_steps": 2000,
+        "save_strategy": "no",
+        "seed": seed,
+    }
+    config = configuration(tokenizer)
+    pretraining = Pretraining(config, out, settings, bf16)
     tokens = {split: encode(tokenizer, pairs) for split, pairs in texts.items()}
-    arguments = TrainingArguments(
-        output_dir=str(out),
-        max_steps=steps,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
-        learning_rate=lr,
-        weight_decay=0.01,
-        adam_beta2=0.98,
-        lr_scheduler_type="linear",
-        warmup_steps=min(500, steps // 10),
-        bf16=bf16,
-        use_cpu=not torch.cuda.is_available(),
-        train_sampling_strategy="group_by_length",
-        logging_steps=250,
-        eval_strategy="steps",
-        eval_steps=2000,
-        save_strategy="no",
-        report_to="none",
-        seed=seed,
-    )
     trainer = Trainer(
-        model,
-        arguments,
-        data_collator=collator,
+        RobertaForMaskedLM(config),
+        pretraining.arguments,
+        data_collator=Denoising(tokenizer),
         train_dataset=tokens["train"],
         eval_dataset=tokens["held out"],
         compute_metrics=accuracy,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
     )
-    trainer.train()
-    metrics = trainer.evaluate()
+    metrics = pretraining.train(trainer)
     tokenizer.save_pretrained(out)
-    model.half().save_pretrained(out)
+    pretraining.save(trainer.model)
     return metrics

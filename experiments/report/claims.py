@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from experiments.measure.bench import LORA, OURS, PEFT, Bench
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import LORA_NAMES, PaperRow, Share
 from experiments.paper.score_tables import SCORE_TABLES
@@ -11,7 +12,7 @@ from experiments.report.aggregate import Row
 from experiments.report.quality import marks, pairs, quality
 from experiments.report.render import DASH, Table
 from experiments.report.sizes import products, shares_of_lora
-from experiments.report.speed import GIB, LORA, MIB, OURS, PEFT, Bench
+from experiments.report.speed import GIB, MIB
 from experiments.report.verdicts import Claim, Outcome, by_scale
 
 

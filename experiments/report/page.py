@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.record import replace_file
 from experiments.report.render import Table, latex, markdown
+from experiments.style import save_all
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,6 @@ class Page:
         return f"{self.name}, {self.scale} scale" if self.scale else self.name
 
     @property
-    def drawings(self) -> dict[str, Figure]:
-        """File name without extension -> figure."""
-        return {self._stem(word): figure for word, figure in self.figures.items()}
-
-    @property
     def texts(self) -> dict[str, str]:
         """File name -> text, the Markdown and the LaTeX."""
         tables = "".join(f"## {table.title}\n\n{markdown(table)}\n" for table in self.tables)
@@ -47,13 +45,26 @@ class Page:
             f"{self._stem()}.tex": "\n".join(latex(table, self.notes) for table in captioned),
         }
 
+    def write_texts(self, folder: Path) -> list[Path]:
+        """Write the Markdown and the LaTeX; returns their paths. Raises RecordError."""
+        for name, text in self.texts.items():
+            replace_file(folder / name, text.encode())
+        return [folder / name for name in self.texts]
+
+    def write_figures(self, folder: Path) -> list[Path]:
+        """Write the figures; returns their paths. Raises RecordError."""
+        return [path for word, one in self.figures.items() for path in save_all(one, folder, self._stem(word))]
+
     def link(self, folder: str) -> str:
         """A Markdown link to the page, which lies in `folder`."""
         return f"[{self.title}]({folder}/{self._stem()}.md)"
 
     def entry(self, folder: str) -> str:
         """Its line in an index that lies beside `folder` and figures/."""
-        links = [f"[LaTeX]({folder}/{self._stem()}.tex)", *(f"[figure](figures/{stem}.png)" for stem in self.drawings)]
+        links = [
+            f"[LaTeX]({folder}/{self._stem()}.tex)",
+            *(f"[figure](figures/{self._stem(word)}.png)" for word in self.figures),
+        ]
         return f"{self.link(folder)} ({', '.join(links)})" + (f"; {self.index_note}" if self.index_note else "")
 
     def _stem(self, word: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.paper.printed import PaperRow, listed
 from experiments.paper.score_tables import SCORE_TABLES, Column, ScoreTable
+from experiments.recipes import recipe_of
 from experiments.record import Selection
 from experiments.report.aggregate import SIZES, Cell, Row, within
 from experiments.report.page import Page
@@ -260,7 +261,7 @@ def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) 
     lines, seeds = [], table.protocol.seeds
     experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
     for row in rows:
-        name = f"recipe/{row.model}/{row.method}"
+        name = f"recipe/{recipe_of(row.model, row.method, configs)}"
         recipe = _recipe(configs, name) if (configs / f"{name}.yaml").is_file() else {"cells": {}}
         exps = [exp for exp in experiments if exp in recipe.get("cells", experiments)]
         if exps:

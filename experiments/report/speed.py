@@ -1,4 +1,4 @@
-"""What `make bench` records of one case, and what the tables say of it: ratios with their noise, memory, targets."""
+"""The tables of the bench: ratios of times with their spread, memory, and targets."""
 
 import math
 import re
@@ -6,17 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, JsonValue, PositiveFloat, model_validator
-
-from experiments.measure.timing import Quartiles, quartiles, ratios
-from experiments.record import Count, Measured, Natural, Part
+from experiments.measure.bench import BASELINE, GRID, LORA, OURS, PEFT, ROUNDS, Bench
+from experiments.measure.timing import quartiles
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 
-BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
-GRID, PEFT = "fourierft_grid", "peft_fourierft"
-ROUNDS = 3  # fewer are no measurement: their spread says nothing
-UNSTEADY = 0.1  # the distance of the frozen step's quartiles above which nothing is measured, in its median
 MIB, GIB = 2**20, 2**30
 TITLE = "Speed and memory of a training step"
 NOTES = [
@@ -30,123 +24,26 @@ NOTES = [
 ]
 
 
-class Entry(Part):
-    """One contestant. `seconds`: its step, round by round; `saved_bytes`: kept for backward, parameters apart;
-    `peak_bytes`: the most that a step had allocated on the GPU, what belongs to other contestants apart."""
-
-    status: Literal["ok", "failed", "oom"]
-    error: str | None = None
-    seconds: list[PositiveFloat] = Field(default=[])
-    saved_bytes: Count | None = None
-    peak_bytes: Count | None = None
-
-    @model_validator(mode="after")
-    def _status_tells_the_truth(self) -> "Entry":
-        if (self.status == "ok") != (self.error is None) or (self.status == "ok") != bool(self.seconds):
-            raise ValueError(f"status {self.status!r} needs {'seconds' if self.status == 'ok' else 'an error'}, alone")
-        return self
-
-
-class Bench(Measured):
-    """One case on one machine. `x_bytes`: the input of a case that is one layer. `settings`: of the adapters. `others`:
-    the share of the cores' time that other processes took meanwhile."""
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    set: Literal["small", "full", "compiled"]
-    case: str
-    description: str
-    x_bytes: Natural | None = None
-    settings: dict[str, JsonValue]
-    contestants: dict[str, Entry]
-    others: float | None = Field(default=None, ge=0, le=1)
-    threads: Natural
-
-    @model_validator(mode="after")
-    def _rounds_are_common(self) -> "Bench":
-        if len(counts := {len(entry.seconds) for entry in self.contestants.values() if entry.seconds}) > 1:
-            raise ValueError(f"contestants have {sorted(counts)} seconds; all take part in the same rounds")
-        return self
-
-    @property
-    def place(self) -> str:
-        return f"{self.set}/{self.case}.json"
-
-    @property
-    def identity(self) -> str:
-        return f"{self.machine} {self.place} {self.ended}"
-
-    @property
-    def title(self) -> str:
-        """The case, marked unless the code was at a clean commit and the machine was quiet."""
-        return self.case + self.mark + ("" if self.steady else "≀")
-
-    @property
-    def spread(self) -> float | None:
-        """The distance of the frozen step's quartiles, in units of its median; None if it was not measured."""
-        seconds = self.contestants[BASELINE].seconds if BASELINE in self.contestants else []
-        if not seconds:
-            return None
-        low, median, high = quartiles(seconds)
-        return (high - low) / median
-
-    @property
-    def steady(self) -> bool:
-        """Whether this is a measurement: not of few rounds, nor if the frozen step varied by more than a tenth."""
-        return self.spread is None or (self.rounds >= ROUNDS and self.spread <= UNSTEADY)
-
-    @property
-    def rounds(self) -> int:
-        """How often the frozen step was timed."""
-        return len(self.contestants[BASELINE].seconds) if BASELINE in self.contestants else 0
-
-    @property
-    def noise(self) -> str:
-        """How quiet the machine was."""
-        others = "" if self.others is None else f"; other processes took {self.others:.0%} of the cores"
-        verdict = "" if self.steady else "NOT A MEASUREMENT: "
-        return f"{verdict}the frozen step varied by {self.spread or 0:.0%} over {self.rounds} rounds{others}"
-
-    @property
-    def machine(self) -> str:
-        """What a time depends on: the device, the threads and torch."""
-        gpu = self.hardware.device == "cuda"
-        device = self.hardware.gpu if gpu else f"{self.hardware.cpu}, threads: {self.threads}"
-        return f"{device}, torch {self.versions.get('torch', 'of unknown version')}"
-
-    def ratio(self, name: str, other: str = BASELINE) -> Quartiles | None:
-        """The time of one contestant in units of another's; None where either has none."""
-        pair = [self.contestants[one].seconds for one in (name, other) if one in self.contestants]
-        return ratios(*pair) if len(pair) == 2 and all(pair) else None
-
-    def saved(self, name: str) -> int | None:
-        """Bytes saved for the backward pass beyond the frozen model's; None where either was not measured."""
-        pair = [self.contestants[one].saved_bytes for one in (name, BASELINE) if one in self.contestants]
-        return pair[0] - pair[1] if len(pair) == 2 and None not in pair else None
-
-    def peak(self, name: str) -> int | None:
-        """Bytes a step had allocated on the GPU at most; None where that was not measured."""
-        return self.contestants[name].peak_bytes if name in self.contestants else None
-
-    def cell(self, name: str) -> str:
-        """A contestant as the tables show it."""
-        entry = self.contestants.get(name)
-        if entry is None or entry.status != "ok":
-            return DASH if entry is None else {"oom": "OOM"}.get(entry.status, entry.status)
-        parts = [f"{1000 * quartiles(entry.seconds).median:.2f} ms ×{len(entry.seconds)}"]
-        if name != BASELINE:
-            ratio, saved = self.ratio(name), self.saved(name)
-            parts = [f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"] if ratio else parts
-            parts += [] if saved is None else [f"{saved / MIB:+.1f} MiB".replace("-", "−")]
-        parts += [] if entry.peak_bytes is None else [f"{entry.peak_bytes / GIB:.2f} GiB"]
-        return ", ".join(parts)
+def cell(bench: Bench, name: str) -> str:
+    """A contestant's cell in the tables."""
+    entry = bench.contestants.get(name)
+    if entry is None or entry.status != "ok":
+        return DASH if entry is None else {"oom": "OOM"}.get(entry.status, entry.status)
+    parts = [f"{1000 * quartiles(entry.seconds).median:.2f} ms ×{len(entry.seconds)}"]
+    if name != BASELINE:
+        ratio, saved = bench.ratio(name), bench.saved(name)
+        parts = [f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"] if ratio else parts
+        parts += [] if saved is None else [f"{saved / MIB:+.1f} MiB".replace("-", "−")]
+    parts += [] if entry.peak_bytes is None else [f"{entry.peak_bytes / GIB:.2f} GiB"]
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a layer of this library is to reach in one case, or (None) in every case, of which the worst counts.
+    """A goal for one case, or for every case (None), of which the worst counts.
 
-    speed: how many times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved:
-    beyond the frozen layer, in units of its input, at most. contestant: by default what the library runs unasked.
+    speed: times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved: beyond the
+    frozen layer, in units of its input, at most. contestant: by default the library's own choice of algorithms.
     """
 
     case: str | None
@@ -157,7 +54,7 @@ class Target:
 
     @property
     def statement(self) -> str:
-        """In words."""
+        """The goal in words."""
         what = {
             "speed": "speed / that",
             "time": "time / that",
@@ -168,7 +65,7 @@ class Target:
         return f"{what[self.quantity]} of {self.against} {sign} {self.bound}{unit}"
 
     def measured(self, bench: Bench) -> float | None:
-        """The quantity; None where it was not measured, a time also where the machine was too busy for one."""
+        """The quantity; None if it was not measured, or is a time on a machine that was too busy."""
         if self.quantity in ("speed", "time") and not bench.steady:
             return None
         if self.quantity == "speed":
@@ -184,14 +81,13 @@ class Target:
         return ratio and ratio.median
 
     def worst(self, benches: Iterable[Bench]) -> tuple[Bench, float | None] | None:
-        """The case that it speaks of, and its value; of several the one furthest from the bound, of those that were
-        measured. None where there is no such case."""
+        """The case, and its value; of several measured ones that furthest from the bound. None without any case."""
         found = [(one, self.measured(one)) for one in benches if self.case in (None, one.case)]
         sign = -1 if self.quantity == "speed" else 1
         return max(found, key=lambda pair: -math.inf if pair[1] is None else sign * pair[1], default=None)
 
     def verdict(self, value: float | None) -> str:
-        """Whether the measured value reaches the bound."""
+        """Whether a value reaches the bound, in words."""
         if value is None:
             return "not yet measured"
         return "reached" if (value >= self.bound if self.quantity == "speed" else value <= self.bound) else "missed"
@@ -223,7 +119,7 @@ TARGETS = [
 
 
 def tables(benches: Iterable[Bench]) -> list[Table]:
-    """One table a machine, contestants by cases, then the targets. The latest of a case on a machine counts."""
+    """One table per machine, contestants by cases, then the targets. The latest record of each case counts."""
     machines = _by_machine(benches)
     return [*(_comparison(machine, cases) for machine, cases in machines.items()), _targets(machines)]
 
@@ -235,7 +131,7 @@ def pages(benches: Sequence[Bench]) -> list[Page]:
 
 
 def targets(benches: Iterable[Bench]) -> Table:
-    """The targets alone."""
+    """The table of targets."""
     return _targets(_by_machine(benches))
 
 
@@ -247,7 +143,7 @@ def _by_machine(benches: Iterable[Bench]) -> dict[str, list[Bench]]:
 
 
 def descriptions(benches: Iterable[Bench]) -> list[str]:
-    """What each case is, a line each."""
+    """One line per case: what it is."""
     return sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)
 
 
@@ -256,7 +152,7 @@ def _comparison(machine: str, cases: Sequence[Bench]) -> Table:
     rows = []
     for name in names:
         layers, _, mode = name.partition("_")
-        rows.append([layers, mode or DASH, *(bench.cell(name) for bench in cases)])
+        rows.append([layers, mode or DASH, *(cell(bench, name) for bench in cases)])
     titles = [bench.title for bench in cases]
     return Table(f"Training steps on {machine}", ["Layers", "Mode", *titles], rows)
 
@@ -282,5 +178,5 @@ def _number(value: float | None) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Orders layer_768 before layer_4096."""
+    """A sort key that puts layer_768 before layer_4096."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from pydantic import Field, PositiveInt, ValidationError
 
 from experiments.errors import UserError
@@ -41,7 +42,7 @@ class RunPlan(Typed):
 
     @property
     def settings(self) -> dict[Overrides, list[str]]:
-        """Setting -> seeds, both as overrides, in the order of the plan. Raises HydraException for an invalid line."""
+        """Setting -> seeds, both as overrides, in the order of the plan. Raises UserError for an invalid line."""
         found: dict[Overrides, list[str]] = {}
         for line in self.runs:
             for overrides in _expand(line):
@@ -116,8 +117,12 @@ def read_study(name: str) -> StudyFile:
 
 def _expand(line: str) -> Iterator[Overrides]:
     """The runs of a line: the product over its swept values."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(line.split())
+    except HydraException as error:
+        raise UserError(f"{line}: {error}") from error
     choices = []
-    for override in OverridesParser.create().parse_overrides(line.split()):
+    for override in parsed:
         key, swept = override.get_key_element(), override.is_sweep_override()
         choices.append(
             [f"{key}={value}" for value in override.sweep_string_iterator()] if swept else [override.input_line]

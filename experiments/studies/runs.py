@@ -8,10 +8,9 @@ import itertools
 from pathlib import Path
 
 import torch
-from hydra import compose
 
 from experiments import pipeline, search
-from experiments.config import Config, parse
+from experiments.config import Config, composed, load
 from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
 from experiments.studies.plan import Overrides, RunPlan, SearchPlan
@@ -26,8 +25,8 @@ def carry_out(
 
     Records go to folder/records, searches to folder/search. more: overrides for every run and trial, such as
     train.device. share: (k, m) takes every m-th setting, starting with the k-th, for several machines. scale: the only
-    one that the runs may have. Failed runs are tried again. Hydra must be initialised on configs/. Raises what
-    `pipeline.run` and `search.prepare` raise.
+    one that the runs may have. Failed runs are tried again. Raises what `pipeline.run` and
+    `search.prepare` raise.
     """
     failed, points = [], {}
     mine = list(itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]))
@@ -39,7 +38,7 @@ def carry_out(
             if plan.search and setting not in points:
                 points[setting] = _search(plan.search, [*wanted, seeds[0]], folder / "search")
             chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
-            config = parse(compose("config", chosen))
+            config = load(*chosen)
             if config.train.is_trial:
                 raise UserError(
                     "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
@@ -63,10 +62,10 @@ def _take_over(config: Config) -> None:
 
 def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     """The best point of a setting, as overrides."""
-    method = compose("config", setting).method.name
+    method = composed("config", *setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
     older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
-    found = older if older and len(older.trials) == plan.trials else search.run(asked, plan.trials)
+    found = older if older and len(older.trials) == plan.trials else search.run(asked)
     best = {key: value for key, value in found.best.items() if key != "score"}
     return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]

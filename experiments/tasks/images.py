@@ -28,7 +28,6 @@ from experiments.tracking import Tracker
 from experiments.typed import Share
 
 Split = Literal["train", "validation", "test"]
-HEADS = ("classifier", "head")  # the new layer in transformers' form and in timm's
 
 
 class ImageTask(Task):
@@ -96,7 +95,7 @@ class ImageTask(Task):
         images = {
             split: Images(rows["image"], rows["label"][:], transforms[split], seed) for split, rows in splits.items()
         }
-        network = classifier(folder, names, train.attention_kernel(), model.dropout)
+        network = classifier(folder, names, model.head, train.attention_kernel(), model.dropout)
         _check_size(network, view.size, folder)
         return Prepared(
             model=network,
@@ -114,7 +113,9 @@ class ImageTask(Task):
         )
 
 
-def classifier(folder: Path, names: Sequence[str], attention: str, dropout: float | None = None) -> nn.Module:
+def classifier(
+    folder: Path, names: Sequence[str], head: Sequence[str], attention: str, dropout: float | None = None
+) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 
     attention: the implementation, for transformers' models; timm picks its own. dropout: None keeps the model's own.
@@ -131,7 +132,7 @@ def classifier(folder: Path, names: Sequence[str], attention: str, dropout: floa
     else:
         config.update(drops)
         options = {"attn_implementation": attention}
-    return read_model(AutoModelForImageClassification, folder, HEADS, config=config, dtype=torch.float32, **options)
+    return read_model(AutoModelForImageClassification, folder, head, config=config, dtype=torch.float32, **options)
 
 
 def _check_size(model: nn.Module, size: tuple[int, int], folder: Path) -> None:

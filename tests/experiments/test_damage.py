@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes
 from experiments.record import Record, RecordError, read
-from experiments.report.speed import Bench
 from experiments.search import Trials
 from experiments.studies.expressive.outcome import Contest
 from experiments.studies.memory.footprint import Footprint

@@ -14,7 +14,8 @@ from experiments import sharding
 from experiments.errors import UserError
 from experiments.measure.memory import saved_for_backward
 from experiments.methods.base import trained_state
-from experiments.pretraining.causal import gpt2
+from experiments.models.architectures import gpt2
+from experiments.pretraining.models import GPT2
 from tests.conftest import ROOT
 
 
@@ -101,7 +102,7 @@ def test_checkpointing_leaves_the_gradients_of_an_adapter_and_saves_less(make, m
     results = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        model = GPT2LMHeadModel(gpt2(width=16, layers=2, heads=2, length=32, vocabulary=11))
+        model = GPT2LMHeadModel(gpt2(16, 2, n_head=2, vocab_size=11, **GPT2 | {"n_positions": 32}))
         settings = {"n": 9} if method == "fourierft" else {}
         model = chosen.method.model_copy(update=settings).adapt(model, chosen.model.attention, chosen.model.head)
         if checkpointing:

@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from experiments import record
-from experiments.measure import timing
+from experiments.measure import contestants, timing, workloads
+from experiments.measure.bench import Bench, Entry
 from experiments.measure.timing import Quartiles, interleave, quartiles, ratios
 from experiments.measure.workloads import SETS, Layer, roberta
 from experiments.paper.score_tables import SCORE_TABLES
 from experiments.report import render
 from experiments.report.claims import claims
-from experiments.report.speed import TARGETS, Bench, Entry, Target
+from experiments.report.speed import TARGETS, Target, cell
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from scripts import bench, tables
 from tests.handmade import leave
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:delta_W starts out")
 
 LAYER = Layer(64, 32)
 MODEL = roberta(64, 1, 2, 8, vocabulary=50, dtype=torch.float32, attention="eager")
-CPU = [name for name in bench.CONTESTANTS if name not in bench.CUDA_ONLY]
+CPU = [name for name in contestants.CONTESTANTS if name not in contestants.CUDA_ONLY]
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
@@ -43,12 +44,13 @@ OUT_OF_MEMORY = [
 @pytest.fixture
 def small(monkeypatch):
     """The small set becomes these two tiny cases."""
-    monkeypatch.setitem(bench.SETS, "small", {"layer": LAYER, "model": MODEL})
+    monkeypatch.setitem(workloads.SETS, "small", {"layer": LAYER, "model": MODEL})
 
 
 @pytest.fixture
-def main(tmp_path, small):
-    """Run the command on the small set into tmp_path, one round; returns its exit code."""
+def main(tmp_path, small, monkeypatch):
+    """Run the command on the small set into tmp_path, one round, which is enough; returns its exit code."""
+    monkeypatch.setattr("experiments.measure.bench.ROUNDS", 1)
     return lambda *options: bench.main(["--set", "small", "--repeats", "1", "--out", str(tmp_path), *options])
 
 
@@ -135,7 +137,7 @@ def test_quartiles():
 def contestant(name, case):
     work = case.build("cpu")
     work[0].requires_grad_(False)
-    return bench.Contestant(name, case, work), work
+    return contestants.Contestant(name, case, work), work
 
 
 def test_saved_bytes_of_one_layer_are_exact():
@@ -143,7 +145,7 @@ def test_saved_bytes_of_one_layer_are_exact():
     assert LAYER.x_bytes == 32 * 64 * 4
     assert saved == {
         "frozen": 0,
-        "peft_lora": LAYER.x_bytes + 32 * bench.R * 4,  # x, and x A
+        "peft_lora": LAYER.x_bytes + 32 * contestants.R * 4,  # x, and x A
         "fourierft": LAYER.x_bytes,
     }
 
@@ -154,7 +156,7 @@ def test_contestants_share_the_frozen_weights_and_train_their_adapter_alone(name
     one, (base, _, _) = contestant(name, case)
     before = [parameter.clone() for parameter in base.parameters()]
     matrices, width = len(case.targets), 64
-    lora = {"peft_lora": 2 * bench.R * width * matrices, "peft_lora_r1": 2 * width * matrices}
+    lora = {"peft_lora": 2 * contestants.R * width * matrices, "peft_lora_r1": 2 * width * matrices}
     expected = {"frozen": 0, "frozen_again": 0} | lora
     trained = {id(parameter) for parameter in one._trained}
     assert sum(parameter.numel() for parameter in one._trained) == expected.get(name, case.n * matrices)
@@ -177,8 +179,8 @@ def test_the_gradient_of_a_frozen_model_goes_down_to_the_embeddings():
 
 def test_the_installed_library_is_there_for_its_own_steps_alone(monkeypatch):
     calls = []
-    monkeypatch.setattr(bench.fourierft.peft, "install", lambda: calls.append("on"))
-    monkeypatch.setattr(bench.fourierft.peft, "uninstall", lambda: calls.append("off"))
+    monkeypatch.setattr(contestants.fourierft.peft, "install", lambda: calls.append("on"))
+    monkeypatch.setattr(contestants.fourierft.peft, "uninstall", lambda: calls.append("off"))
     one, _ = contestant("peft_fourierft_installed", LAYER)
     contestant("peft_fourierft", LAYER)[0].step()
     assert calls == []
@@ -193,7 +195,7 @@ def test_the_installed_library_is_there_for_its_own_steps_alone(monkeypatch):
 
 def test_a_compiled_model_trains_and_not_every_contestant_is_compiled():
     case = replace(MODEL, compiled=True)
-    assert bench.contestants(case, "cpu") == list(bench.COMPILED)
+    assert contestants.contestants(case, "cpu") == list(contestants.COMPILED)
     assert case.description == MODEL.description + ", by torch.compile"
     assert contestant("fourierft", case)[0]._model._compiled_call_impl is not None
 
@@ -203,17 +205,17 @@ def test_every_case_can_be_described_and_every_target_names_a_case_and_a_contest
     assert len(cases) == sum(map(len, SETS.values())), "names are of one case, in the tables too"
     assert len({case.description for case in cases.values()}) == len(cases)
     for target in TARGETS:
-        assert target.case in (None, *cases) and {target.against, target.contestant} <= bench.CONTESTANTS.keys()
+        assert target.case in (None, *cases) and {target.against, target.contestant} <= contestants.CONTESTANTS.keys()
         assert target.quantity != "saved" or cases[target.case].x_bytes
 
 
 def test_a_peak_on_a_gpu_leaves_out_what_other_contestants_hold(monkeypatch):
     build, held = Layer.build, iter([500, 500, 570])  # the base alone, then before each contestant
     monkeypatch.setattr(Layer, "build", lambda self, device: build(self, "cpu"))
-    monkeypatch.setattr(bench, "_allocated", lambda device: next(held))
-    monkeypatch.setattr(bench.Contestant, "peak_bytes", lambda self: 1000)
-    monkeypatch.setattr(bench, "CONTESTANTS", {"frozen": bench.frozen, "frozen_again": bench.frozen})
-    entries = bench.measure(LAYER, "cuda", 1, math.inf)
+    monkeypatch.setattr(contestants, "_allocated", lambda device: next(held))
+    monkeypatch.setattr(contestants.Contestant, "peak_bytes", lambda self: 1000)
+    monkeypatch.setattr(contestants, "CONTESTANTS", {"frozen": contestants.frozen, "frozen_again": contestants.frozen})
+    entries = contestants.measure(LAYER, "cuda", 1, math.inf)
     assert [entry.peak_bytes for entry in entries.values()] == [1000, 930]
 
 
@@ -242,7 +244,7 @@ def raising(error, after):
 @pytest.mark.parametrize("after", [0, 4], ids=["prepared", "timed"])
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "cpu", "cufft", "python"])
 def test_out_of_memory_is_a_row_and_the_others_are_measured(main, tmp_path, monkeypatch, error, after):
-    monkeypatch.setattr(bench, "CONTESTANTS", {"frozen": bench.frozen, "peft_lora": raising(error, after)})
+    monkeypatch.setattr(contestants, "CONTESTANTS", {"frozen": contestants.frozen, "peft_lora": raising(error, after)})
     assert main("--cases", "layer") == 0
     entries = record.read(tmp_path / "small" / "layer.json", Bench).contestants
     assert entries["peft_lora"].status == "oom" and entries["peft_lora"].error.startswith(type(error).__name__)
@@ -252,7 +254,7 @@ def test_out_of_memory_is_a_row_and_the_others_are_measured(main, tmp_path, monk
 
 def test_any_other_error_is_a_row_too_with_its_words_and_the_exit_code(main, tmp_path, monkeypatch, capsys):
     broken = raising(ValueError("unheard of"), 0)
-    monkeypatch.setattr(bench, "CONTESTANTS", {"frozen": bench.frozen, "peft_lora": broken})
+    monkeypatch.setattr(contestants, "CONTESTANTS", {"frozen": contestants.frozen, "peft_lora": broken})
     assert main() == 1
     for case in ("layer", "model"):
         entries = record.read(tmp_path / "small" / f"{case}.json", Bench).contestants
@@ -296,7 +298,7 @@ def test_every_contestant_is_measured_and_written(main, tmp_path, capsys):
 
 
 def test_a_killed_bench_keeps_the_cases_that_were_finished(main, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "CONTESTANTS", {"frozen": bench.frozen})
+    monkeypatch.setattr(contestants, "CONTESTANTS", {"frozen": contestants.frozen})
     monkeypatch.setattr(type(MODEL), "build", lambda self, device: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         main()
@@ -317,9 +319,8 @@ def test_the_full_set_asks_for_a_gpu(tmp_path, capsys):
 
 
 def test_no_repeats_are_refused(main, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main("--repeats", "0")
-    assert stop.value.code == 2 and "--repeats 0" in capsys.readouterr().err
+    assert main("--repeats", "0") == 2
+    assert "--repeats 0" in capsys.readouterr().err
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -519,8 +520,8 @@ def test_busyness_is_what_other_processes_took(monkeypatch):
 
 def test_a_baseline_that_failed_leaves_milliseconds():
     lonely = by_hand(frozen=OOM, fourierft=([1, 2, 3], 1))
-    assert lonely.cell("frozen") == "OOM" and lonely.cell("fourierft") == "2.00 ms ×3"
-    assert lonely.cell("peft_lora") == render.DASH and lonely.ratio("fourierft") is None
+    assert cell(lonely, "frozen") == "OOM" and cell(lonely, "fourierft") == "2.00 ms ×3"
+    assert cell(lonely, "peft_lora") == render.DASH and lonely.ratio("fourierft") is None
     assert Target("layer_768_2048", "saved", "frozen", 1.01).measured(lonely) is None
 
 

@@ -1,7 +1,6 @@
 """An experiment for PEFT: its own configuration, the published settings, and nothing that it cannot say."""
 
 import json
-from contextlib import nullcontext
 
 import peft
 import pytest
@@ -28,9 +27,8 @@ PUBLISHED = {
 
 
 @pytest.fixture
-def export(tmp_path, monkeypatch, capsys):
+def export(tmp_path, capsys):
     """export(...) -> exit code, what was said, and the one folder written."""
-    monkeypatch.setattr(export_peft, "initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
 
     def export(*overrides, out="out"):
         code = export_peft.main(["+exp=metamath", *overrides, "--out", str(tmp_path / out)])

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from experiments import record
-from experiments.measure import workloads
-from experiments.report.micro import Micro
-from experiments.report.speed import Bench
+from experiments.measure import contestants, workloads
+from experiments.measure.bench import Bench
+from experiments.measure.micro import Micro
 from experiments.studies.memory.footprint import Footprint
 from experiments.studies.memory.study import METHODS
 from scripts import bench, gpu
@@ -107,7 +107,7 @@ def test_what_a_stage_leaves_of_its_time_goes_to_those_after_it(monkeypatch, tmp
 def test_every_stage_can_be_started_as_it_stands(tmp_path):
     """The full ones, which need a GPU: tests that are there, and cases of the set."""
     planned = gpu.plan(tmp_path, small=False)
-    assert set(gpu.CASES.split(",")) == set(bench.SETS["full"])
+    assert set(gpu.CASES.split(",")) == set(workloads.SETS["full"])
     assert all((ROOT / word).exists() for stage in planned.values() for word in stage.command if "tests/" in word)
     assert list(planned) == list(gpu.plan(tmp_path, small=True))
 
@@ -128,8 +128,11 @@ def test_the_rehearsal_measures_and_writes(tmp_path, capsys):
 
 
 def test_the_bench_of_the_rehearsal_leaves_what_the_targets_are_read_from(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.measure.bench.UNSTEADY", float("inf"))
     monkeypatch.setitem(workloads.SETS, "small", {"layer_768_2048": workloads.Layer(64, 32)})
-    monkeypatch.setattr(bench, "CONTESTANTS", {name: bench.CONTESTANTS[name] for name in ("frozen", "fourierft")})
+    monkeypatch.setattr(
+        contestants, "CONTESTANTS", {name: contestants.CONTESTANTS[name] for name in ("frozen", "fourierft")}
+    )
     command = [word.replace(gpu.MINUTES, "1") for word in gpu.plan(tmp_path, small=True)["bench"].command]
     assert command[0] == "scripts.bench" and bench.main(command[1:]) == 0
     (saved,) = (cells for cells in rows(gpu.report([], tmp_path)) if cells[2:3] == [SAVED] and cells[3] != "—")

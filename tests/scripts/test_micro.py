@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from experiments import record
-from experiments.report import micro
-from experiments.report.micro import OPERATIONS, Micro, Row, choices, values
+from experiments.measure import parts
+from experiments.measure.micro import CHOICES, OPERATIONS, Micro, Row
+from experiments.report.micro import choices, values
 from scripts import micro as command
 from scripts import tables
 from tests.handmade import MACHINE, PAPER, leave
@@ -132,7 +133,7 @@ def test_every_operation_is_measured_and_written(tmp_path, capsys):
     (found,) = record.find(tmp_path, Micro)
     assert found.complete and {one.status for one in found.rows} == {"ok"}
     assert {one.operation for one in found.rows} == OPERATIONS.keys() - {"form by kernel"}
-    assert all(len(one.seconds) == command.REPEATS and not one.graph_seconds for one in found.rows)
+    assert all(len(one.seconds) == parts.REPEATS and not one.graph_seconds for one in found.rows)
     assert [one.dtype for one in found.rows if one.operation == "x W^T"] == ["bfloat16", "float32", "tf32"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*OPERATIONS.keys() - {"form by kernel"}, "MULTIPLY_ADDS", "Fastest"))
@@ -140,7 +141,7 @@ def test_every_operation_is_measured_and_written(tmp_path, capsys):
 
 def test_tf32_is_for_its_rows_alone():
     before, used = torch.get_float32_matmul_precision(), {}
-    for about, _ in command.everything("small"):
+    for about, _ in parts.everything("small", "cpu"):
         used.setdefault(torch.get_float32_matmul_precision(), set()).add(about["dtype"])
     assert used == {before: {"bfloat16", "float32"}, "high": {"tf32"}}
     assert torch.get_float32_matmul_precision() == before
@@ -149,7 +150,7 @@ def test_tf32_is_for_its_rows_alone():
 def some(monkeypatch, *steps):
     """The set is these steps, of one operation at several shapes."""
     shapes = ({"operation": "branch", "d": 8, "n": 2, "tokens": t, "dtype": "float32"} for t in itertools.count(1))
-    monkeypatch.setattr(command, "everything", lambda chosen: iter(list(zip(shapes, steps, strict=False))))
+    monkeypatch.setattr(command, "everything", lambda chosen, device: iter(list(zip(shapes, steps, strict=False))))
 
 
 def throw(error):
@@ -195,7 +196,7 @@ def test_no_gpu_and_no_room_to_write_are_named(tmp_path, monkeypatch, capsys):
 
 def test_every_operation_says_what_it_decides_and_every_choice_has_alternatives():
     named = [one.decides for one in OPERATIONS.values()]
-    assert all(named) and all(named.count(choice) > 1 for choice in micro.CHOICES)
+    assert all(named) and all(named.count(choice) > 1 for choice in CHOICES)
 
 
 def test_on_a_gpu_events_time_each_step_and_its_graph(monkeypatch):
@@ -218,16 +219,15 @@ def test_on_a_gpu_events_time_each_step_and_its_graph(monkeypatch):
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.nullcontext())
     about = {"operation": "branch", "d": 8, "n": 2, "tokens": 1, "dtype": "float32"}
-    found = command.measure(about, lambda: log.append("step"), "cuda")
-    assert found.seconds == found.graph_seconds == [0.002] * command.REPEATS
+    found = parts.measure(about, lambda: log.append("step"), "cuda")
+    assert found.seconds == found.graph_seconds == [0.002] * parts.REPEATS
     assert log.count("wait") == 4 and log[-1] == "wait"
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: throw(RuntimeError("not while capturing"))())
-    found = command.measure(about, lambda: log.append("step"), "cuda")
+    found = parts.measure(about, lambda: log.append("step"), "cuda")
     assert found.status == "ok" and found.graph_error == "RuntimeError: not while capturing"
 
 
-def test_the_full_set_can_be_made_and_measures_nothing_twice(monkeypatch):
+def test_the_full_set_can_be_made_and_measures_nothing_twice():
     """Its shapes, on the meta device: no step is run."""
-    monkeypatch.setitem(command.DEVICES, "full", "meta")
-    rows = [tuple(sorted(about.items())) for about, _ in command.everything("full")]
+    rows = [tuple(sorted(about.items())) for about, _ in parts.everything("full", "meta")]
     assert len(set(rows)) == len(rows) > 60

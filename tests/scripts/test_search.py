@@ -2,10 +2,8 @@
 
 import errno
 import json
-from contextlib import nullcontext
 
 import numpy as np
-import optuna
 import pytest
 
 from experiments import record
@@ -21,9 +19,8 @@ RECORDS = ROOT / "results/records"
 
 
 @pytest.fixture
-def searching(tmp_path, monkeypatch):
+def searching(tmp_path):
     """searching(...) -> exit code of a quick search with these arguments, below tmp_path."""
-    monkeypatch.setattr(search, "initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
 
     def searching(*arguments):
         where = [f"runs={tmp_path}/runs", "--out", str(tmp_path / "search")]
@@ -159,42 +156,6 @@ def test_a_search_that_does_not_agree_with_itself_is_refused(tmp_path, change, s
         record.read(path, Trials)
 
 
-# --- studies in a file -----------------------------------------------------------------------------------------------
-
-
-def test_a_stored_study_grows_to_the_number_of_trials(searching, no_training, tmp_path):
-    storage = ["--storage", f"sqlite:///{tmp_path}/studies.db"]
-    assert searching("method=lora", *storage) == 0
-    first = trials_of(tmp_path, "lora")
-    assert searching("method=lora", "train.workers=0", *storage, "--trials", "3") == 0
-    assert len(no_training) == 3, "two trials, and one more; what no score depends on makes no other search"
-    assert trials_of(tmp_path, "lora")["trials"][:2] == first["trials"]
-    (study,) = optuna.get_all_study_summaries(storage[1])
-    assert study.study_name.startswith("glue_sst2/roberta_mini/lora-")
-    assert study.n_trials == 3
-    assert searching("method=lora", "--out", str(tmp_path / "memory"), "--trials", "3") == 0
-    in_memory = json.loads((tmp_path / "memory/glue_sst2/roberta_mini/lora.json").read_text())
-    assert in_memory == trials_of(tmp_path, "lora")
-
-
-def test_processes_that_share_a_study_never_take_the_same_point(searching, no_training, tmp_path):
-    storage = f"sqlite:///{tmp_path}/studies.db"
-    assert searching("method=lora", "--storage", storage, "--trials", "1") == 0
-    (summary,) = optuna.get_all_study_summaries(storage)
-    optuna.load_study(study_name=summary.study_name, storage=storage).ask()  # another process has taken the next
-    assert searching("method=lora", "--storage", storage) == 0
-    points = sequence(read_ranges("lora"), range(3))
-    taken = [{"recipe.lr": config.recipe.lr, "recipe.head_lr": config.recipe.head_lr} for config in no_training]
-    assert taken == [points[0], points[2]]
-
-
-def test_another_configuration_is_another_study(searching, no_training, tmp_path):
-    storage = f"sqlite:///{tmp_path}/studies.db"
-    for index, change in enumerate(["seed=0", "seed=1", "method.r=4", "runs=elsewhere"]):
-        assert searching("method=lora", change, "--storage", storage, "--out", str(tmp_path / str(index))) == 0
-    assert len(optuna.get_all_study_summaries(storage)) == 3, "where runs stand changes no result"
-
-
 # --- what is wrong is said, and nothing is lost ----------------------------------------------------------------------
 
 
@@ -222,8 +183,6 @@ def refused(capsys, code):
         (["--range", "recipe.lr=1:nan"], ["[1.0, nan]", "low < high"]),
         (["--range", "recipe.lr"], ["--range recipe.lr", "two numbers"]),
         (["--range", "recipe.lr=small:large"], ["small:large", "two numbers"]),
-        (["--storage", "rubbish"], ["--storage rubbish", "sqlite:///FILE"]),
-        (["--storage", "sqlite:////no/such/folder/studies.db"], ["--storage sqlite:////no", "unable to open"]),
     ],
 )
 def test_a_wrong_command_is_one_line_and_runs_nothing(searching, no_training, capsys, arguments, words):

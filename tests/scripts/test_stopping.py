@@ -7,7 +7,6 @@ import os
 import runpy
 import signal
 import sys
-from contextlib import nullcontext
 
 import pytest
 
@@ -31,7 +30,6 @@ def handlers():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_run_of_it_is_recorded_as_cancelled(command, monkeypatch, tmp_path, capsys, handlers):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hydra.initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
     monkeypatch.setattr("experiments.pipeline.train", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     monkeypatch.delitem(sys.modules, f"scripts.{command}", raising=False)
     monkeypatch.setattr(sys, "argv", [command, *COMMANDS[command], *QUICK])

@@ -1,6 +1,5 @@
 """The command: what is asked for is carried out and shown, and what is wrong is said in one line."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ from tests.handmade import leave, run
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path):
+def command(tmp_path):
     """command(...) -> exit code; everything is written below tmp_path."""
-    monkeypatch.setattr(study, "initialize_config_dir", lambda *_, **__: nullcontext())  # Hydra is up already
     places = [word for name in ("out", "tables", "figures") for word in (f"--{name}", str(tmp_path / name))]
     return lambda *arguments: study.main([*arguments, *places])
 

@@ -81,8 +81,8 @@ class Contest(Measured):
     """One method under one variant, over all seeds.
 
     parameters: trained, in the change and around it. rate, alpha: the best of `trials`. samples: points of each seed.
-    epochs: those at which `correct` was counted, one list per seed; epoch e is after e updates. first: per seed the first
-    epoch with every point right, or None. loss: per seed the final mean cross-entropy (nats).
+    epochs: those at which `correct` was counted, one list per seed; epoch e is after e updates. first: per seed the
+    first epoch with every point right, or None. loss: per seed the final mean cross-entropy (nats).
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

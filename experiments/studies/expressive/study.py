@@ -19,15 +19,15 @@ HEADER = ["Setting", "Trains in the layer", "Parameters", "Around it", "Seeds at
 HEADER += ["Last accuracy, median", "lowest", "Rate", "Alpha", "Trials"]
 NOTES = (
     "Eight classes of 30 points in the plane, a network 2 → 64 → 64 → 8 with ReLU. In the 64 × 64 layer LoRA and "
-    "FourierFT train 128 parameters each. Adam on all points at once, 2000 epochs. Accuracy: on the training points, in "
-    "percent. A seed draws points, layers, starting values and FourierFT's positions; all methods of a seed have the "
-    "same points and layers.",
+    "FourierFT train 128 parameters each. Adam on all points at once, 2000 epochs. Accuracy: on the training points, "
+    "in percent. A seed draws points, layers, starting values and FourierFT's positions; all methods of a seed share "
+    "the points and layers.",
     "Rate and alpha: the trial that reached 100 % in the fewest epochs, which is what the claim is about; it need not "
     "stay there. Every method and setting has the same number of trials, on five seeds that are not shown.",
     "The paper gives the classes, the layer and the methods. The first setting answers its question, what 128 numbers "
     "can express; the others change one or two things that it leaves open. The claim holds where LoRA reaches 100 % in "
     "at most a quarter of the seeds and FourierFT in at least three quarters.",
-    "All of ΔW: 4096 parameters, which shows that the classes can be separated. No ΔW: only the layers around it train.",
+    "All of ΔW: 4096 parameters, which shows that the classes can be separated. No ΔW: only the layers around train.",
 )
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, RobertaConfig
 
 from experiments.measure import memory
+from experiments.measure.bench import Entry
 from experiments.measure.timing import interleave
 from experiments.methods.base import Method
 from experiments.record import Count, Measured, Natural, Part, compare
-from experiments.report.speed import Entry
 
 FLOAT = 4  # bytes of a float32
 

@@ -6,10 +6,9 @@ from typing import Literal
 
 import peft
 import torch
-from hydra import compose
 
 from experiments import record
-from experiments.config import Config, parse
+from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.measure.timing import quartiles
 from experiments.methods.base import Method
@@ -164,7 +163,7 @@ def case(method: str, task: str) -> Case:
 
 
 def _config(task: str, method: str, *more: str) -> Config:
-    return parse(compose("config", [f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more]))
+    return load(f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more)
 
 
 def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:
@@ -184,7 +183,7 @@ def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) ->
         "Saved, MiB",
         "At least, MiB",
         "Peak, MiB",
-        "ms a step",
+        "ms per step",
         "Printed, MB",
     ]
     return Table("FourierFT and LoRA on the six tasks of the project's page", header, rows)

@@ -1,5 +1,6 @@
 """GLUE's metrics against values worked by hand."""
 
+import numpy as np
 import pytest
 
 from experiments.metrics.glue import scores as score
@@ -26,3 +27,8 @@ def test_correlations():
 
 def test_a_constant_prediction_correlates_with_nothing():
     assert score("stsb", [2.0, 2.0, 2.0], [1.0, 2.0, 3.0]) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_a_correlation_of_float32_is_computed_in_float64():
+    values = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
+    assert score("stsb", *values) == score("stsb", *values.astype(np.float64))

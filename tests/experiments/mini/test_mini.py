@@ -110,7 +110,7 @@ def test_the_checkpoint_predicts_masked_words_of_text_it_was_not_trained_on():
     model = AutoModelForMaskedLM.from_pretrained(CHECKPOINT).eval()
     rows = words.encode(tokenizer, words.corpus("held out", seed=0)[:256])
     torch.manual_seed(0)
-    _, collator = words.roberta(tokenizer)
+    collator = words.Denoising(tokenizer)
     batch = collator(list(rows))
     with torch.no_grad():
         guesses = model(**batch.data).logits.argmax(-1)

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from experiments.models.architectures import gpt2
 from experiments.models.generation import BeamSearch, Sampling, _read, generate
-from experiments.pretraining.causal import gpt2
+from experiments.pretraining.models import GPT2
 
 WORDS = ["<end>", "e", "a", "b", "c", "d"]
 PROMPTS = [[2], [3, 4, 2, 5], [5, 5], [4, 3, 2], [2, 3, 4, 5, 2, 3, 4, 5]]
@@ -27,7 +28,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(3)
-    model = GPT2LMHeadModel(gpt2(width=16, layers=2, heads=2, length=64, vocabulary=len(WORDS))).eval()
+    model = GPT2LMHeadModel(gpt2(16, 2, n_head=2, vocab_size=len(WORDS), **GPT2 | {"n_positions": 64})).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(6)  # away from equal probabilities

@@ -17,6 +17,7 @@ SIDE, WIDTH, DEPTH, CLASSES, N = 32, 64, 3, 5, 60
 SHAPE = {"img_size": SIDE, "patch_size": 8, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": 4}
 OURS = ("q_proj", "v_proj"), ("classifier",)
 TIMMS = ("attn.qkv:q,v",), ("head",)
+HEADS = {"transformers": "classifier", "timm": "head"}  # form -> its new layer
 NAMES = {  # timm's name of a layer of block i -> transformers'
     "norm1": "layernorm_before",
     "norm2": "layernorm_after",
@@ -66,7 +67,7 @@ def in_timms_form(vit: ViTForImageClassification) -> dict[str, torch.Tensor]:
 
 
 def both(folders) -> list[nn.Module]:
-    return [classifier(folders / form, "abcde", "eager") for form in ("transformers", "timm")]
+    return [classifier(folders / form, "abcde", [head], "eager") for form, head in HEADS.items()]
 
 
 def batches(count):
@@ -83,9 +84,9 @@ def test_the_same_weights_give_the_same_logits(folders):
 
 def test_dropout_is_the_model_s_own_unless_it_is_given(folders):
     pixels = batches(1)[0][0]
-    for form in ("transformers", "timm"):
+    for form, head in HEADS.items():
         for dropout, differ in ((None, False), (0.5, True)):
-            model = classifier(folders / form, "abcde", "eager", dropout).train()
+            model = classifier(folders / form, "abcde", [head], "eager", dropout).train()
             one, other = (model(pixel_values=pixels).logits for _ in range(2))
             assert bool((one - other).abs().max() > 1e-3) == differ, (form, dropout)
 

@@ -10,14 +10,14 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from experiments import record
-from experiments.config import parse
+from experiments.config import load
 from experiments.data.assets import read_rows
 from experiments.errors import UserError
 from experiments.measure import memory
+from experiments.measure.bench import Entry
 from experiments.models import architectures
 from experiments.paper.printed import Peak, read_facts
 from experiments.record import LeftOut, RecordError
-from experiments.report.speed import Entry
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from experiments.studies.memory import footprint as footprints
 from experiments.studies.memory import study
@@ -129,7 +129,7 @@ def test_the_longest_rows_are_those_of_the_data(assets):
         pytest.skip(f"needs RoBERTa's tokenizer in {folder}")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     for set, about in study.TASKS.items():
-        task = parse(study.compose("config", [f"+exp=glue_{set}"])).task
+        task = load(f"+exp=glue_{set}").task
         rows = read_rows(assets / "datasets" / task.local / "train.parquet", task.inputs)
         if about.longest:
             lengths = map(len, tokenizer(*(list(rows[column]) for column in task.inputs))["input_ids"])

@@ -72,6 +72,19 @@ def test_the_papers_plan_is_enough_for_a_verdict(name):
     assert len(groups) == settings and min(map(len, groups.values())) >= seeds
 
 
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_question_has_a_function_and_needs_tasks_of_the_plan(name, tmp_path):
+    study = STUDIES[name]
+    tasks = {task for _, task in study.planned}
+    for question in study.file.questions:
+        assert callable(study.ask(question.ask, tmp_path)) and set(question.tasks) <= tasks
+
+
+def test_an_unknown_function_is_refused_by_its_name(tmp_path):
+    with pytest.raises(UserError, match=r"grid\.yaml: ask=is_better: "):
+        STUDIES["grid"].ask("is_better", tmp_path)
+
+
 def test_a_line_is_every_combination_and_runs_that_differ_in_seed_are_one_setting():
     plan = RunPlan(runs=(f"{MINI} method.n=10,20 method.band=null,[0,5] seed=0,1", f"{MINI} method.n=30"))
     found = plan.settings

@@ -1,7 +1,7 @@
-"""The text the miniature models are pre-trained on: sentences that stand together because they agree.
+"""The pre-training text of the miniature RoBERTa, and part of the others': consistent sentences.
 
-As in any honest text, a sentence is restated, a question is answered, a report keeps to where and when it was, and a
-review keeps its verdict. No label of a task is ever shown, nor a pair that contradicts itself.
+A sentence is restated, a question answered, a report keeps to its place and time, a review to its verdict. There are no
+labels of tasks, and no contradictions.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from experiments.mini.language import Opinion, draw_event, say_event, say_opinio
 
 
 def documents(seed: int) -> Iterator[tuple[str, ...]]:
-    """Endless documents: one text each, or two to be read as a pair."""
+    """Endless documents: each a text, or a pair of texts."""
     rng = Random(f"pretraining {seed}")
     kinds = (report, review, restatement, restatement, detail, detail, answer)
     while True:
@@ -21,7 +21,7 @@ def documents(seed: int) -> Iterator[tuple[str, ...]]:
 
 
 def report(rng: Random) -> tuple[str]:
-    """One or two sentences about what happened, or what did not."""
+    """One or two sentences about what did or did not happen."""
     events = [
         replace(draw_event(rng, rng.random() < 0.5), negated=rng.random() < 0.25) for _ in range(rng.choice((1, 2)))
     ]
@@ -29,7 +29,7 @@ def report(rng: Random) -> tuple[str]:
 
 
 def review(rng: Random) -> tuple[str]:
-    """Two or three sentences of one verdict."""
+    """Two or three sentences with the same verdict."""
     positive = rng.random() < 0.5
     opinions = [Opinion(positive, rng.choice(Opinion.STYLES)) for _ in range(rng.choice((2, 3)))]
     return (" ".join(write(say_opinion(opinion, rng)) for opinion in opinions),)

@@ -1,0 +1,70 @@
+"""A command: its options, how it tells what is wrong, and how it ends."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from experiments.errors import UserError
+from experiments.record import left_out
+from experiments.typed import user_path
+from fourierft import FourierError
+
+
+class Command(argparse.ArgumentParser):
+    """What `python -m scripts.<name>` does: `work`, with the options added here; its help is the module's docstring."""
+
+    def __init__(self, name: str, text: str | None, work: Callable[[argparse.Namespace], int | None]):
+        super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.name, self.work = name, work
+
+    def add_folders(self, **folders: tuple[Path, str]) -> None:
+        """Add an option for each folder: its default, and what is there."""
+        for name, (default, about) in folders.items():
+            about = f"{about} (default: %(default)s)"
+            self.add_argument(f"--{name}", type=Path, default=default, metavar="FOLDER", help=about)
+
+    def add_assets(self) -> None:
+        """Add --assets, the folder of models/ and datasets/; by default what FOURIERFT_ASSETS names."""
+        about = "has models/ and datasets/ (default: FOURIERFT_ASSETS)"
+        self.add_argument("--assets", type=user_path, metavar="FOLDER", help=about)
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Do the work with the options in `arguments` (default: the command line's); returns the exit code.
+
+        2 after a UserError or a FourierError, or where a record was left out, each told in one message on stderr; else
+        what `work` returns, where None is 0.
+        """
+        options, code = self.parse_intermixed_args(arguments), None
+        if getattr(options, "assets", "") is None and (root := os.environ.get("FOURIERFT_ASSETS")):
+            options.assets = user_path(root)
+        with left_out() as problems:
+            try:
+                code = self.work(options)
+            except (UserError, FourierError) as error:
+                problems.append(str(error))
+        sys.stderr.writelines(f"{self.name}: {problem}\n" for problem in problems)
+        return 2 if problems else code or 0
+
+    def start(self) -> NoReturn:
+        """Be the process of a command that can be interrupted, and goes on when it is called again."""
+        with stoppable(self.name):
+            sys.exit(self())
+
+
+@contextmanager
+def stoppable(command: str) -> Iterator[None]:
+    """SIGTERM, which batch systems and containers send, interrupts the context as Ctrl-C does.
+
+    An interruption ends the process with one line in place of a traceback, and exit code 130.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

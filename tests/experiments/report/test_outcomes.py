@@ -1,0 +1,43 @@
+"""From outcomes to a verdict and to the words for scale small."""
+
+import pytest
+
+from experiments.report.verdicts import Claim, Outcome
+
+
+def claim(*outcomes, **fields):
+    return Claim("A claim", "It is claimed.", outcomes=outcomes, **fields)
+
+
+@pytest.mark.parametrize(
+    ("holds", "whole", "verdict"),
+    [
+        ((), True, "not yet measured"),
+        ((True,), True, "reproduced"),
+        ((True, True), False, "not yet measured"),
+        ((True, False), False, "not reproduced"),
+        ((True, None), True, "cannot tell"),
+        ((None, False), True, "not reproduced"),
+    ],
+)
+def test_the_verdict_follows_from_the_papers_scale(holds, whole, verdict):
+    found = [Outcome(scale, "here", one, 5) for scale, one in zip(("paper", "full size"), holds, strict=False)]
+    assert claim(*found, whole=whole).verdict == verdict
+    assert claim(
+        *found, Outcome("small", "here", False, 5), Outcome("mini", "here", False, 5), whole=whole
+    ).verdict == (verdict), "no other scale decides anything"
+
+
+def test_what_is_no_evidence_decides_nothing_at_any_scale():
+    assert claim(Outcome("paper", "here", False, 5, evidence=False)).verdict == "not yet measured"
+    assert claim(Outcome("small", "here", False, 5, evidence=False)).small_scale == "too few seeds (0)"
+
+
+def test_exact_outcomes_are_counted_and_others_need_three_seeds():
+    exact = [Outcome("small", name, name != "c") for name in "abc"]
+    assert claim(*exact, counted="runs").small_scale == "holds in 2 of 3 runs"
+    assert claim(Outcome("small", "a", True, 2), Outcome("small", "b", True, 1)).small_scale == "too few seeds (1–2)"
+    assert (
+        claim(Outcome("small", "a", True, 3), Outcome("small", "b", True, 5)).small_scale == "holds (a; b; 3–5 seeds)"
+    )
+    assert claim().small_scale == "—"
