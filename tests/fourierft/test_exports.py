@@ -9,7 +9,7 @@ import fourierft
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "run.py", *sorted(path for name in ("experiments", "scripts") for path in (ROOT / name).rglob("*.py"))]
-MEASURES_THE_PARTS = ROOT / "scripts" / "micro.py"  # times the parts of a step one by one
+MEASURES_THE_PARTS = ROOT / "experiments" / "measure" / "parts.py"  # times the parts of a step one by one
 
 
 def imported(path):
