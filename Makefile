@@ -73,7 +73,7 @@ tables: $(READY) ## results/tables and results/README.md from the records, the c
 figures: $(READY) ## results/figures from the records
 	@$(RUN) -m scripts.figures
 
-test: $(READY) ## the tests: no network, no GPU, some minutes
+test: lint ## lint, then the tests: no network, no GPU, some minutes
 	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes each
