@@ -115,7 +115,7 @@ class Adapter(Method):
         return model
 
     def hosts(self, model: nn.Module, place: str) -> list[nn.Module]:
-        """The modules at a place that get an adapter, lowest layer first. Raises UserError for an unknown model."""
+        """The modules that get an adapter at a place, lowest layer first. Raises UserError where the model lacks it."""
         kind = model.config.model_type
         known = sorted(kind for kind, places in PLACES.items() if place in places)
         if kind not in known:
