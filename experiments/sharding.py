@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerCallback
@@ -22,9 +22,9 @@ from experiments.errors import UserError
 def is_asked_for() -> bool:
     """Whether the launcher asks for sharding. Raises UserError for settings that would change the run or break it."""
     for other in ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"):
-        if _is_set(f"ACCELERATE_USE_{other}"):
+        if parse_flag_from_env(f"ACCELERATE_USE_{other}"):
             raise UserError(f"accelerate launch with {other.lower()}: not supported; use a file of configs/launcher/")
-    if not _is_set("ACCELERATE_USE_FSDP"):
+    if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return False
     for variable, allowed, remedy in (
         ("FSDP_VERSION", "2", "fsdp_version: 2"),
@@ -35,10 +35,6 @@ def is_asked_for() -> bool:
         if value.lower() != allowed:
             raise UserError(f"{variable.lower()}: {value} in the launcher's file: not supported; use {remedy}")
     return True
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "false").lower() == "true"
 
 
 def to_shard(model: nn.Module) -> nn.Module:

@@ -105,7 +105,7 @@ class Adapter(Method):
         super().adapt(model, attention, head)
         form, like = FORMS[self.name], next(model.parameters())
         for place in form.places:
-            for host in self.kept(self.hosts(model, place)):
+            for host in self.hosts(model, place):
                 host.adapter = Bottleneck(
                     *(model.config.hidden_size, self.r, form.activation, form.norm),
                     device=like.device,
@@ -115,7 +115,7 @@ class Adapter(Method):
         return model
 
     def hosts(self, model: nn.Module, place: str) -> list[nn.Module]:
-        """The modules at a place, lowest layer first. Raises UserError for a kind of model without it."""
+        """The modules that get an adapter at a place, lowest layer first. Raises UserError where the model lacks it."""
         kind = model.config.model_type
         known = sorted(kind for kind, places in PLACES.items() if place in places)
         if kind not in known:
@@ -124,10 +124,6 @@ class Adapter(Method):
             )
         return [module for path, module in model.named_modules() if re.fullmatch(PLACES[kind][place], path)]
 
-    def kept(self, hosts: list[nn.Module]) -> list[nn.Module]:
-        """Those that get an adapter."""
-        return hosts
-
 
 class AdapterDrop(Adapter):
     """One adapter in every layer but the `drop` lowest."""
@@ -135,7 +131,8 @@ class AdapterDrop(Adapter):
     name: Literal["adapter_drop"]
     drop: NonNegativeInt
 
-    def kept(self, hosts: list[nn.Module]) -> list[nn.Module]:
+    def hosts(self, model: nn.Module, place: str) -> list[nn.Module]:
+        hosts = super().hosts(model, place)
         if self.drop >= len(hosts):
             raise UserError(
                 f"method.drop={self.drop}: the model has {len(hosts)} layers; leave at least one its adapter"

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.pytorch_utils import Conv1D
 
+import fourierft
 from experiments.errors import UserError
 from experiments.models.heads import is_head
 from experiments.sharding import whole
 from experiments.typed import Typed
-from fourierft import digest, matches, part_rows, split_target
 
 
 def check_precision(model: nn.Module) -> None:
@@ -106,15 +106,9 @@ def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
     return {
         "adapter": sum(p.numel() for p in adapter),
         "head": sum(p.numel() for name, p in trained if is_head(name, head)),
-        "total": sum(_values(p) for p in model.parameters()),
+        "total": fourierft.count(model).total,
         "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter),
     }
-
-
-def _values(parameter: nn.Parameter) -> int:
-    """The number of its values: bitsandbytes packs two of 4 bits into one byte."""
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else state.shape.numel()
 
 
 def stored(folder: Path) -> dict[str, int]:
@@ -133,13 +127,14 @@ def stored(folder: Path) -> dict[str, int]:
 
 def stored_sha256(folder: Path) -> str:
     """The digest of the tensors in all *.safetensors of the folder; for FourierFT it is also in the adapter's file."""
-    return digest({name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()})
+    tensors = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
+    return fourierft.digest(tensors)
 
 
 def matched(model: nn.Module, target: str) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     """The modules, by path, that match a target such as "query" or "c_attn:q,v", and the parts that it names."""
-    name, parts = split_target(target)
-    return {path: module for path, module in model.named_modules() if path and matches(name, path)}, parts
+    name, parts = fourierft.split_target(target)
+    return {path: module for path, module in model.named_modules() if path and fourierft.matches(name, path)}, parts
 
 
 def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
@@ -150,6 +145,6 @@ def weights(model: nn.Module, attention: tuple[str, ...]) -> dict[str, Tensor]:
         for path, module in modules.items():
             weight = module.weight.detach()
             weight = weight.T if isinstance(module, Conv1D) else weight
-            for part, rows in part_rows(weight.shape, parts).items():
+            for part, rows in fourierft.part_rows(weight.shape, parts).items():
                 found[f"{path}:{part}" if part else path] = weight[rows]
     return found

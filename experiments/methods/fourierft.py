@@ -45,12 +45,9 @@ class FourierFT(Method):
 
     @contextmanager
     def merged(self, model: nn.Module) -> Iterator[None]:
-        if any(
-            isinstance(layer, fourierft.QuantizedFourierLinear) for layer in fourierft.fourier_layers(model).values()
-        ):
-            yield  # a merged weight would be rounded to the base's bits
-            return
-        fourierft.merge(model)
+        layers = fourierft.fourier_layers(model).values()
+        if not any(isinstance(layer, fourierft.QuantizedFourierLinear) for layer in layers):  # whose W has too few bits
+            fourierft.merge(model)
         try:
             yield
         finally:

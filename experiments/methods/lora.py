@@ -32,8 +32,7 @@ class Lora(ByPeft):
         return peft.LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, **names)
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        if self.name == "lora_all":
-            return super().adapt(model, (), head)
+        attention = () if self.name == "lora_all" else attention  # then `configuration` names the layers
         if not any(":" in target for target in attention):
             return super().adapt(model, attention, head)
         Method.adapt(self, model, attention, head)

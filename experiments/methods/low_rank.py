@@ -48,11 +48,6 @@ class LowRank(nn.Module):
             y[..., rows].add_((self.alpha / b * (x @ A.T @ B.T)).to(y.dtype))
         return y
 
-    def delta_weights(self) -> dict[str, Tensor]:
-        """delta_W (out, in) of each part at full rank, detached."""
-        pairs = zip(self.rows, self.lora_A, self.lora_B, strict=True)
-        return {part: (self.alpha / self.r * (B @ A)).detach() for part, A, B in pairs}
-
 
 def insert(model: nn.Module, attention: tuple[str, ...], **settings) -> None:
     """Put a LowRank in the place of every layer called `attention`. Raises UserError where there is none."""
@@ -67,8 +62,8 @@ def insert(model: nn.Module, attention: tuple[str, ...], **settings) -> None:
 
 
 def delta_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Path, or path:part, and delta_W (out, in) of every adapted matrix."""
+    """Path, or path:part, and delta_W (out, in), at full rank and detached, of every adapted matrix."""
     for path, layer in model.named_modules():
         if isinstance(layer, LowRank):
-            for part, delta in layer.delta_weights().items():
-                yield f"{path}:{part}" if part else path, delta
+            for part, A, B in zip(layer.rows, layer.lora_A, layer.lora_B, strict=True):
+                yield f"{path}:{part}" if part else path, (layer.alpha / layer.r * (B @ A)).detach()

@@ -24,8 +24,8 @@ from transformers import (
 class Architecture:
     """A model without weights. attention: the matrices that the paper adapts, as `Method.adapt` takes them."""
 
-    auto: type
     config: PretrainedConfig
+    auto: type
     attention: tuple[str, ...]
     head: tuple[str, ...] = ()
 
@@ -61,34 +61,24 @@ def vit(width: int, depth: int, **options) -> ViTConfig:
     return ViTConfig(**shape | options)
 
 
-def _encoder(width: int, depth: int) -> Architecture:
-    config = roberta(width, depth, num_labels=2)
-    return Architecture(AutoModelForSequenceClassification, config, ("query", "value"), ("classifier",))
-
-
-def _gpt2(width: int, depth: int) -> Architecture:
-    return Architecture(AutoModelForCausalLM, gpt2(width, depth), ("c_attn:q,v",))  # parts of one fused projection
-
-
-def _llama(width: int, depth: int, inner: int) -> Architecture:
-    return Architecture(AutoModelForCausalLM, llama(width, depth, inner), ("q_proj", "v_proj"))
-
-
-def _vit(width: int, depth: int) -> Architecture:
-    config = vit(width, depth, num_labels=10)
-    return Architecture(AutoModelForImageClassification, config, ("q_proj", "v_proj"), ("classifier",))
-
-
-# Heads: two classes (five of the six GLUE tasks), ten (CIFAR-10, EuroSAT); language models have none of their own.
-ARCHITECTURES = {
-    "roberta_base": _encoder(768, 12),
-    "roberta_large": _encoder(1024, 24),
-    "gpt2_medium": _gpt2(1024, 24),
-    "gpt2_large": _gpt2(1280, 36),
-    "llama1_7b": _llama(4096, 32, 11008),
-    "llama1_13b": _llama(5120, 40, 13824),
-    "llama2_7b": _llama(4096, 32, 11008),
-    "llama2_13b": _llama(5120, 40, 13824),
-    "vit_base": _vit(768, 12),
-    "vit_large": _vit(1024, 24),
+# By type of model: the class, the matrices that the paper adapts, and the head, which language models lack.
+KINDS = {
+    "roberta": (AutoModelForSequenceClassification, ("query", "value"), ("classifier",)),
+    "gpt2": (AutoModelForCausalLM, ("c_attn:q,v",), ()),  # parts of one fused projection
+    "llama": (AutoModelForCausalLM, ("q_proj", "v_proj"), ()),
+    "vit": (AutoModelForImageClassification, ("q_proj", "v_proj"), ("classifier",)),
 }
+# Heads of two classes (five of the six GLUE tasks) and of ten (CIFAR-10, EuroSAT).
+CONFIGS = {
+    "roberta_base": roberta(768, 12, num_labels=2),
+    "roberta_large": roberta(1024, 24, num_labels=2),
+    "gpt2_medium": gpt2(1024, 24),
+    "gpt2_large": gpt2(1280, 36),
+    "llama1_7b": llama(4096, 32, 11008),
+    "llama1_13b": llama(5120, 40, 13824),
+    "llama2_7b": llama(4096, 32, 11008),
+    "llama2_13b": llama(5120, 40, 13824),
+    "vit_base": vit(768, 12, num_labels=10),
+    "vit_large": vit(1024, 24, num_labels=10),
+}
+ARCHITECTURES = {name: Architecture(config, *KINDS[config.model_type]) for name, config in CONFIGS.items()}

@@ -28,6 +28,7 @@ from experiments import processes
 from experiments.lines import sealed, unsealed
 from experiments.record import replace_lines
 from experiments.typed import Typed
+from fourierft import digest
 
 
 class BeamSearch(Typed):
@@ -51,13 +52,8 @@ class BeamSearch(Typed):
         """The processors of the next token's scores, for a batch of `rows` whose prompts end at token `prompt`."""
         return [NoRepeatedNGram(self.no_repeat_ngram, prompt)] if self.no_repeat_ngram else []
 
-    def stamp(self) -> dict[str, Any]:
-        """What identifies texts written with these settings."""
-        return self.model_dump()
 
-
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(Typed):
     """Tokens drawn from the `top_k` likeliest, at each prompt's own temperature; 0: always the likeliest.
 
     A text depends on seed and row alone, not on its batch or the number of processes.
@@ -73,9 +69,6 @@ class Sampling:
 
     def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
         return [Noise([self.temperatures[row] for row in rows], rows, self.top_k, self.seed)]
-
-    def stamp(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -139,10 +132,9 @@ def generate(
     stamp = _stamp(folder, prompts, decoding)
     done = {text.row: text for path in folder.glob(f"{name}.*.jsonl") for text in _read(path, stamp)}
     path = folder / f"{name}.{processes.index()}.jsonl"
-    replace_lines(path, (stamp, *map(_row, done.values())))
-    longest_first = sorted(
-        range(len(prompts)), key=lambda row: (-len(prompts[row]), row)
-    )  # if memory is short, it shows at once
+    replace_lines(path, (stamp, *(sealed(asdict(text)) for text in done.values())))
+    # If memory is short, it shows at once.
+    longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
     hidden = not processes.is_first()
@@ -150,9 +142,8 @@ def generate(
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
             with precision:
-                written = _write(model, tokenizer, [prompts[row] for row in batch], batch, decoding)
-            new = [Text(row, *fields) for row, fields in zip(batch, written, strict=True)]
-            file.writelines(f"{json.dumps(_row(text))}\n" for text in new)
+                new = _write(model, tokenizer, [prompts[row] for row in batch], batch, decoding)
+            file.writelines(f"{json.dumps(sealed(asdict(text)))}\n" for text in new)
             file.flush()
             done |= {text.row: text for text in new}
             bar.update(len(new))
@@ -166,8 +157,8 @@ def _write(
     prompts: list[list[int]],
     rows: list[int],
     decoding: BeamSearch | Sampling,
-) -> list[tuple[str, int, bool]]:
-    """For each prompt of one batch: the output, its number of tokens and whether it is finished."""
+) -> list[Text]:
+    """The texts of one batch: after each of `prompts`, whose numbers are `rows`."""
     batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
     length, end = batch["input_ids"].shape[1], tokenizer.eos_token_id
     settings = GenerationConfig(
@@ -179,24 +170,18 @@ def _write(
     processors = LogitsProcessorList(decoding.processors(rows, length))
     ids = model.generate(**batch, generation_config=settings, logits_processor=processors)
     written = []
-    for row in ids[:, length:].tolist():
-        tokens = row[: row.index(end)] if end in row else row
-        written.append((tokenizer.decode(tokens, skip_special_tokens=True).strip(), len(tokens), end in row))
+    for row, new in zip(rows, ids[:, length:].tolist(), strict=True):
+        tokens = new[: new.index(end)] if end in new else new
+        output = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        written.append(Text(row, output, len(tokens), end in new))
     return written
 
 
 def _stamp(folder: Path, prompts: Sequence[list[int]], decoding: BeamSearch | Sampling) -> dict[str, Any]:
     """What identifies texts of these weights, prompts and settings."""
-    weights = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        for name, tensor in sorted(load_file(path).items()):  # the header of a file has no fixed order
-            weights.update(name.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    digest = hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
-    return {"weights": weights.hexdigest(), "prompts": digest, **decoding.stamp()}
-
-
-def _row(text: Text) -> dict[str, Any]:
-    return sealed(asdict(text))
+    weights = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
+    asked = hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
+    return {"weights": digest(weights), "prompts": asked, **decoding.model_dump()}
 
 
 def _read(path: Path, stamp: dict[str, Any]) -> list[Text]:

@@ -86,7 +86,7 @@ class Writer:
             model,
             self.tokenizer,
             [each if len(each) <= room else [each[0], *each[len(each) - room + 1 :]] for each in ids],
-            Sampling(temperatures, self.decoding.top_k, limit, f"{self.seed} {name}"),
+            Sampling(temperatures=temperatures, seed=f"{self.seed} {name}", **self.decoding.model_dump()),
             self.train.eval_batch_size,
             folder,
             self.train.autocast(),

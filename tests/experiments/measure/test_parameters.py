@@ -16,8 +16,8 @@ from experiments.models.heads import is_head
 HEAD = {"roberta_base": 592_130, "roberta_large": 1_051_650}  # of two classes
 ENCODER = ("query", "value"), ("classifier",)
 # Two layers of width 64 and an inner width of 256.
-SMALL_ENCODER = Architecture(AutoModelForSequenceClassification, roberta(64, 2, vocab_size=50), *ENCODER)
-SMALL_GPT2 = Architecture(AutoModelForCausalLM, gpt2(64, 2, vocab_size=50), ("c_attn:q,v",))
+SMALL_ENCODER = Architecture(roberta(64, 2, vocab_size=50), AutoModelForSequenceClassification, *ENCODER)
+SMALL_GPT2 = Architecture(gpt2(64, 2, vocab_size=50), AutoModelForCausalLM, ("c_attn:q,v",))
 
 
 # --- the models ------------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_a_damaged_text_is_written_again(write, tmp_path):
 
 def sample(model, tokenizer, folder, temperature, rows=range(400), top_k=6, batch_size=100, seed="s"):
     """One token behind the first prompt for each row: its id."""
-    sampling = Sampling([temperature] * len(rows), top_k, 1, seed)
+    sampling = Sampling(temperatures=[temperature] * len(rows), top_k=top_k, max_new_tokens=1, seed=seed)
     prompts = [PROMPTS[0]] * len(rows)
     texts = generate(model, tokenizer, prompts, sampling, batch_size, folder, nullcontext(), f"t{batch_size}")
     return [tokenizer.convert_tokens_to_ids(text.output) if text.finished is False else 0 for text in texts]
