@@ -52,10 +52,8 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
         if not (found := curve(cell)):
             continue
         signs |= {sign: meaning for sign, meaning in cell.protocol.signs.items() if sign in cell.marks}
-        losses = list(found.values())
-        ends = (list(map(min, losses)), list(map(max, losses))) if len(cell.runs) > 1 else None
-        label = f"{row.title} ×{len(cell.runs)}{cell.marks}"
-        course(axes, list(found), list(map(statistics.mean, losses)), ends, index, label=label)
+        ends = (min, max) if len(cell.runs) > 1 else None
+        course(axes, found, index, statistics.mean, ends, label=f"{row.title} ×{len(cell.runs)}{cell.marks}")
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel(f"{LOSS}, validation set", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
