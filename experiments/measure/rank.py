@@ -57,7 +57,7 @@ def summarise(deltas: Iterable[tuple[str, Tensor]]) -> Rank | None:
 
 
 def rows(rank: Rank) -> tuple[list[str], list[list[str | int | float]]]:
-    """Columns and rows, one a matrix, for a table."""
+    """The columns and the rows of a table, one row per matrix."""
     return COLUMNS, [
         [m.name, *m.shape, m.numerical_rank, m.effective_rank, m.frobenius_norm, m.spectral_norm] for m in rank.matrices
     ]
@@ -102,7 +102,7 @@ def plot(rank: Rank, path: Path, title: str) -> None:
 
 
 def _draw_spectra(axes: Axes, kind: str, matrices: list[tuple[int, MatrixRank]], colour: str) -> None:
-    """One line a matrix, from light to dark over the layers; a zero matrix has no spectrum to draw."""
+    """One line per matrix, from light to dark over the layers; a zero matrix has no spectrum to draw."""
     drawn = [matrix for _, matrix in matrices if matrix.spectral_norm > 0]
     for index, matrix in enumerate(drawn, start=1):
         values = [value / matrix.singular_values[0] for value in matrix.singular_values]

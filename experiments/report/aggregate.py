@@ -56,6 +56,11 @@ class Cell:
         return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
 
     @property
+    def trained(self) -> float:
+        """The adapter's parameters, median over the runs; at least one must have succeeded."""
+        return statistics.median(run.params.adapter for run in self.runs)
+
+    @property
     def complete(self) -> bool:
         """Whether all seeds of the protocol have a run that succeeded."""
         return {run.seed for run in self.runs} >= set(self.protocol.seeds)

@@ -47,7 +47,7 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     figure = blank(3.6)
     axes = figure.subplots()
     signs: dict[str, str] = {}
-    for index, row in enumerate(sorted(rows, key=_place(exp))):
+    for index, row in enumerate(sorted(rows, key=lambda row: (row.cells[exp].trained, row.title))):
         cell = row.cells[exp]
         if not (found := curve(cell)):
             continue
@@ -63,8 +63,3 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     caption += [f"{sign} {meaning}" for sign, meaning in signs.items()]
     legend(figure, *axes.get_legend_handles_labels(), math.ceil(len(rows) / 2), "; ".join(caption))
     return figure
-
-
-def _place(exp: str) -> Callable[[Row], tuple[float, str]]:
-    """The sort key of the Pareto view: trained parameters, then name."""
-    return lambda row: (statistics.median(run.params.adapter for run in row.cells[exp].runs), row.title)
