@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,21 @@ def tidy(axes: Axes) -> None:
 
 def course(
     axes: Axes,
-    places: Sequence[float],
-    middles: Sequence[float],
-    ends: tuple[Sequence[float], Sequence[float]] | None,
+    points: Mapping[float, Sequence[float]],
     index: int,
+    middle: Callable[[Sequence[float]], float] = statistics.median,
+    ends: tuple[Callable, Callable] | None = (min, max),
     **line: Any,
 ) -> Line2D:
-    """Draw a line through the middles, and a band between the lower and upper ends if there are any."""
-    style = line_style(index)
-    (drawn,) = axes.plot(places, middles, **{"linewidth": 1.4, **style, **line})
+    """Draw x -> values: a line through their middles, and a band between their lower and upper ends if there are any.
+
+    middle, ends: functions of the values at one x.
+    """
+    style, values = line_style(index), list(points.values())
+    (drawn,) = axes.plot(list(points), list(map(middle, values)), **{"linewidth": 1.4, **style, **line})
     if ends:
-        axes.fill_between(places, *ends, color=style["color"], alpha=0.18, linewidth=0)
+        bounds = (list(map(end, values)) for end in ends)
+        axes.fill_between(list(points), *bounds, color=style["color"], alpha=0.18, linewidth=0)
     return drawn
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from experiments.record import MatrixRank, Rank, RankSummary
 from experiments.record.parts import EPS
-from experiments.style import COLOURS, MARKERS, save
+from experiments.style import line_style, save
 
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
 COLUMNS = ["matrix", "out", "in", "numerical_rank", "effective_rank", "frobenius_norm", "spectral_norm"]
@@ -57,7 +57,7 @@ def summarise(deltas: Iterable[tuple[str, Tensor]]) -> Rank | None:
 
 
 def rows(rank: Rank) -> tuple[list[str], list[list[str | int | float]]]:
-    """Columns and rows, one a matrix, for a table."""
+    """The columns and the rows of a table, one row per matrix."""
     return COLUMNS, [
         [m.name, *m.shape, m.numerical_rank, m.effective_rank, m.frobenius_norm, m.spectral_norm] for m in rank.matrices
     ]
@@ -79,9 +79,9 @@ def plot(rank: Rank, path: Path, title: str) -> None:
     spectra, ranks = figure.subplots(1, 2)
     figure.suptitle(title, fontsize=12)
     for index, (kind, matrices) in enumerate(by_kind(rank).items()):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        _draw_spectra(spectra, kind, matrices, colour)
-        _draw_ranks(ranks, kind, matrices, {"color": colour, "marker": marker, "markersize": 6}, shift=0.12 * index)
+        style = line_style(index) | {"markersize": 6}
+        _draw_spectra(spectra, kind, matrices, style["color"])
+        _draw_ranks(ranks, kind, matrices, style, shift=0.12 * index)
 
     floor = max(max(matrix.shape) for matrix in rank.matrices) * EPS
     spectra.axhline(floor, color="0.4", linestyle=":", linewidth=1.2, label="tolerance of the numerical rank")
@@ -102,7 +102,7 @@ def plot(rank: Rank, path: Path, title: str) -> None:
 
 
 def _draw_spectra(axes: Axes, kind: str, matrices: list[tuple[int, MatrixRank]], colour: str) -> None:
-    """One line a matrix, from light to dark over the layers; a zero matrix has no spectrum to draw."""
+    """One line per matrix, from light to dark over the layers; a zero matrix has no spectrum to draw."""
     drawn = [matrix for _, matrix in matrices if matrix.spectral_norm > 0]
     for index, matrix in enumerate(drawn, start=1):
         values = [value / matrix.singular_values[0] for value in matrix.singular_values]

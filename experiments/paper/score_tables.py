@@ -6,15 +6,14 @@ A new table is a new entry there; the code that reads records and writes pages k
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from experiments.errors import UserError
 from experiments.record import ROOT, Selection
-from experiments.typed import faults
+from experiments.typed import Typed, faults
 from experiments.yaml_files import read_yaml
 
 COUNTS = {3: "three", 5: "five"}
@@ -26,8 +25,7 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(Typed):
     """How runs that differ only in their seed become one number. on_test: whether scores are of the test set. whose:
     who chose the seeds."""
 
@@ -36,8 +34,6 @@ class Protocol:
     spread_name: Literal["sample standard deviation (n-1)", "population standard deviation (n)"]
     on_test: bool = False
     whose: str = "the paper's"
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def centre(self, values: Sequence[float]) -> float:
         """The centre of one value or more."""
@@ -57,8 +53,7 @@ class Protocol:
         return signs | ({"§": "scored on validation, for want of a test set"} if self.on_test else {})
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Typed):
     """One column: a metric of one experiment, `factor` times the recorded number, shown with `digits` decimals.
 
     loss: whether minus the logarithm of the recorded number is shown instead, in nats, where less is better.
@@ -74,29 +69,23 @@ class Column:
     loss: bool = False
     std_digits: int | None = None  # of the paper's deviation, where it prints fewer
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
     def value(self, recorded: float) -> float:
         """The number that is shown for a recorded one."""
         return -math.log(recorded) if self.loss else self.factor * recorded
 
 
-PRIMARY = Column("", "", "")  # of any experiment: the primary metric, in percent
+PRIMARY = Column(exp="", key="", heading="")  # of any experiment: the primary metric, in percent
 
 
-@dataclass(frozen=True)
-class QualityClaim:
+class QualityClaim(Typed):
     """The paper's claim about a table. above: FourierFT's settings that must be better than LoRA, not only level."""
 
     name: str
     statement: str
     above: tuple[dict[str, Any], ...] = ()
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
 
-
-@dataclass(frozen=True)
-class ScoreTable:
+class ScoreTable(Typed):
     """One table. blocks: which epochs' scores are shown, and the title of each block; the paper's choice first.
 
     extra: columns that the paper lacks, shown at any scale. parts: columns that the paper lacks, not shown at its
@@ -122,11 +111,14 @@ class ScoreTable:
     notes: tuple[str, ...] = ()
     claim: QualityClaim | None = None
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
     def columns_at(self, scale: str) -> tuple[Column, ...]:
         """The columns that this scale can show."""
         return self.columns + self.extra + (() if scale == "paper" else self.parts)
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """Key -> heading of the paper's columns."""
+        return {column.key: column.heading for column in self.columns}
 
     @property
     def selection(self) -> Selection:
@@ -168,4 +160,4 @@ def table_of(exp: str) -> ScoreTable:
 def leading_column(exp: str) -> Column:
     """The column that represents an experiment in a figure: its first one, or its primary metric."""
     table = table_of(exp)
-    return next((column for column in table.columns + table.parts if column.exp == exp), Column(exp, exp, exp))
+    return next((column for column in table.columns + table.parts if column.exp == exp), PRIMARY)

@@ -56,6 +56,11 @@ class Cell:
         return self.protocol.spread(self.scores(selection, column)) if len(self.runs) > 1 else None
 
     @property
+    def trained(self) -> float:
+        """The adapter's parameters, median over the runs; at least one must have succeeded."""
+        return statistics.median(run.params.adapter for run in self.runs)
+
+    @property
     def complete(self) -> bool:
         """Whether all seeds of the protocol have a run that succeeded."""
         return {run.seed for run in self.runs} >= set(self.protocol.seeds)
@@ -140,7 +145,7 @@ def rows(records: Iterable[Record]) -> list[Row]:
     for record in records:
         if not is_trial(record):
             family = (record.scale, record.model.name, record.method, _judge(record))
-            families[family][record.exp, _identity(record)].append(record)
+            families[family][record.exp, identity(record)].append(record)
     return [row for family in sorted(families) for row in _rows_of(family, families[family])]
 
 
@@ -174,16 +179,22 @@ def _judge(record: Record) -> str:
     return f"{judge.name}, revision {judge.revision or 'not given'}, prompts {judge.prompts[:8]}, rule {judge.rule}"
 
 
-def _identity(record: Record) -> str:
-    """A hash equal for runs that differ only in their seed: same configuration, weights and data."""
+def identity(record: Record, pooled: Collection[str] = ()) -> str:
+    """A hash equal for runs that differ only in their seed: same configuration, weights and data.
+
+    pooled: keys of the method's settings in which they may differ too.
+    """
     config = {key: value for key, value in record.config.items() if key != "seed"}
+    if pooled:
+        config["method"] = {key: value for key, value in config["method"].items() if key not in pooled}
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 
 def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
     """The rows of one method, labelled by the settings that distinguish them, or by their hash where none does."""
     settings = {group: _settings(records[0]) for group, records in groups.items()}
-    theirs = {group: settings[group] for group, records in groups.items() if _in_paper(records)}
+    in_paper = {group: all(one.scale == "paper" and one.paper_cell for one in own) for group, own in groups.items()}
+    theirs = {group: settings[group] for group in groups if in_paper[group]}
     telling, names = {}, {}
     for group, own in settings.items():
         varying = _varying(theirs if group in theirs else settings)  # other runs do not split a row of the paper
@@ -212,11 +223,6 @@ def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]
         for label, members in cells.items()
     ]
     return sorted(rows, key=lambda row: (max((run.params.adapter for run in row.runs), default=0), row.label))
-
-
-def _in_paper(records: Sequence[Record]) -> bool:
-    """Whether every record belongs to a cell of the paper."""
-    return all(record.scale == "paper" and record.paper_cell for record in records)
 
 
 def _varying(settings: dict[tuple[str, str], dict[str, Any]]) -> set[str]:

@@ -47,15 +47,13 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     figure = blank(3.6)
     axes = figure.subplots()
     signs: dict[str, str] = {}
-    for index, row in enumerate(sorted(rows, key=_place(exp))):
+    for index, row in enumerate(sorted(rows, key=lambda row: (row.cells[exp].trained, row.title))):
         cell = row.cells[exp]
         if not (found := curve(cell)):
             continue
         signs |= {sign: meaning for sign, meaning in cell.protocol.signs.items() if sign in cell.marks}
-        losses = list(found.values())
-        ends = (list(map(min, losses)), list(map(max, losses))) if len(cell.runs) > 1 else None
-        label = f"{row.title} ×{len(cell.runs)}{cell.marks}"
-        course(axes, list(found), list(map(statistics.mean, losses)), ends, index, label=label)
+        ends = (min, max) if len(cell.runs) > 1 else None
+        course(axes, found, index, statistics.mean, ends, label=f"{row.title} ×{len(cell.runs)}{cell.marks}")
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel(f"{LOSS}, validation set", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -65,8 +63,3 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     caption += [f"{sign} {meaning}" for sign, meaning in signs.items()]
     legend(figure, *axes.get_legend_handles_labels(), math.ceil(len(rows) / 2), "; ".join(caption))
     return figure
-
-
-def _place(exp: str) -> Callable[[Row], tuple[float, str]]:
-    """The sort key of the Pareto view: trained parameters, then name."""
-    return lambda row: (statistics.median(run.params.adapter for run in row.cells[exp].runs), row.title)

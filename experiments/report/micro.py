@@ -20,6 +20,7 @@ NOTES = [
     f"{DASH}: not measured, or no such thing on this device. ‡ code not at a clean commit. (stopped): not all was "
     "measured.",
 ]
+SHAPE, MEASURED = ["d", "n", "Tokens", "In"], ["µs", "µs in a graph", "Of a unit"]
 
 
 def values(micro: Micro) -> Iterator[tuple[str, float | None, str]]:
@@ -67,8 +68,15 @@ def choices(micro: Micro) -> Iterator[list[str]]:
 
 def tables(micros: Iterable[Micro]) -> list[Table]:
     """Three tables per machine: the values, the choices, and all operations."""
-    found = sorted(micros, key=lambda micro: micro.machine)
-    return [table for micro in found for table in (values_table(micro), _choices(micro), _operations(micro))]
+    found = []
+    for micro in sorted(micros, key=lambda micro: micro.machine):
+        rows = [[row.operation, *_shape(row), *_cells(row), OPERATIONS[row.operation].decides] for row in micro.rows]
+        found += [
+            values_table(micro),
+            Table(f"The faster form, {micro.title}", ["Choice", *SHAPE, "Fastest", "Others"], list(choices(micro))),
+            Table(f"Operations, {micro.title}", ["Operation", *SHAPE, *MEASURED, "Decides"], rows),
+        ]
+    return found
 
 
 def pages(micros: Sequence[Micro]) -> list[Page]:
@@ -76,23 +84,10 @@ def pages(micros: Sequence[Micro]) -> list[Page]:
     return [Page("micro", TITLE, tables(micros), NOTES, index_note=f"machines: {len(micros)}")] if micros else []
 
 
-SHAPE = ["d", "n", "Tokens", "In"]
-
-
 def values_table(micro: Micro) -> Table:
     """The table of `values`."""
     rows = [[name, DASH if value is None else f"{value:.3g}", about] for name, value, about in values(micro)]
     return Table(f"Values for fourierft/choice.py, {micro.title}", ["Value", "Measured", "Of"], rows)
-
-
-def _choices(micro: Micro) -> Table:
-    return Table(f"The faster form, {micro.title}", ["Choice", *SHAPE, "Fastest", "Others"], list(choices(micro)))
-
-
-def _operations(micro: Micro) -> Table:
-    rows = [[row.operation, *_shape(row), *_cells(row), OPERATIONS[row.operation].decides] for row in micro.rows]
-    header = ["Operation", *SHAPE, "µs", "µs in a graph", "Of a unit", "Decides"]
-    return Table(f"Operations, {micro.title}", header, rows)
 
 
 def line(row: Row) -> str:

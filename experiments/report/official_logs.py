@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from experiments.paper.printed import Logs, PaperRow
 from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import Row
-from experiments.report.render import DASH, Table, number, span
+from experiments.report.render import DASH, Table, number, span, with_spread
 from experiments.report.scores import score
 
 NOTE = (
@@ -44,8 +44,8 @@ def table(logs: Sequence[Logs], paper: Sequence[PaperRow], ours: Sequence[Row]) 
         for one in (one for one in logs if one.model == logged.model):
             column = columns[one.task]
             cells = [
-                f"{number(printed.median[one.task])} ± {number(printed.std[one.task])}",
-                f"{number(one.best, 2)} ± {number(one.std, 2)}",
+                with_spread(printed.median[one.task], printed.std[one.task]),
+                with_spread(one.best, one.std, 2),
                 score(run.cell(column), column) if run else DASH,
             ]
             lines.append([one.model, column.heading, *cells, number(one.scale, 0), span(one.epochs), one.note])

@@ -74,7 +74,7 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
                 label=label + cell.marks,
                 score=cell.centre(selection, column),
                 scores=tuple(cell.scores(selection, column)),
-                trained=statistics.median(run.params.adapter for run in cell.runs),
+                trained=cell.trained,
                 saved=_median(run.cost.saved_bytes for run in cell.runs),
                 peak=_median(run.cost.peak_memory_bytes for run in cell.runs if run.hardware.device == "cuda"),
                 better=-1 if falls else 1,

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from experiments.paper.printed import LORA_NAMES, PaperRow
 from experiments.paper.score_tables import HELD_OUT, Column, ScoreTable
@@ -14,13 +15,23 @@ from experiments.report.verdicts import Claim, Outcome, by_scale
 ROUNDING = 1e-9  # of a difference of two floats
 
 
+class Comparison(NamedTuple):
+    """FourierFT against LoRA and the head alone in one table: the differences, and the outcomes against LoRA."""
+
+    tables: list[Table]
+    outcomes: list[Outcome]
+    whole: bool
+
+
 def quality(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Claim:
     """The paper's claim about one of its tables: FourierFT against LoRA and head-only. rows: those of judged runs too,
     for a table scored by judges."""
-    return (_of_judges(table, rows, paper) if table.judged else compared(table, rows, paper)).claim(table)
+    found, said = (_of_judges if table.judged else compared)(table, rows, paper), table.claim
+    pages = (table.key, HELD_OUT.key) if table.judged else (table.key,)
+    return Claim(said.name, said.statement, tuple(found.tables), tuple(found.outcomes), pages, found.whole)
 
 
-def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> "Comparison":
+def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Comparison:
     """Only GPT-4 judges decide, and one that refutes is enough. Scores of other judges are reported only, and so are
     held-out losses, the only measurement at scale small."""
     losses = compared(HELD_OUT, [row for row in rows if not row.judge], ())
@@ -31,22 +42,7 @@ def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]
         if judge.startswith("gpt-4"):
             outcomes += [one for one in found.outcomes if one.scale == "paper"]
             whole |= found.whole
-    return Comparison((table.key, HELD_OUT.key), tables, outcomes, whole)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """FourierFT against LoRA and the head alone in one table: the differences, and the outcomes against LoRA."""
-
-    pages: tuple[str, ...]
-    tables: Sequence[Table]
-    outcomes: Sequence[Outcome]
-    whole: bool
-
-    def claim(self, table: ScoreTable) -> Claim:
-        """The paper's claim about the table, with this as its evidence."""
-        said = table.claim
-        return Claim(said.name, said.statement, tuple(self.tables), tuple(self.outcomes), self.pages, self.whole)
+    return Comparison(tables, outcomes, whole)
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
             head = next(heads, None)
             outcomes += _at_scale_small(table, row.label, both, _columns(head, other, table) if head else {})
     needed = {(line.model, line.title, columns) for line in paper if line.method == "fourierft" for columns in groups}
-    return Comparison((table.key,), _differences(table, lines), outcomes, judged >= needed)
+    return Comparison(_differences(table, lines), outcomes, judged >= needed)
 
 
 def _columns(row: Row, other: Row, table: ScoreTable) -> dict[Column, Difference]:

@@ -80,6 +80,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
+def with_spread(value: float | None, spread: float | None, digits: int = 1, spread_digits: int | None = None) -> str:
+    """The value, and ± its spread if there is one. spread_digits: the decimals of the spread, where they differ."""
+    return number(value, digits) + ("" if spread is None else f" ± {number(spread, spread_digits or digits)}")
+
+
 def signed(value: float, digits: int = 1) -> str:
     """With this many decimals and the sign; never -0.0."""
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")

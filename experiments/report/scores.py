@@ -13,7 +13,7 @@ from experiments.recipes import recipe_of
 from experiments.record import Selection
 from experiments.report.aggregate import SIZES, Cell, Row, within
 from experiments.report.page import Page
-from experiments.report.render import DASH, Table, number, signed, span
+from experiments.report.render import DASH, Table, number, signed, span, with_spread
 from experiments.yaml_files import read_yaml
 
 
@@ -146,8 +146,7 @@ def _judging(rows: Sequence[Row]) -> str:
 def _paper_line(row: PaperRow, columns: Sequence[Column], average: Sequence[Column], by: str = "paper") -> list[str]:
     """A row of the paper, or of the official logs."""
     scores = [
-        number(row.scores.get(column.key), column.digits)
-        + (f" ± {row.std[column.key]:.{column.std_digits or column.digits}f}" if column.key in row.std else "")
+        with_spread(row.scores.get(column.key), row.std.get(column.key), column.digits, column.std_digits)
         for column in columns
     ]
     averages = [number(row.avg, column.digits) for column in average[:1]]
@@ -181,8 +180,7 @@ def score(cell: Cell | None, column: Column, selection: Selection = "best", prin
     parts = [f"{count} {'OOM' if status == 'oom' else status}" for status, count in cell.failed.items()]
     if cell.runs:
         centre, spread = cell.centre(selection, column), cell.spread(selection, column)
-        text = number(centre, column.digits) + (f" ± {spread:.{column.digits}f}" if spread is not None else "")
-        text += f" ×{len(cell.runs)}{cell.marks}"
+        text = f"{with_spread(centre, spread, column.digits)} ×{len(cell.runs)}{cell.marks}"
         parts.insert(0, text if printed is None else f"{text} ({signed(centre - printed, column.digits)})")
     return ", ".join(parts) or DASH
 
@@ -219,7 +217,11 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
     """Our rows in the paper's order of models, methods and sizes; at its scale with empty rows for those not run."""
     every = list(found)
     if scale == "paper":
-        every += [_not_run(line) for line in paper if not any(row.is_of(line) for row in found)]
+        every += [
+            Row(scale, line.model, line.method, listed(line.settings), line.settings, in_paper=True)  # not run
+            for line in paper
+            if not any(row.is_of(line) for row in found)
+        ]
         every = [replace(row, overrides=row.overrides | _sized(row, paper)) for row in every]
     models = [line.model for line in paper]
 
@@ -232,11 +234,6 @@ def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> lis
         return place(models, row.model), place(methods, row.method), size
 
     return sorted(every, key=order)
-
-
-def _not_run(line: PaperRow) -> Row:
-    """An empty row for a printed one."""
-    return Row("paper", line.model, line.method, listed(line.settings), line.settings, in_paper=True)
 
 
 def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from experiments.paper.printed import Logs
 from experiments.paper.score_tables import TABLE2
@@ -46,23 +47,14 @@ def standard_error(metric: str, score: float, examples: int) -> float | None:
     return (1 - score**2) / math.sqrt(examples - 1) if metric == "pearson" else None
 
 
-def on_validation(run: Record) -> Gain:
-    """The gain on the validation set, which chose the epoch."""
-    found = run.metrics
-    return _gain(run, found.best, found.last, "validation")
-
-
-def on_test(run: Record) -> Gain | None:
-    """The gain on the test set; None where the task has none."""
-    test, name = run.metrics.test, run.metrics.primary
-    return test and _gain(run, test.best[name], test.last[name], "test")
-
-
-def _gain(run: Record, best: float, last: float, split: str) -> Gain:
-    better = best - last if run.metrics.direction == "max" else last - best
-    examples = run.dataset.rows.get(split, 0)
-    error = standard_error(run.metrics.primary, best, examples) if examples > 1 else None
-    return Gain(100 * better, error and 100 * error)
+def gain(run: Record, split: Literal["validation", "test"]) -> Gain | None:
+    """The gain on the validation set, which chose the epoch, or on the test set; None where the task has none."""
+    name, scores = run.metrics.primary, run.metrics.all if split == "validation" else run.metrics.test
+    if scores is None:
+        return None
+    best, last, examples = scores.best[name], scores.last[name], run.dataset.rows.get(split, 0)
+    error = standard_error(name, best, examples) if examples > 1 else None
+    return Gain(100 * (best - last if run.metrics.direction == "max" else last - best), error and 100 * error)
 
 
 def page(rows: Iterable[Row], logs: Sequence[Logs]) -> Page:
@@ -91,44 +83,43 @@ def _lines(rows: Iterable[Row], name: Callable[[Row], str]) -> list[list[str]]:
             if several:
                 groups.setdefault((row.scale, row.model, exp, name(row)), []).extend(several)
     return by_scale(
-        [*group, str(len(runs)), *_cells(map(on_validation, runs)), *_cells(map(on_test, runs))]
+        [*group, str(len(runs)), *_cells(runs, "validation"), *_cells(runs, "test")]
         for group, runs in sorted(groups.items())
     )
 
 
-def _cells(gains: Iterable[Gain | None]) -> list[str]:
+def _cells(runs: Iterable[Record], split: Literal["validation", "test"]) -> list[str]:
     """The median gain, and the median standard error."""
-    found = [gain for gain in gains if gain]
-    errors = [gain.error for gain in found if gain.error is not None]
+    found = [one for run in runs if (one := gain(run, split))]
+    errors = [one.error for one in found if one.error is not None]
     return [
-        signed(statistics.median(gain.points for gain in found)) if found else DASH,
+        signed(statistics.median(one.points for one in found)) if found else DASH,
         number(statistics.median(errors)) if errors else DASH,
     ]
 
 
 def of_logs(logs: Sequence[Logs]) -> Table:
     """The official logs, whose last epoch is the last one logged."""
-    headings = {column.key: column.heading for column in TABLE2.columns}
     lines = []
     for one in logs:
         error = standard_error(one.metric, one.best / 100, one.examples)
         scores = [number(one.best, 2), number(one.last, 2), signed(one.best - one.last, 2)]
-        lines.append([one.model, headings[one.task], *scores, f"{one.examples:,}", number(error and 100 * error, 2)])
+        noise = [f"{one.examples:,}", number(error and 100 * error, 2)]
+        lines.append([one.model, TABLE2.headings[one.task], *scores, *noise])
     header = ["Model", "Task", "Best", "Last logged", "Best − last", "Examples", "Std. error"]
     return Table("The best epoch minus the last, official logs", header, lines)
 
 
 def in_words(logs: Sequence[Logs], rows: Iterable[Row]) -> str:
     """Both tables in two sentences; of our runs, only those with a test set and more than one epoch."""
-    headings = {column.key: column.heading for column in TABLE2.columns}
-    gaps = {f"{headings[one.task]} on {one.model}": one.best - one.last for one in logs}
+    gaps = {f"{TABLE2.headings[one.task]} on {one.model}": one.best - one.last for one in logs}
     widest = max(gaps, key=gaps.get)
     said = (
         f"In the official logs the best epoch stands {number(statistics.median(gaps.values()))} points above the last "
         f"one logged (median of {len(gaps)}; {number(gaps[widest])} for {widest}), whose rate had not decayed."
     )
     runs = [run for row in rows if row.scale != "mini" for run in row.runs if len(run.metrics.per_epoch) != 1]
-    both = [(on_validation(run).points, gain.points) for run in runs if (gain := on_test(run))]
+    both = [(gain(run, "validation").points, test.points) for run in runs if (test := gain(run, "test"))]
     if not both:
         return said
     chosen, fresh = (signed(statistics.median(gains)) for gains in zip(*both, strict=True))

@@ -9,7 +9,7 @@ from typing import Literal
 from experiments.measure.bench import BASELINE, GRID, LORA, OURS, PEFT, ROUNDS, Bench
 from experiments.measure.timing import quartiles
 from experiments.report.page import Page
-from experiments.report.render import DASH, Table
+from experiments.report.render import DASH, Table, number
 
 MIB, GIB = 2**20, 2**30
 TITLE = "Speed and memory of a training step"
@@ -22,6 +22,13 @@ NOTES = [
     f"{DASH}: not measured. OOM: out of memory. ‡ code not at a clean commit.",
     f"≀ no measurement: fewer than {ROUNDS} rounds, or the quartiles of the frozen step lie more than 10 % apart.",
 ]
+
+WORDS = {
+    "speed": "speed / that",
+    "time": "time / that",
+    "peak": "peak memory / that",
+    "saved": "bytes saved above those",
+}
 
 
 def cell(bench: Bench, name: str) -> str:
@@ -55,29 +62,20 @@ class Target:
     @property
     def statement(self) -> str:
         """The goal in words."""
-        what = {
-            "speed": "speed / that",
-            "time": "time / that",
-            "peak": "peak memory / that",
-            "saved": "bytes saved above those",
-        }
-        sign, unit = "≥" if self.quantity == "speed" else "≤", " × input" if self.quantity == "saved" else ""
-        return f"{what[self.quantity]} of {self.against} {sign} {self.bound}{unit}"
+        unit = " × input" if self.quantity == "saved" else ""
+        sign = "≥" if self.quantity == "speed" else "≤"
+        return f"{WORDS[self.quantity]} of {self.against} {sign} {self.bound}{unit}"
 
     def measured(self, bench: Bench) -> float | None:
         """The quantity; None if it was not measured, or is a time on a machine that was too busy."""
-        if self.quantity in ("speed", "time") and not bench.steady:
-            return None
-        if self.quantity == "speed":
-            ratio = bench.ratio(self.against, self.contestant)
-        elif self.quantity == "time":
-            ratio = bench.ratio(self.contestant, self.against)
-        elif self.quantity == "saved":
+        if self.quantity == "saved":
             saved = bench.saved(self.contestant)
             return None if saved is None or bench.x_bytes is None else saved / bench.x_bytes
-        else:
+        if self.quantity == "peak":
             ours, theirs = bench.peak(self.contestant), bench.peak(self.against)
             return ours / theirs if ours and theirs else None
+        pair = (self.contestant, self.against) if self.quantity == "time" else (self.against, self.contestant)
+        ratio = bench.ratio(*pair) if bench.steady else None
         return ratio and ratio.median
 
     def worst(self, benches: Iterable[Bench]) -> tuple[Bench, float | None] | None:
@@ -118,33 +116,21 @@ TARGETS = [
 ]
 
 
-def tables(benches: Iterable[Bench]) -> list[Table]:
-    """One table per machine, contestants by cases, then the targets. The latest record of each case counts."""
-    machines = _by_machine(benches)
-    return [*(_comparison(machine, cases) for machine, cases in machines.items()), _targets(machines)]
-
-
 def pages(benches: Sequence[Bench]) -> list[Page]:
-    """The page; none where nothing was measured."""
-    notes, note = [*NOTES, *descriptions(benches)], f"cases: {len(benches)}"
-    return [Page("bench", TITLE, tables(benches), notes, index_note=note)] if benches else []
-
-
-def targets(benches: Iterable[Bench]) -> Table:
-    """The table of targets."""
-    return _targets(_by_machine(benches))
+    """The page; none where nothing was measured. One table per machine, contestants by cases, then the targets."""
+    if not benches:
+        return []
+    tables = [_comparison(machine, cases) for machine, cases in _by_machine(benches).items()]
+    notes = [*NOTES, *sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)]
+    return [Page("bench", TITLE, [*tables, targets(benches)], notes, index_note=f"cases: {len(benches)}")]
 
 
 def _by_machine(benches: Iterable[Bench]) -> dict[str, list[Bench]]:
+    """Machine -> its cases, of each the latest record."""
     machines: dict[str, dict[str, Bench]] = {}
     for bench in sorted(benches, key=lambda bench: (bench.machine, _natural(bench.case), bench.ended)):
         machines.setdefault(bench.machine, {})[bench.case] = bench
     return {machine: list(cases.values()) for machine, cases in machines.items()}
-
-
-def descriptions(benches: Iterable[Bench]) -> list[str]:
-    """One line per case: what it is."""
-    return sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)
 
 
 def _comparison(machine: str, cases: Sequence[Bench]) -> Table:
@@ -157,24 +143,18 @@ def _comparison(machine: str, cases: Sequence[Bench]) -> Table:
     return Table(f"Training steps on {machine}", ["Layers", "Mode", *titles], rows)
 
 
-def _targets(machines: dict[str, list[Bench]]) -> Table:
-    rows = []
+def targets(benches: Iterable[Bench]) -> Table:
+    """The table of targets, one row per target and machine."""
+    machines, rows = _by_machine(benches), []
     for target in TARGETS:
-        held = {machine: worst for machine, cases in machines.items() if (worst := target.worst(cases))}
-        for machine, (bench, value) in held.items():
-            case = bench.title if target.case else f"every case: {bench.title}"
-            rows.append([case, *_of(target, value), machine])
-        if not held:
-            rows.append([target.case or "every case", *_of(target, None), DASH])
+        found = [(machine, *worst) for machine, cases in machines.items() if (worst := target.worst(cases))]
+        for machine, bench, value in found or [(DASH, None, None)]:
+            case = bench.title if bench else target.case or "every case"
+            if bench and not target.case:
+                case = f"every case: {case}"
+            goal = [target.contestant, target.statement, number(value, 3), target.verdict(value)]
+            rows.append([case, *goal, machine])
     return Table("Targets", ["Case", "Contestant", "Target", "Measured", "Verdict", "Machine"], rows)
-
-
-def _of(target: Target, value: float | None) -> list[str]:
-    return [target.contestant, target.statement, _number(value), target.verdict(value)]
-
-
-def _number(value: float | None) -> str:
-    return DASH if value is None else f"{value:.3f}"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.record import Record, Selection
 from experiments.report import curves
-from experiments.report.render import DASH, number, signed
+from experiments.report.render import DASH, number, signed, with_spread
 from experiments.report.verdicts import FEWEST
 
 Setting = tuple[Any, ...]
@@ -25,6 +25,11 @@ class Groups(dict[Setting, list[Record]]):
         """The model and the task."""
         first = self.runs[0]
         return first.model.name, first.task
+
+    @property
+    def title(self) -> str:
+        """The model and the task, as tables name them."""
+        return " on ".join(self.place)
 
 
 LEVEL = 0.05  # of a test
@@ -82,22 +87,17 @@ def per_matrix(record: Record) -> float:
 
 def cells(records: Sequence[Record]) -> list[str]:
     """The cells below HEADER, of runs that differ only in their seed."""
-    first = records[0]
+    first, selected = records[0], (scores(records, selection) for selection in ("best", "last"))
+    best, last = (with_spread(statistics.median(values), spread(values)) for values in selected)
     marks = "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
     return [
         f"{per_matrix(first):,.0f}",
-        _told(scores(records)) + marks,
-        _told(scores(records, "last")),
+        best + marks,
+        last,
         str(len(records)),
         f"{first.config['recipe']['lr']:g}",
         DASH if first.trials is None else str(first.trials),
     ]
-
-
-def _told(values: Sequence[float]) -> str:
-    """Median ± sample standard deviation."""
-    deviation = spread(values)
-    return number(statistics.median(values)) + (f" ± {number(deviation)}" if deviation is not None else "")
 
 
 def extremes(records: Sequence[Record]) -> list[str]:
@@ -110,11 +110,6 @@ def extremes(records: Sequence[Record]) -> list[str]:
 def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:
     """The cell: relative difference of the medians, in percent of the reference."""
     return f"{signed(100 * (centre(records) / centre(reference) - 1))} %" if reference else DASH
-
-
-def name(groups: Groups) -> str:
-    """The model and the task, as tables name them."""
-    return " on ".join(groups.place)
 
 
 def of_every_epoch(records: Sequence[Record]) -> list[str]:

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from experiments import style
 from experiments.errors import UserError
-from experiments.record import Record, config_hash, find
+from experiments.record import Record, find
+from experiments.report.aggregate import identity
 from experiments.report.page import Page
 from experiments.report.render import Table, span
 from experiments.report.verdicts import SCALES, Claim, Outcome
@@ -69,17 +70,12 @@ class Sweep(Study):
         return [record for record in find(folder / "records") if record.status == "ok"]
 
     def pages(self, folder: Path) -> list[Page]:
-        return [
-            Page(
-                self.key,
-                self.title,
-                self.tables(found, folder),
-                self.all_notes(folder, scale),
-                scale,
-                figures=self.figures(found, folder),
-            )
-            for scale, found in self.by_scale(folder).items()
-        ]
+        pages, failed = [], [record for record in find(folder / "records") if record.status != "ok"]
+        for scale, found in self.by_scale(folder).items():
+            notes = [*self.notes, *self.file.notes, *(_failure(record) for record in failed if record.scale == scale)]
+            figures = self.figures(found, folder)
+            pages.append(Page(self.key, self.title, self.tables(found, folder), notes, scale, figures=figures))
+        return pages
 
     def by_scale(self, folder: Path) -> dict[str, list[Groups]]:
         """Scale -> the runs of each model and task. Raises UserError where a row of the table would pool runs that
@@ -91,7 +87,7 @@ class Sweep(Study):
             if scale in scales
         }
         for runs in (runs for places in found.values() for groups in places for runs in groups.values()):
-            if len({_configuration(run, self.pooled) for run in runs}) > 1:
+            if len({identity(run, self.pooled) for run in runs}) > 1:
                 first, last = runs[0], runs[-1]
                 raise UserError(
                     f"{folder}: runs of {first.method} on {first.task}, {first.model.name}, seeds {first.seed} and "
@@ -103,11 +99,6 @@ class Sweep(Study):
     def groups(self, records: Iterable[Record]) -> Groups:
         """Group the runs of one model and task by setting."""
         return Groups(grouped(records, self.setting, self.order))
-
-    def all_notes(self, folder: Path, scale: str) -> list[str]:
-        """`notes`, those of the file, and the failed runs of the scale."""
-        failed = [record for record in find(folder / "records") if record.status != "ok" and record.scale == scale]
-        return [*self.notes, *self.file.notes, *map(_failure, failed)]
 
     def claims(self, folder: Path) -> list[Claim]:
         found = self.by_scale(folder)
@@ -170,7 +161,7 @@ class Sweep(Study):
         """The tables of one scale, one per model and task."""
         return [
             Table(
-                f"{measures.name(groups)}, {groups.runs[0].metrics.primary}",
+                f"{groups.title}, {groups.runs[0].metrics.primary}",
                 [*self.file.labels, *self.header],
                 [[*map(str, self.label(one)), *self.cells(runs, groups)] for one, runs in groups.items()],
             )
@@ -187,13 +178,6 @@ class Sweep(Study):
             self.view(axes, groups, metric)
         views.caption(figure, panels[0])
         return {"": figure, **self.maps()}
-
-
-def _configuration(record: Record, pooled: Sequence[str]) -> str:
-    """A hash equal for runs that differ only in their seed and in the method's settings `pooled`."""
-    config = {key: value for key, value in record.config.items() if key != "seed"}
-    config["method"] = {key: value for key, value in config["method"].items() if key not in pooled}
-    return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 
 def _failure(record: Record) -> str:

@@ -22,9 +22,7 @@ def lines(axes: Axes, series: Mapping[str, Mapping[float, Sequence[float]]], lab
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: style.short(x)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     for index, (name, points) in enumerate(series.items()):
-        values = [points[x] for x in sorted(points)]
-        ends = list(map(min, values)), list(map(max, values))
-        style.course(axes, sorted(points), list(map(statistics.median, values)), ends, index, label=name)
+        style.course(axes, dict(sorted(points.items())), index, label=name)
     axes.set_xlabel(label, fontsize=8)
 
 

@@ -13,6 +13,7 @@ from experiments.style import COLOURS, course, legend, panels
 
 PANELS = 3  # variants that are drawn: the first ones
 ORDER: tuple[Method, ...] = ("fourierft", "lora", "full", "none")  # of the colours
+QUARTILES = (lambda values: quartiles(values).low, lambda values: quartiles(values).high)
 MARKERS = "os^Dv<>P"
 PALETTE = [*COLOURS, "#F0E442"]
 
@@ -24,9 +25,9 @@ def courses(variants: Sequence[Mapping[Method, Contest]]) -> Figure:
     handles = {}
     for axes, outcomes in zip(drawn, variants, strict=True):
         for method, outcome in outcomes.items():
-            low, middle, high = zip(*map(quartiles, outcome.accuracy), strict=True)
-            line = {"markevery": 0.12, "markersize": 3.5}
-            handles[TITLES[method]] = course(axes, outcome.epochs, middle, (low, high), ORDER.index(method), **line)
+            points = dict(zip(outcome.epochs, outcome.accuracy, strict=True))
+            line = {"markevery": 0.12, "markersize": 3.5, "ends": QUARTILES}
+            handles[TITLES[method]] = course(axes, points, ORDER.index(method), **line)
         axes.axhline(100, color="0.4", linestyle=":", linewidth=1)
         axes.set_xscale("symlog", linthresh=1, linscale=0.4)
         axes.set_xlim(0, outcome.epochs[-1])

@@ -6,20 +6,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.paper.printed import Peak
+from experiments.paper.score_tables import TABLE2
 from experiments.report.speed import GIB
-from experiments.studies.memory.footprint import Footprint
+from experiments.studies.memory.footprint import TASKS, Footprint
 from experiments.style import COLOURS, blank, legend, tidy
 
 PARTS = {"weights": "0.75", "AdamW's states": COLOURS[4], "saved for the backward pass": COLOURS[5]}
 CARD = 24  # GiB of the page's RTX 4090
 
 
-def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: Sequence[Peak]) -> Figure:
-    """A panel per task with a bar per method. headings: task -> title, in the order of the panels."""
+def draw(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Figure:
+    """A panel per task with a bar per method."""
     figure = blank(5.2)
     panels = figure.subplots(2, 3, sharey=True)
-    for axes, (task, heading) in zip(panels.flat, headings.items(), strict=True):
-        _draw_panel(axes, found, task, heading, [one for one in printed if one.task == task])
+    for axes, task in zip(panels.flat, TASKS, strict=True):
+        _draw_panel(axes, found, task, [one for one in printed if one.task == task])
     for axes in panels[1]:
         axes.set_xlabel("GiB", fontsize=8)
     named = {}
@@ -31,7 +32,7 @@ def draw(found: Mapping[str, Footprint], headings: Mapping[str, str], printed: S
     return figure
 
 
-def _draw_panel(axes: Axes, found: Mapping[str, Footprint], task: str, heading: str, printed: Sequence[Peak]) -> None:
+def _draw_panel(axes: Axes, found: Mapping[str, Footprint], task: str, printed: Sequence[Peak]) -> None:
     rows = {method: row for row, method in enumerate(found)}
     steps = [one.steps[task] for one in found.values()]
     left = [0.0] * len(steps)
@@ -58,6 +59,6 @@ def _draw_panel(axes: Axes, found: Mapping[str, Footprint], task: str, heading: 
     axes.set(xlim=(0, right * (1.25 if not pages else 1)), yticks=range(len(found)), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticklabels(found)
     step = steps[0]
-    axes.set_title(f"{heading}, {step.batch} × {step.tokens} tokens", fontsize=8)
+    axes.set_title(f"{TABLE2.headings[task]}, {step.batch} × {step.tokens} tokens", fontsize=8)
     tidy(axes)
     axes.grid(visible=False, axis="y")

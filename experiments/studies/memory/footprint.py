@@ -23,23 +23,9 @@ from experiments.record import Count, Measured, Natural, Part, compare
 FLOAT = 4  # bytes of a float32
 
 
-@dataclass(frozen=True)
-class GlueSet:
-    """A GLUE set by the page's name. longest: tokens of its longest training row by RoBERTa's tokenizer, which causes a
-    run's peak; None if not all rows were counted."""
-
-    heading: str
-    longest: int | None
-
-
-TASKS = {
-    "mrpc": GlueSet("MRPC", 102),
-    "cola": GlueSet("CoLA", 47),
-    "qnli": GlueSet("QNLI", None),
-    "sst2": GlueSet("SST-2", 67),
-    "rte": GlueSet("RTE", 292),
-    "stsb": GlueSet("STS-B", 126),
-}
+# Task, in the page's order -> tokens of its longest training row by RoBERTa's tokenizer, which causes a run's peak;
+# None if not all rows were counted.
+TASKS = {"mrpc": 102, "cola": 47, "qnli": None, "sst2": 67, "rte": 292, "stsb": 126}
 
 
 class Step(Part):

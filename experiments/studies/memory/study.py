@@ -1,5 +1,6 @@
 """The study: measure what is missing, then make the tables, the figure and the claim."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.models import architectures
 from experiments.paper.printed import Peak, read_facts
+from experiments.paper.score_tables import TABLE2
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table
 from experiments.report.speed import MIB
@@ -79,7 +81,7 @@ class Memory(Study):
                 print(f"done before: {path}")
                 continue
             record.write(found := footprint(method, gpu), path)
-            said = ", ".join(f"{TASKS[task].heading} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
+            said = ", ".join(f"{TABLE2.headings[task]} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
             print(f"{method}: saved MiB: {said}", flush=True)
         return []
 
@@ -90,7 +92,7 @@ class Memory(Study):
         machines = sorted({one.machine for one in found.values() if one.machine})
         notes = [*NOTES, *(f"Measured on {machine}." for machine in machines)]
         tables = [_beside_the_page(found, printed), _all_methods(found)]
-        figure = draw(found, {task: about.heading for task, about in TASKS.items()}, printed)
+        figure = draw(found, printed)
         return [Page(self.key, self.title, tables, notes, "paper", figures={"": figure})]
 
     def claims(self, folder: Path) -> list[Claim]:
@@ -151,14 +153,13 @@ def case(method: str, task: str) -> Case:
         chosen: Method = PeftFourierFT(name=PEFT, **settings)
     else:
         chosen = _config(task, *([OURS, "method.entries=grid"] if method == GRID else [method])).method
-    longest, most = TASKS[task].longest, fourier.recipe.max_length
     return Case(
         method=chosen,
         config=architectures.roberta(1024, 24, num_labels=max(1, len(fourier.task.classes))),
         attention=fourier.model.attention,
         head=fourier.model.head,
         batch=fourier.recipe.batch_size,
-        tokens=min(longest or most, most),
+        tokens=min(TASKS[task] or fourier.recipe.max_length, fourier.recipe.max_length),
     )
 
 
@@ -170,12 +171,12 @@ def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) ->
     """FourierFT and LoRA, task by task, with the page's numbers."""
     page = {(one.task, one.method): str(one.mb) for one in printed}
     rows = []
-    for task, about in TASKS.items():
+    for task in TASKS:
         for method in (method for method in (LORA, OURS, GRID, PEFT) if method in found):
             step = found[method].steps[task]
             size = f"{step.batch} × {step.tokens}"
             numbers = [_mib(step.saved_bytes), _mib(step.least_bytes), *_gpu(step)]
-            rows.append([about.heading, size, found[method].title, *numbers, page.get((task, method), DASH)])
+            rows.append([TABLE2.headings[task], size, found[method].title, *numbers, page.get((task, method), DASH)])
     header = [
         "Task",
         "Batch × tokens",
@@ -205,7 +206,7 @@ def _all_methods(found: Mapping[str, Footprint]) -> Table:
         rows.append([one.title, f"{first.trained:,}", *cells])
     on_gpu = any(one.machine for one in found.values())
     heading = f"Every method: saved / at least{' / peak, MiB / time' if on_gpu else ', MiB'}"
-    return Table(heading, ["Method", "Trained", *(task.heading for task in TASKS.values())], rows)
+    return Table(heading, ["Method", "Trained", *map(TABLE2.headings.get, TASKS)], rows)
 
 
 def _gpu(step: Step, digits: int = 1) -> tuple[str, str]:
@@ -221,7 +222,7 @@ def _compared(task: str, ours: Step, lora: Step, printed: Sequence[Peak]) -> str
     """One task in one sentence."""
     page = {one.method: one.mb for one in printed if one.task == task}
     less = (lora.saved_bytes - ours.saved_bytes) / MIB
-    line = f"{TASKS[task].heading}, {ours.batch} × {ours.tokens} tokens: saved for the backward pass FourierFT "
+    line = f"{TABLE2.headings[task]}, {ours.batch} × {ours.tokens} tokens: saved for the backward pass FourierFT "
     line += f"{_mib(ours.saved_bytes)} MiB, LoRA {_mib(lora.saved_bytes)} MiB ({less:.1f} MiB less"
     if all(isinstance(page[method], int) for method in (OURS, LORA)):
         line += f"; the printed peaks differ by {page[LORA] - page[OURS]:,} MB"
@@ -231,11 +232,10 @@ def _compared(task: str, ours: Step, lora: Step, printed: Sequence[Peak]) -> str
 
 def _is_below(ours: Step, lora: Step) -> bool | None:
     """Whether FourierFT's peak is below LoRA's; None if either was not measured, or neither fits."""
-    if not (ours.gpu and lora.gpu) or ours.gpu.status == lora.gpu.status == "oom":
+    if not (ours.gpu and lora.gpu):
         return None
-    if "oom" in (ours.gpu.status, lora.gpu.status):
-        return ours.gpu.status == "ok"
-    return ours.gpu.peak_bytes < lora.gpu.peak_bytes
+    peaks = [math.inf if one.gpu.status == "oom" else one.gpu.peak_bytes for one in (ours, lora)]
+    return None if peaks == [math.inf, math.inf] else peaks[0] < peaks[1]
 
 
 def _mib(size: int, digits: int = 1) -> str:

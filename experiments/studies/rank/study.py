@@ -17,7 +17,7 @@ from experiments.paper.printed import LORA_NAMES
 from experiments.record import MatrixRank, Rank, Record
 from experiments.report.render import Table, number, span
 from experiments.report.verdicts import Claim
-from experiments.studies import measures, views
+from experiments.studies import views
 from experiments.studies.measures import Groups
 from experiments.studies.questions import Ask, Finding
 from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
@@ -93,11 +93,11 @@ class RankOfDelta(Sweep):
         for groups in found:
             kinds = [(method, kind, runs) for (method,), runs in groups.items() for kind in by_kind(runs[0].rank)]
             lines = [[method, kind, *_cells(_matrices(runs, kind))] for method, kind, runs in kinds]
-            tables.append(Table(measures.name(groups), header, lines))
+            tables.append(Table(groups.title, header, lines))
             runs = groups.get((OURS,), [])
             if start := built.before(runs):
-                pairs.append([measures.name(groups), "before training", *_cells(start)])
-                pairs.append([measures.name(groups), "trained", *_cells(_matrices(runs))])
+                pairs.append([groups.title, "before training", *_cells(start)])
+                pairs.append([groups.title, "trained", *_cells(_matrices(runs))])
         by_n = [[f"{n:,}", *_cells(ranks.matrices)] for n, ranks in built.curve().items()]
         tables.append(Table("What training adds", ["Model and task", "FourierFT", *HEADER], pairs))
         tables.append(Table(f"By n, {WIDTH} × {WIDTH}, before training", ["n", *HEADER], by_n))
@@ -107,12 +107,13 @@ class RankOfDelta(Sweep):
         """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by layer.
         Then the construction by n."""
         built = self.constructions(folder)
-        figure, panels = style.panels([measures.name(groups) for groups in found for _ in range(1 + len(RANKS))])
+        figure, panels = style.panels([groups.title for groups in found for _ in range(1 + len(RANKS))])
         left = iter(panels)
         for groups in found:
             _draw_spectra(axes := next(left), groups)
             if start := built.before(groups.get((OURS,), [])):
-                axes.plot(*_spectrum(start)[:2], color="black", linestyle="dashed", label="fourierft, before training")
+                line = {"color": "black", "linestyle": "dashed", "linewidth": 1.5, "marker": ""}
+                style.course(axes, _spectrum(start), 0, ends=None, label="fourierft, before training", **line)
             for name in RANKS:
                 _draw_layers(next(left), groups, name)
         kinds = dict.fromkeys(kind for groups in found for run in groups.runs for kind in by_kind(run.rank))
@@ -165,7 +166,7 @@ def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
 def _draw_spectra(axes: Axes, groups: Groups) -> None:
     """Draw the spectra, each divided by its largest value."""
     for index, ((method,), runs) in enumerate(groups.items()):
-        style.course(axes, *_spectrum(_matrices(runs)), index, label=method, markevery=0.2)
+        style.course(axes, _spectrum(_matrices(runs)), index, label=method, markevery=0.2)
     floor = EPS * max(max(matrix.shape) for matrix in _matrices(groups.runs))
     axes.axhline(floor, color="0.4", linestyle=":", linewidth=1)
     axes.set(xscale="log", yscale="log", ylim=(floor / 10, 2))
@@ -173,8 +174,8 @@ def _draw_spectra(axes: Axes, groups: Groups) -> None:
     axes.set_ylabel("singular value / largest", fontsize=8)
 
 
-def _spectrum(matrices: Sequence[MatrixRank]) -> tuple[Sequence[int], list[float], tuple[list[float], list[float]]]:
-    """Indices, medians over the matrices of the singular values divided by the largest, and the lowest and highest.
+def _spectrum(matrices: Sequence[MatrixRank]) -> dict[int, Sequence[float]]:
+    """Index -> the singular value of each matrix, divided by its largest.
 
     A zero matrix has no spectrum; the smallest matrix gives the length.
     """
@@ -183,9 +184,7 @@ def _spectrum(matrices: Sequence[MatrixRank]) -> tuple[Sequence[int], list[float
         for matrix in matrices
         if matrix.spectral_norm > 0
     ]
-    columns = list(zip(*spectra, strict=False))
-    ends = [min(column) for column in columns], [max(column) for column in columns]
-    return range(1, len(columns) + 1), [statistics.median(column) for column in columns], ends
+    return dict(enumerate(zip(*spectra, strict=False), start=1))
 
 
 def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
@@ -196,8 +195,7 @@ def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
             for run in runs:
                 for layer, matrix in by_kind(run.rank).get(kind, ()):
                     layers[layer].append(RANKS[name](matrix))
-            middles = [statistics.median(values) for values in layers.values()]
-            style.course(axes, list(layers), middles, None, index, linestyle=line, linewidth=1.2, markersize=3.5)
+            style.course(axes, layers, index, ends=None, linestyle=line, linewidth=1.2, markersize=3.5)
     axes.set_yscale("symlog", linthresh=1, linscale=0.4)  # AdaLoRA may leave a matrix of rank 0
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

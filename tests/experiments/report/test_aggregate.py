@@ -153,7 +153,7 @@ def test_a_column_may_be_one_metric_of_several_and_no_percentage():
         one, metrics = run(seed=seed), {"accuracy": 0.682, "nist": nist}
         test = Selections(best=metrics, last=metrics)
         found.append(one.model_copy(update={"metrics": one.metrics.model_copy(update={"test": test})}))
-    cell, column = cell_of(found), Column("glue_rte", "nist", "NIST", digits=2, metric="nist", factor=1)
+    cell, column = cell_of(found), Column(exp="glue_rte", key="nist", heading="NIST", digits=2, metric="nist", factor=1)
     assert score(cell, column, printed=8.82) == "9.10 ± 0.71 ×2† (+0.28)"
     assert score(cell, RTE) == "68.2 ± 0.0 ×2†"
     with pytest.raises(UserError, match=r"glue_rte, roberta_base, fourierft.*no metric 'nist'.*force=true"):

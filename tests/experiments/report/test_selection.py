@@ -34,7 +34,7 @@ def test_without_a_test_set_there_is_a_dash_and_no_word_of_it():
 
 
 def test_less_may_be_better():
-    assert selection.on_validation(trained((0.1, 0.3), direction="min")).points == pytest.approx(20)
+    assert selection.gain(trained((0.1, 0.3), direction="min"), "validation").points == pytest.approx(20)
 
 
 def test_a_run_of_one_epoch_chooses_nothing_and_the_miniatures_stay_apart():

@@ -128,12 +128,12 @@ def test_the_longest_rows_are_those_of_the_data(assets):
     if not folder.is_dir():
         pytest.skip(f"needs RoBERTa's tokenizer in {folder}")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    for set, about in study.TASKS.items():
+    for set, longest in study.TASKS.items():
         task = load(f"+exp=glue_{set}").task
         rows = read_rows(assets / "datasets" / task.local / "train.parquet", task.inputs)
-        if about.longest:
+        if longest:
             lengths = map(len, tokenizer(*(list(rows[column]) for column in task.inputs))["input_ids"])
-            assert max(lengths) == about.longest, set
+            assert max(lengths) == longest, set
 
 
 # --- on a GPU --------------------------------------------------------------------------------------------------------
