@@ -128,7 +128,8 @@ def judged_record(
         _same(record, old, known)
     test = {name: dict(found) for name, found in record.metrics.test}
     for name, found in test.items():
-        found |= _of_benches(old, name) if old else {}
+        earlier = getattr(old.metrics.test, name) if old else {}
+        found |= {key: value for key, value in earlier.items() if key.startswith(tuple(METRICS.values()))}
         if name in selections(record, selection):
             test[name] = {key: value for key, value in found.items() if not key.startswith(METRICS[grades.bench])}
             test[name] |= grades.scores
@@ -150,12 +151,6 @@ def judged_record(
 def cost(price: Sequence[float], prompt_tokens: int, completion_tokens: int) -> float:
     """In USD. price: per million tokens in, and per million out."""
     return (price[0] * prompt_tokens + price[1] * completion_tokens) / 1e6
-
-
-def _of_benches(record: Record, selection: Selection) -> dict[str, float]:
-    """The judge's scores and counts of one selection."""
-    found = getattr(record.metrics.test, selection)
-    return {key: value for key, value in found.items() if key.startswith(tuple(METRICS.values()))}
 
 
 def _same(record: Record, old: Record, judge: dict[str, str | None]) -> None:
