@@ -98,8 +98,7 @@ def report(done: Sequence[tuple[Work, Grades]]) -> str:
     blocks = []
     for bench in dict.fromkeys(grades.bench for _, grades in done):
         of_bench = [(work, grades) for work, grades in done if grades.bench == bench]
-        counts = {f"{METRICS[bench]}_{count}" for count in judged.COUNTS}
-        keys = list(dict.fromkeys(key for _, grades in of_bench for key in grades.scores if key not in counts))
+        keys = list(dict.fromkeys(key for _, grades in of_bench for key in grades.scores))
         titles = ["all", *(key.removeprefix(f"{METRICS[bench]}_").replace("_", " ") for key in keys[1:])]
         rows = [
             [
