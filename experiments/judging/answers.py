@@ -20,7 +20,7 @@ class Choice(Line):
 
 
 class Answer(Line):
-    """The answers of a model to the turns of a question. It is refused if it was changed after `of` made it."""
+    """The answers of a model to the turns of a question. One that was changed after `of` made it is refused."""
 
     KEY = ("question_id",)
 

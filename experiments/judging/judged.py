@@ -36,7 +36,7 @@ COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True)
 class Grades:
-    """The judgments of one file of answers. scores: their means; counts: by COUNTS."""
+    """The judgments of one file of answers. scores: their means. counts: the value of each of COUNTS."""
 
     bench: BenchName
     rule: Rule
