@@ -26,7 +26,6 @@ from experiments.report import official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.summary import summary
-from experiments.results import Results
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
@@ -43,7 +42,7 @@ def graded(judged: Path) -> list[Row]:
 
 
 def build(options: argparse.Namespace) -> None:
-    """Write all tables and the index, remove tables without records, and print the paths. Raises UserError."""
+    """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
     paper, studies, out = options.paper, options.studies, options.out
     printed, logs = read_paper(paper), read_facts(Logs, paper)
     runs, answers = find(options.records), graded(options.judged)
@@ -69,17 +68,8 @@ def build(options: argparse.Namespace) -> None:
 
 
 main = Command("tables", __doc__, build)
-main.add_folders(
-    records=(Results().records, "records of runs"),
-    judged=(Results().judged, "records of runs with graded answers"),
-    studies=(Results().studies, "records of the studies"),
-    bench=(Results().bench, "records of make bench"),
-    micro=(Results().micro, "records of the parts of a step"),
-    parameters=(Results().parameters, "records of make parameters"),
-    paper=(Results().paper, "the paper's numbers"),
-    out=(Results().tables, "where the pages go; the index goes to its parent"),
-    configs=(Path("configs"), "whose recipes give the commands"),
-)
+main.add_results("records", "judged", "studies", "bench", "micro", "parameters", "paper", out="tables")
+main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that give the commands")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,7 +25,7 @@ OTHER_TEMPERATURE = 0.7
 
 
 class Question(Line):
-    """A question of one or more turns. `reference` is for readers; the judge is shown those in `Bench`."""
+    """A question of one or more turns. `reference` is for readers; the judge is shown those in `QuestionSet`."""
 
     KEY = ("question_id",)
 
@@ -58,7 +58,7 @@ class Prompt(Line):
 
 
 @dataclass(frozen=True)
-class Bench:
+class QuestionSet:
     """Questions in order, and all that grading needs.
 
     references: the reference answers to the turns, by question_id, for some categories. prompts: the judge's, by name.
@@ -72,12 +72,12 @@ class Bench:
     files: dict[str, Path]
 
 
-def find_bench(root: Path | None, bench: BenchName) -> Bench:
+def find_bench(root: Path | None, bench: BenchName) -> QuestionSet:
     """The bench in `root`, the folder of assets. Raises UserError: an unknown bench, a missing file, a wrong line."""
     files = bench_files(root, bench)
     references = {answer.question_id: answer.turns for answer in read_lines(files["references"], Answer)}
     prompts = {prompt.name: prompt for prompt in read_lines(files["prompts"], Prompt)}
-    return Bench(bench, read_lines(files["questions"], Question), references, prompts, files)
+    return QuestionSet(bench, read_lines(files["questions"], Question), references, prompts, files)
 
 
 def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:
