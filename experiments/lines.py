@@ -2,20 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from experiments.errors import UserError
-from experiments.typed import Typed, faults
+from experiments.record import Part, replace_lines
+from experiments.typed import faults
 
 
-class Line(Typed):
-    """Base of the content of a line: unknown fields are refused, and nothing is coerced."""
+class Line(Part):
+    """Base of the content of a line. KEY: no two lines of a file agree in all of these fields; none if it is empty."""
 
-    model_config = ConfigDict(strict=True)
+    KEY: ClassVar[tuple[str, ...]] = ()
 
 
 Kind = TypeVar("Kind", bound=Line)
@@ -37,8 +39,8 @@ def text_lines(file: Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
-    """The lines of `file`, in order, without empty ones. No two may agree in all fields of `key`.
+def read_lines(file: Path, kind: type[Kind]) -> list[Kind]:
+    """The lines of `file`, in order, without empty ones.
 
     Raises UserError: the file, the line, the wrong field and its value, and the remedy.
     """
@@ -52,14 +54,19 @@ def read_lines(file: Path, kind: type[Kind], *key: str) -> list[Kind]:
             wrong = faults(error, "the line")
             allowed = ", ".join(kind.model_fields)
             raise UserError(f"{file}, line {number}: {wrong}. Correct the line; its fields are {allowed}") from error
-        values = tuple(getattr(one, name) for name in key) or (number,)
+        values = tuple(getattr(one, name) for name in kind.KEY) or (number,)
         if values in found:
-            same = ", ".join(f"{name} {value!r}" for name, value in zip(key, values, strict=True))
+            same = ", ".join(f"{name} {value!r}" for name, value in zip(kind.KEY, values, strict=True))
             raise UserError(f"{file}, line {number}: {same} stands on a line before it; remove one of the two")
         found[values] = one
     if not found:
         raise UserError(f"{file}: holds no line; fetch it anew or name another file")
     return list(found.values())
+
+
+def write_lines(file: Path, lines: Iterable[Line]) -> None:
+    """Write the lines atomically, for `read_lines`. Raises RecordError."""
+    replace_lines(file, (line.model_dump() for line in lines))
 
 
 def sealed(row: dict[str, Any]) -> dict[str, Any]:

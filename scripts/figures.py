@@ -11,6 +11,7 @@ the same bytes. Without a filter, figures without records are removed. A record 
 named and left out; the exit code is then 2, as it is if no record passes the filters.
 """
 
+import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -26,35 +27,29 @@ from experiments.studies import STUDIES
 from experiments.style import save_all
 
 
-def build(
-    records: Path,
-    studies: Path,
-    out: Path,
-    exp: str | None = None,
-    model: str | None = None,
-    scale: str | None = None,
-) -> list[Path]:
-    """Draw the figures of the records that pass the filters; returns their paths. Raises UserError."""
-    everything = rows(find(records))
+def build(options: argparse.Namespace) -> None:
+    """Draw the figures of the records that pass the filters, and print their paths. Raises UserError."""
+    out, exp, model, scale = options.out, options.exp, options.model, options.scale
+    everything = rows(find(options.records))
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
     filters = {name: value for name, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
     if filters and not chosen:
         there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
         asked = ", ".join(f"--{name} {value}" for name, value in filters.items())
-        raise UserError(f"{asked}: no record in {records}; there are {', '.join(there) or 'none at all'}")
+        raise UserError(f"{asked}: no record in {options.records}; there are {', '.join(there) or 'none at all'}")
     written = ranks(chosen, out)
     for name, view in (("pareto", pareto), ("curves", curves)):
         for key, own in view.groups(chosen).items():
             written += save_all(view.draw(own, key[0]), out, "_".join((name, *key)))
     if not filters:
         for name, study in STUDIES.items():
-            for page in study.pages(studies / name):
+            for page in study.pages(options.studies / name):
                 written += page.write_figures(out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
-    return written
+    print(*written, sep="\n")
 
 
 def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
@@ -77,7 +72,7 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     return written
 
 
-main = Command("figures", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
+main = Command("figures", __doc__, build)
 main.add_results("records", "studies", out="figures")
 main.add_argument("--exp", help="of this experiment only")
 main.add_argument("--model", help="of this model only")

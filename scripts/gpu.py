@@ -34,6 +34,7 @@ from experiments.measure.bench import Bench
 from experiments.measure.micro import Micro
 from experiments.report import micro, speed
 from experiments.report.render import DASH, Table, markdown
+from experiments.results import Results
 
 CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"
 KERNEL_TESTS = ["tests/fourierft/test_kernel.py"]
@@ -66,15 +67,16 @@ class Ended:
 
 def plan(out: Path, small: bool) -> dict[str, Stage]:
     """The stages by name, the most valuable first."""
+    results = Results(out)
     where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
     cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
     tests = ["pytest", "-p", "no:cacheprovider"]
-    study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{out}/studies"]
+    study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{results['studies']}"]
     return {
         "tests": Stage(2, [*tests, "-v", "-m", "gpu", *(KERNEL_TESTS if small else GPU_TESTS)]),
-        "micro": Stage(2, ["scripts.micro", *where, f"{out}/micro"]),
-        "bench": Stage(4, ["scripts.bench", *where, f"{out}/bench", "--cases", cases, "--repeats", rounds]),
-        "memory": Stage(3, [*study, "--tables", f"{out}/tables", "--figures", f"{out}/figures"]),
+        "micro": Stage(2, ["scripts.micro", *where, f"{results['micro']}"]),
+        "bench": Stage(4, ["scripts.bench", *where, f"{results['bench']}", "--cases", cases, "--repeats", rounds]),
+        "memory": Stage(3, [*study, "--tables", f"{results['tables']}", "--figures", f"{results['figures']}"]),
         "library": Stage(1, [*tests, "-q", "tests/fourierft/test_reference.py" if small else "tests/fourierft"]),
     }
 
@@ -150,8 +152,9 @@ def stages(names: Sequence[str], planned: dict[str, Stage], minutes: float, out:
 def report(ended: Sequence[Ended], out: Path) -> str:
     """The stages, and the constants and targets from all records below `out`, in text."""
     rows = [[one.stage, one.state, DASH if one.seconds is None else f"{one.seconds:.0f}", one.said] for one in ended]
+    results = Results(out)
     with record.left_out() as problems:
-        micros, benches = record.find(out / "micro", Micro), record.find(out / "bench", Bench)
+        micros, benches = record.find(results["micro"], Micro), record.find(results["bench"], Bench)
     stages = Table("Stages", ["Stage", "State", "Seconds", "Its last line"], rows)
     tables = [stages, *map(micro.values_table, micros), speed.targets(benches)]
     shown = [f"\n{table.title}\n\n{markdown(table)}" for table in tables]

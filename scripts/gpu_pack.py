@@ -34,6 +34,9 @@ ROOTS += ("hypothesis", "pytest", "pytest-timeout")
 THERE = {"torch": None, "torchvision": None}  # both must be the machine's own, since they depend on each other
 SOURCE_ONLY = ("antlr4-python3-runtime",)  # without a wheel: it is built here
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 16, -1)] + ["manylinux2014_x86_64"]
+# For markers: CPython on Linux, x86-64.
+MACHINE = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
+MACHINE |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
 ASSETS = ("models/minilm-l6", "datasets/glue/stsb")
 # dill, which fingerprints data sets, recognises libraries by "site-packages" in their path.
 RUN = """\
@@ -52,13 +55,6 @@ cd project
 if [ "${1-}" = run.py ]; then exec python3 "$@"; fi
 exec python3 -m scripts.gpu "$@"
 """
-
-
-def environment(python: str) -> dict[str, str]:
-    """The environment for markers: CPython of this version on Linux, x86-64."""
-    platform = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
-    implementation = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
-    return platform | implementation | {"python_version": python, "python_full_version": f"{python}.0"}
 
 
 def pinned(constraints: str, python: str) -> dict[str, str]:
@@ -113,7 +109,8 @@ def _needs(name: str, extras: Iterable[str], python: str) -> Iterator[Requiremen
 
 
 def _holds(marker: Marker | None, python: str, extra: str = "") -> bool:
-    return marker is None or marker.evaluate({**environment(python), "extra": extra})
+    versions = {"python_version": python, "python_full_version": f"{python}.0"}
+    return marker is None or marker.evaluate({**MACHINE, **versions, "extra": extra})
 
 
 def own_roots() -> list[Requirement]:

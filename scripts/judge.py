@@ -28,13 +28,14 @@ from experiments import record as records
 from experiments.command import Command
 from experiments.errors import UserError
 from experiments.judging import judged
-from experiments.judging.answers import read_answers
+from experiments.judging.answers import Answer
 from experiments.judging.cache import opened
 from experiments.judging.client import Client, Endpoint
-from experiments.judging.grading import METRICS, Grading, gradings, write_judgments
+from experiments.judging.grading import METRICS, Grading, gradings
 from experiments.judging.judged import Grades, grade
-from experiments.judging.questions import BENCHES, QuestionSet, digest, find_bench, read_prompts
+from experiments.judging.questions import BENCHES, QuestionSet, digest, find_bench
 from experiments.judging.rating import RULES
+from experiments.lines import read_lines, write_lines
 from experiments.record import Record
 from experiments.report.render import Table, markdown, number
 
@@ -73,10 +74,7 @@ def plan(options: argparse.Namespace) -> list[Work]:
         if not answered:
             raise judged.lacking([path for _, path, _ in places])
         places = answered
-    return [
-        Work(bench, path, gradings(bench, read_prompts(bench.files["prompts"]), read_answers(path)), run)
-        for bench, path, run in places
-    ]
+    return [Work(bench, path, gradings(bench, read_lines(path, Answer)), run) for bench, path, run in places]
 
 
 def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
@@ -84,7 +82,7 @@ def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
     grades = grade(client, work.bench, work.wanted, options.rule)
     name = client.endpoint.model
     label = records.judge_label(name, grades.revision, grades.rule)
-    write_judgments(judged.judgments_file(work.answers, label), grades.judgments)
+    write_lines(judged.judgments_file(work.answers, label), grades.judgments)
     if work.record:
         path = options.out / label / f"{work.record.name}.json"
         old = records.read(path) if path.exists() else None
@@ -99,8 +97,7 @@ def report(done: Sequence[tuple[Work, Grades]]) -> str:
     blocks = []
     for bench in dict.fromkeys(grades.bench for _, grades in done):
         of_bench = [(work, grades) for work, grades in done if grades.bench == bench]
-        counts = {f"{METRICS[bench]}_{count}" for count in judged.COUNTS}
-        keys = list(dict.fromkeys(key for _, grades in of_bench for key in grades.scores if key not in counts))
+        keys = list(dict.fromkeys(key for _, grades in of_bench for key in grades.scores))
         titles = ["all", *(key.removeprefix(f"{METRICS[bench]}_").replace("_", " ") for key in keys[1:])]
         rows = [
             [

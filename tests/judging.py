@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 
-from experiments.judging.answers import Answer, write_answers
+from experiments.judging.answers import Answer
+from experiments.lines import write_lines
 from tests.handmade import leave, run
 
 KEY = "sk-not-to-be-seen-9f2"
@@ -37,11 +38,11 @@ def write_benches(root):
         ]
         _write(folder / bench / "question.jsonl", questions)
         right = [
-            Answer(i, [f"right {i}.{turn}" for turn in range(1, turns + 1)], "gpt-4")
+            Answer.of(i, [f"right {i}.{turn}" for turn in range(1, turns + 1)], "gpt-4")
             for i, kind in rows
             if kind in NEEDY
         ]
-        write_answers(folder / bench / "reference_answer" / "gpt-4.jsonl", right)
+        write_lines(folder / bench / "reference_answer" / "gpt-4.jsonl", right)
     prompts = [
         {"name": name, "type": "single", "system_prompt": system, "prompt_template": template}
         | {"description": "", "category": "", "output_format": "[[rating]]"}
@@ -54,7 +55,7 @@ def write_benches(root):
 def answers(bench, model="m", said="answer"):
     """An answer to every turn of every question of a bench."""
     rows, turns = (MT, 2) if bench == "mt_bench" else (VICUNA, 1)
-    return [Answer(i, [f"{said} {i}.{turn}" for turn in range(1, turns + 1)], model) for i, _ in rows]
+    return [Answer.of(i, [f"{said} {i}.{turn}" for turn in range(1, turns + 1)], model) for i, _ in rows]
 
 
 def finished(folder, said=None, best_is_last=True, **changes):
@@ -63,7 +64,7 @@ def finished(folder, said=None, best_is_last=True, **changes):
     made = run(exp="instruct", model="llama_mini", test=(0.4, 0.4), scale="mini", epochs=curve, **changes)
     for selection, text in (said or {"last": "last"}).items():
         for bench in ("mt_bench", "vicuna_bench"):
-            write_answers(
+            write_lines(
                 folder / "runs" / made.name / selection / f"model_answer/{bench}.jsonl",
                 answers(bench, said=text),
             )

@@ -9,9 +9,10 @@ from statistics import fmean
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from experiments.errors import UserError
-from experiments.judging.answers import read_answers
-from experiments.judging.grading import FAILURE, METRICS, Judgment, failures, means, read_judgments
+from experiments.judging.answers import Answer
+from experiments.judging.grading import FAILURE, METRICS, Judgment, failures, means
 from experiments.judging.questions import Question, QuestionSet
+from experiments.lines import read_lines
 
 TEMPLATE = Path(__file__).with_name("compare.html")
 
@@ -87,7 +88,7 @@ def side(title: str, files: dict[str, Path], judge: str | None, facts: Sequence[
     """
     answers, judgments, judges = {}, {}, set()
     for bench, file in files.items():
-        read = read_answers(file)
+        read = read_lines(file, Answer)
         answers[bench] = {answer.question_id: answer.turns for answer in read}
         models = {answer.model_id for answer in read}
         label, found = judgments_beside(file, judge)
@@ -118,7 +119,7 @@ def judgments_beside(answers: Path, judge: str | None) -> tuple[str | None, list
         if len(files) > 1:
             raise UserError(f"{answers}: judged by {', '.join(files)}; choose one of them by --judge")
         for name, path in files.items():
-            return name, read_judgments(path)
+            return name, read_lines(path, Judgment)
     return None, []
 
 

@@ -8,16 +8,15 @@ leave it out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from experiments.errors import UserError
 from experiments.judging.answers import Answer
 from experiments.judging.cache import Reply
-from experiments.judging.questions import Prompt, Question, QuestionSet
+from experiments.judging.questions import Question, QuestionSet
 from experiments.judging.rating import RULES
-from experiments.lines import Line, read_lines
-from experiments.record import Rule, replace_lines
+from experiments.lines import Line
+from experiments.record import Rule
 
 TEMPERATURE, MAX_TOKENS = 0.0, 2048
 NEED_REFERENCE = ("math", "reasoning", "coding")
@@ -46,6 +45,8 @@ class Grading:
 class Judgment(Line):
     """One grade, a line of FastChat's <judge>_single.jsonl. judge: the names of the judge and of the prompt."""
 
+    KEY = ("model", "question_id", "turn")
+
     question_id: int
     model: str
     judge: tuple[str, str]
@@ -56,7 +57,7 @@ class Judgment(Line):
     tstamp: float
 
 
-def gradings(bench: QuestionSet, prompts: dict[str, Prompt], answers: Sequence[Answer]) -> list[Grading]:
+def gradings(bench: QuestionSet, answers: Sequence[Answer]) -> list[Grading]:
     """The grades to ask for, in FastChat's order: by turn, those with a reference answer last.
 
     Raises UserError: a question without an answer or reference, an answer to an unknown question, a missing turn, or a
@@ -71,7 +72,7 @@ def gradings(bench: QuestionSet, prompts: dict[str, Prompt], answers: Sequence[A
         if turn == 1 or len(question.turns) == 2
     ]
     wanted.sort(key=lambda one: one[:2])
-    return [_fill(bench, prompts, question, given[question.question_id], turn) for turn, _, question in wanted]
+    return [_fill(bench, question, given[question.question_id], turn) for turn, _, question in wanted]
 
 
 def _check(bench: QuestionSet, given: dict[int, Answer]) -> None:
@@ -95,10 +96,10 @@ def _check(bench: QuestionSet, given: dict[int, Answer]) -> None:
             raise UserError(f"{bench.name}: {problem} {', '.join(map(str, sorted(names)))}; make the file complete")
 
 
-def _fill(bench: QuestionSet, prompts: dict[str, Prompt], question: Question, answer: Answer, turn: int) -> Grading:
+def _fill(bench: QuestionSet, question: Question, answer: Answer, turn: int) -> Grading:
     needs_reference = question.category in NEED_REFERENCE
     name = ("single-math-v1" if needs_reference else "single-v1") + ("-multi-turn" if turn == 2 else "")
-    if name not in prompts:
+    if name not in bench.prompts:
         raise UserError(f"{bench.files['prompts']}: has no prompt {name}; fetch the file anew")
     if turn == 1:
         fields = {"question": question.turns[0], "answer": answer.turns[0]}
@@ -108,11 +109,11 @@ def _fill(bench: QuestionSet, prompts: dict[str, Prompt], question: Question, an
     if needs_reference:
         fields |= {f"ref_answer_{i}": text for i, text in enumerate(bench.references[question.question_id], 1)}
     try:
-        user = prompts[name].prompt_template.format(**fields)
+        user = bench.prompts[name].prompt_template.format(**fields)
     except (KeyError, IndexError, ValueError) as error:
         remedy = f"its fields are {', '.join(fields)}"
         raise UserError(f"{bench.files['prompts']}: prompt {name} cannot be filled ({error!r}); {remedy}") from error
-    system = prompts[name].system_prompt
+    system = bench.prompts[name].system_prompt
     return Grading(question.question_id, question.category, turn, answer.model_id, name, system, user)
 
 
@@ -154,13 +155,3 @@ def means(bench: QuestionSet, judgments: Sequence[Judgment]) -> dict[str, float]
 def failures(judgments: Sequence[Judgment]) -> int:
     """The number of judgments without a score."""
     return sum(one.score == FAILURE for one in judgments)
-
-
-def write_judgments(path: Path, judgments: Sequence[Judgment]) -> None:
-    """Write FastChat's file atomically. Raises RecordError."""
-    replace_lines(path, (one.model_dump() for one in judgments))
-
-
-def read_judgments(path: Path) -> list[Judgment]:
-    """Raises UserError: the file, the line, the wrong field and its value."""
-    return read_lines(path, Judgment, "model", "question_id", "turn")

@@ -36,25 +36,20 @@ COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True)
 class Grades:
-    """The judgments of one file of answers. scores: their means, and COUNTS."""
+    """The judgments of one file of answers. scores: their means. counts: the value of each of COUNTS."""
 
     bench: BenchName
     rule: Rule
     judgments: list[Judgment]
     scores: dict[str, float]
+    counts: dict[str, int]
     revision: str | None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """COUNTS of these judgments."""
-        return {count: int(self.scores[f"{METRICS[self.bench]}_{count}"]) for count in COUNTS}
 
 
 def grade(client: Client, bench: QuestionSet, wanted: Sequence[Grading], rule: Rule) -> Grades:
     """Ask the judge for every grade. Raises UserError: see `Client.complete`; too few scores; several models."""
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies, rule)
-    name, found = METRICS[bench.name], means(bench, judgments)
     failed = failures(judgments)
     if failed > TOLERATED * len(judgments):
         first = next(one.judgment for one in judgments if one.score == FAILURE)
@@ -63,9 +58,9 @@ def grade(client: Client, bench: QuestionSet, wanted: Sequence[Grading], rule: R
             f"[[8]], the first is {first[:200]!r}; choose a judge that follows the prompt, or another --rule"
         )
     tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
-    counts = zip(COUNTS, (len(judgments), failed, *tokens), strict=True)
-    scores = found | {f"{name}_{count}": value for count, value in counts}
-    return Grades(bench.name, rule, judgments, scores, client.endpoint.revision or revision(replies))
+    counts = dict(zip(COUNTS, (len(judgments), failed, *tokens), strict=True))
+    named = client.endpoint.revision or revision(replies)
+    return Grades(bench.name, rule, judgments, means(bench, judgments), counts, named)
 
 
 def revision(replies: Sequence[Reply]) -> str | None:
@@ -126,12 +121,14 @@ def judged_record(
     known = {"name": judge, "revision": grades.revision, "prompts": prompts, "rule": grades.rule}
     if old:
         _same(record, old, known)
+    of_bench = METRICS[grades.bench]
+    new = grades.scores | {f"{of_bench}_{count}": value for count, value in grades.counts.items()}
     test = {name: dict(found) for name, found in record.metrics.test}
     for name, found in test.items():
-        found |= _of_benches(old, name) if old else {}
+        earlier = getattr(old.metrics.test, name) if old else {}
+        found |= {key: value for key, value in earlier.items() if key.startswith(tuple(METRICS.values()))}
         if name in selections(record, selection):
-            test[name] = {key: value for key, value in found.items() if not key.startswith(METRICS[grades.bench])}
-            test[name] |= grades.scores
+            test[name] = {key: value for key, value in found.items() if not key.startswith(of_bench)} | new
     apart = [test[name] for name in {selections(record, name)[0] for name in test}]
     totals = {
         count: sum(int(found.get(f"{bench}_{count}", 0)) for found in apart for bench in METRICS.values())
@@ -150,12 +147,6 @@ def judged_record(
 def cost(price: Sequence[float], prompt_tokens: int, completion_tokens: int) -> float:
     """In USD. price: per million tokens in, and per million out."""
     return (price[0] * prompt_tokens + price[1] * completion_tokens) / 1e6
-
-
-def _of_benches(record: Record, selection: Selection) -> dict[str, float]:
-    """The judge's scores and counts of one selection."""
-    found = getattr(record.metrics.test, selection)
-    return {key: value for key, value in found.items() if key.startswith(tuple(METRICS.values()))}
 
 
 def _same(record: Record, old: Record, judge: dict[str, str | None]) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from pydantic import Field, NonNegativeFloat
 
 from experiments.errors import UserError
-from experiments.judging.answers import read_answers
+from experiments.judging.answers import Answer
 from experiments.lines import Line, read_lines
 
 BenchName = Literal["mt_bench", "vicuna_bench"]
@@ -26,6 +26,8 @@ OTHER_TEMPERATURE = 0.7
 
 class Question(Line):
     """A question of one or more turns. `reference` is for readers; the judge is shown those in `QuestionSet`."""
+
+    KEY = ("question_id",)
 
     question_id: int
     category: str
@@ -44,6 +46,8 @@ class Question(Line):
 class Prompt(Line):
     """One of the judge's prompts."""
 
+    KEY = ("name",)
+
     name: str
     type: Literal["single", "pairwise"]
     system_prompt: str
@@ -57,31 +61,23 @@ class Prompt(Line):
 class QuestionSet:
     """Questions in order, and all that grading needs.
 
-    references: the reference answers to the turns, by question_id, for some categories.
+    references: the reference answers to the turns, by question_id, for some categories. prompts: the judge's, by name.
     files: the paths of "questions", "references" and "prompts".
     """
 
     name: BenchName
     questions: list[Question]
     references: dict[int, list[str]]
+    prompts: dict[str, Prompt]
     files: dict[str, Path]
-
-
-def read_questions(path: Path) -> list[Question]:
-    """Raises UserError: the file, the line, the wrong field and its value."""
-    return read_lines(path, Question, "question_id")
-
-
-def read_prompts(path: Path) -> dict[str, Prompt]:
-    """The judge's prompts by name. Raises UserError: the file, the line, the wrong field and its value."""
-    return {prompt.name: prompt for prompt in read_lines(path, Prompt, "name")}
 
 
 def find_bench(root: Path | None, bench: BenchName) -> QuestionSet:
     """The bench in `root`, the folder of assets. Raises UserError: an unknown bench, a missing file, a wrong line."""
     files = bench_files(root, bench)
-    references = {answer.question_id: answer.turns for answer in read_answers(files["references"])}
-    return QuestionSet(bench, read_questions(files["questions"]), references, files)
+    references = {answer.question_id: answer.turns for answer in read_lines(files["references"], Answer)}
+    prompts = {prompt.name: prompt for prompt in read_lines(files["prompts"], Prompt)}
+    return QuestionSet(bench, read_lines(files["questions"], Question), references, prompts, files)
 
 
 def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:

@@ -45,9 +45,8 @@ def by_peft(kind: str, **settings) -> Adapt:
     def adapt(model: nn.Module, case: Case) -> nn.Module:
         import peft
 
-        targets = [
-            fourierft.split_target(target)[0] for target in case.targets
-        ]  # PEFT cannot adapt part of a fused projection
+        # PEFT cannot adapt part of a fused projection.
+        targets = [fourierft.split_target(target)[0] for target in case.targets]
         more = {"n_frequency": case.n} if kind == "FourierFTConfig" else {}
         return peft.get_peft_model(model, getattr(peft, kind)(target_modules=targets, **settings, **more))
 

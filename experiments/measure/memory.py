@@ -21,21 +21,18 @@ def saved_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> int:
     a CPU, or within `AsOnGpu` those of a GPU, without allocating them.
     """
     # One object per storage identifies it: on the meta device all have the address 0.
-    owned = {id(storage): storage for storage in map(_storage, (*model.parameters(), *model.buffers()))}
+    owned = {id(storage): storage for storage in map(Tensor.untyped_storage, (*model.parameters(), *model.buffers()))}
     saved = {}
 
     def keep(tensor: Tensor) -> Tensor:
         dense = (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,)
-        saved.update((id(storage), storage) for storage in map(_storage, dense) if id(storage) not in owned)
+        storages = map(Tensor.untyped_storage, dense)
+        saved.update((id(storage), storage) for storage in storages if id(storage) not in owned)
         return tensor
 
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         forward()
     return sum(storage.nbytes() for storage in saved.values())
-
-
-def _storage(tensor: Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()
 
 
 class AsOnGpu(TorchFunctionMode):

@@ -61,36 +61,23 @@ class Operation:
     work: Callable[[Row], int] | None = None
 
 
-def _matrix(row: Row) -> int:
-    return row.d**2
-
-
-def _multiply_adds(row: Row) -> int:
-    return row.tokens * row.d**2
-
-
-def _rows(row: Row) -> int:
-    return 2 * row.tokens * row.d
-
-
-def _rows_and_entries(row: Row) -> int:
-    return row.tokens * (2 * row.d + row.n)
-
-
+MATRIX = "number", lambda row: row.d**2
+MULTIPLY_ADDS = "multiply-add", lambda row: row.tokens * row.d**2
+ROWS_AND_ENTRIES = "number", lambda row: row.tokens * (2 * row.d + row.n)
 FORMING, GRADIENT, SUM, THIN = "forward: fft or kernel", "gradient: product or tokens", "bf16: the sum", "grid or LoRA"
 LAUNCHES = 100  # of an empty operation, in a row
 OPERATIONS = {
     "launches": Operation("what a launch costs beside the work", "launch", lambda row: LAUNCHES),
-    "form by fft": Operation(FORMING, "number", _matrix),
-    "form by kernel": Operation(FORMING, "number", _matrix),
-    "dc of G": Operation("what gradient=product pays after G", "number", _matrix),
-    "x W^T": Operation("the product of the frozen layer", "multiply-add", _multiply_adds),
-    "G = g^T x": Operation("MULTIPLY_ADDS", "multiply-add", _multiply_adds),
-    "rows there and back": Operation("MULTIPLY_ADDS", "number", _rows),
+    "form by fft": Operation(FORMING, *MATRIX),
+    "form by kernel": Operation(FORMING, *MATRIX),
+    "dc of G": Operation("what gradient=product pays after G", *MATRIX),
+    "x W^T": Operation("the product of the frozen layer", *MULTIPLY_ADDS),
+    "G = g^T x": Operation("MULTIPLY_ADDS", *MULTIPLY_ADDS),
+    "rows there and back": Operation("MULTIPLY_ADDS", "number", lambda row: 2 * row.tokens * row.d),
     "gather of entries": Operation("n in T (d1 + d2 + n)", "number", lambda row: row.tokens * row.n),
     "gradient by product": Operation(GRADIENT),
-    "gradient by tokens": Operation(GRADIENT, "number", _rows_and_entries),
-    "branch": Operation("forward: branch or formed", "number", _rows_and_entries),
+    "gradient by tokens": Operation(GRADIENT, *ROWS_AND_ENTRIES),
+    "branch": Operation("forward: branch or formed", *ROWS_AND_ENTRIES),
     "sum of doubled length": Operation(SUM),
     "sum in place": Operation(SUM),
     "grid: projection": Operation("what a grid keeps for the backward pass"),

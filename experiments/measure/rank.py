@@ -21,7 +21,6 @@ from experiments.record.parts import EPS
 from experiments.style import line_style, save
 
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
-COLUMNS = ["matrix", "out", "in", "numerical_rank", "effective_rank", "frobenius_norm", "spectral_norm"]
 
 
 def analyse(name: str, delta: Tensor) -> MatrixRank:
@@ -58,7 +57,7 @@ def summarise(deltas: Iterable[tuple[str, Tensor]]) -> Rank | None:
 
 def rows(rank: Rank) -> tuple[list[str], list[list[str | int | float]]]:
     """The columns and the rows of a table, one row per matrix."""
-    return COLUMNS, [
+    return ["matrix", "out", "in", "numerical_rank", "effective_rank", "frobenius_norm", "spectral_norm"], [
         [m.name, *m.shape, m.numerical_rank, m.effective_rank, m.frobenius_norm, m.spectral_norm] for m in rank.matrices
     ]
 

@@ -19,8 +19,9 @@ from experiments.data.assets import Assets, Model, Source, find_dataset, read_sp
 from experiments.data.instructions import Wording
 from experiments.errors import UserError
 from experiments.judging.answering import as_table, converse
-from experiments.judging.answers import Answer, write_answers
-from experiments.judging.questions import BenchName, Question, bench_files, read_questions
+from experiments.judging.answers import Answer
+from experiments.judging.questions import BenchName, Question, bench_files
+from experiments.lines import read_lines, write_lines
 from experiments.metrics.answers import CHECKS
 from experiments.mini import instructions
 from experiments.models import causal
@@ -182,7 +183,7 @@ class InstructTask(Task):
         Raises UserError for a tokenizer without an end of text, or lengths that the model does not have.
         """
         files = data.source.files
-        questions = {bench: read_questions(files[bench]) for bench in self.benches if bench in files}
+        questions = {bench: read_lines(files[bench], Question) for bench in self.benches if bench in files}
         splits = self.cut(self.chosen(data), train)
         tokenizer, network, max_length = read_language_model(model, weights, train, recipe, self.base)
         longest = network.config.max_position_embeddings
@@ -238,10 +239,10 @@ class InstructTask(Task):
                 if processes.is_first():
                     name = "-".join(folder.parts[-4:-1])  # model, method and run
                     answers = [
-                        Answer(question.question_id, [text.output for text in texts], name)
+                        Answer.of(question.question_id, [text.output for text in texts], name)
                         for question, texts in zip(asked, said, strict=True)
                     ]
-                    write_answers(folder / "model_answer" / f"{bench}.jsonl", answers)
+                    write_lines(folder / "model_answer" / f"{bench}.jsonl", answers)
         return Tested(metrics, functools.partial(show_tables, tables))
 
     def _prompts(self, rows: Dataset) -> list[str]:

@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 
 from experiments.errors import UserError
 from experiments.judging import compare
-from experiments.judging.answers import read_answers, write_answers
+from experiments.judging.answers import Answer
 from experiments.judging.cache import Cache, Reply
-from experiments.judging.grading import gradings, judged, write_judgments
-from experiments.judging.questions import digest, find_bench, read_prompts
+from experiments.judging.grading import gradings, judged
+from experiments.judging.questions import digest, find_bench
+from experiments.lines import read_lines, write_lines
 from scripts import score_texts
 from tests.damage import damaged
 from tests.judging import answers, write_benches
@@ -69,10 +70,13 @@ def test_a_cache_gives_what_was_said(tmp_path, fuzz):
 def test_answers_are_those_that_were_written(tmp_path, fuzz):
     said = answers("mt_bench", said="é\u2028")
     file = tmp_path / "m.jsonl"
-    write_answers(file, said)
+    write_lines(file, said)
+
+    def what(answer):
+        return answer.question_id, answer.turns, answer.model_id
 
     def check():
-        assert all(answer in said for answer in read_answers(file))
+        assert all(what(answer) in map(what, said) for answer in read_lines(file, Answer))
 
     fuzz(file, check)
 
@@ -86,7 +90,7 @@ def test_questions_make_the_same_grades_or_are_told_by_their_digest(tmp_path, fu
 
     def grades():
         bench = find_bench(tmp_path, "mt_bench")
-        return gradings(bench, read_prompts(bench.files["prompts"]), answers("mt_bench"))
+        return gradings(bench, answers("mt_bench"))
 
     before = grades(), digest(tmp_path)
 
@@ -101,11 +105,11 @@ def test_judgments_that_are_shown_are_of_the_answers_beside_them(tmp_path, fuzz)
     bench = find_bench(write_benches(tmp_path), "vicuna_bench")
     said = answers("vicuna_bench")
     file = tmp_path / "data/model_answer/m.jsonl"
-    write_answers(file, said)
-    wanted = gradings(bench, read_prompts(bench.files["prompts"]), said)
+    write_lines(file, said)
+    wanted = gradings(bench, said)
     replies = [Reply(**REPLY, key="0", content=content) for content in SAID]
     beside = tmp_path / "data/model_judgment/judge_single.m.jsonl"
-    write_judgments(beside, judged(wanted, replies, "agreed"))
+    write_lines(beside, judged(wanted, replies, "agreed"))
 
     def check():
         side = compare.side("m", {"vicuna_bench": file}, None)

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from experiments.judging.answers import Answer, write_answers
-from experiments.judging.grading import Judgment, gradings, write_judgments
-from experiments.judging.questions import find_bench, read_prompts
+from experiments.judging.answers import Answer
+from experiments.judging.grading import Judgment, gradings
+from experiments.judging.questions import find_bench
+from experiments.lines import write_lines
 from scripts import compare_answers, judge
 from tests.judging import MT, VICUNA, answers, finished, serving, write_benches
 
@@ -52,7 +53,7 @@ def comparing(tmp_path, monkeypatch):
     def comparing(a, b, said=("answer a", "answer b"), judges=("j", "j"), words="because", options=()):
         for name, scores, text, by in zip("ab", (a, b), said, judges, strict=True):
             given = answers("mt_bench", model=name, said=text)
-            write_answers(tmp_path / f"{name}/model_answer/{name}.jsonl", given)
+            write_lines(tmp_path / f"{name}/model_answer/{name}.jsonl", given)
             grades = [
                 Judgment(
                     question_id=one.question_id,
@@ -64,11 +65,11 @@ def comparing(tmp_path, monkeypatch):
                     turn=one.turn,
                     tstamp=1.0,
                 )
-                for one in gradings(bench, read_prompts(bench.files["prompts"]), given)
+                for one in gradings(bench, given)
                 if scores is not None
             ]
             if grades:
-                write_judgments(tmp_path / f"{name}/model_judgment/{by}_single.{name}.jsonl", grades)
+                write_lines(tmp_path / f"{name}/model_judgment/{by}_single.{name}.jsonl", grades)
         files = [str(tmp_path / f"{name}/model_answer/{name}.jsonl") for name in "ab"]
         out = tmp_path / "page.html"
         code = compare_answers.main([*files, "--bench", "mt_bench", "--out", str(out), *options])
@@ -161,7 +162,7 @@ def test_files_that_do_not_fit_are_named(comparing, tmp_path, capsys):
     assert compare_answers.main(["a.jsonl", "b.jsonl", "--out", "x.html"]) == 2
     assert "give --bench" in capsys.readouterr().err
     comparing({}, {})
-    write_answers(tmp_path / "other.jsonl", [Answer(1, ["a"], "m")])
+    write_lines(tmp_path / "other.jsonl", [Answer.of(1, ["a"], "m")])
     file = str(tmp_path / "a/model_answer/a.jsonl")
     arguments = [file, str(tmp_path / "other.jsonl"), "--bench", "mt_bench", "--out", str(tmp_path / "x.html")]
     assert compare_answers.main(arguments) == 2 and not (tmp_path / "x.html").exists()

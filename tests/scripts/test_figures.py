@@ -10,15 +10,20 @@ from scripts import figures
 from tests.handmade import instruct, leave, run
 
 
-def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
+def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path, capsys):
     torch.manual_seed(0)
     deltas = [(f"layer.{i}.{kind}", torch.randn(8, 8)) for i in range(2) for kind in ("query", "value")]
     ranked = [run(), run(recipe={"lr": 1.0}, in_paper=False), run(method="lora")]
     ranked = [one.model_copy(update={"rank": summarise(deltas)}) for one in ranked]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     leave(tmp_path / "records", *ranked, run(method="head_only"), mini)
-    places = tmp_path / "records", tmp_path / "studies", tmp_path / "figures"
-    written = figures.build(*places)
+    options = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies")]
+
+    def drawn():
+        assert figures.main([*options, "--out", str(tmp_path / "figures")]) == 0
+        return list(map(Path, capsys.readouterr().out.splitlines()))
+
+    written = drawn()
     assert [path.name for path in written] == [
         "rank_glue_rte_roberta_base_fourierft.png",
         "rank_glue_rte_roberta_base_fourierft_n_1000_not_in_the_paper.png",
@@ -27,7 +32,7 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path):
         "pareto_glue_rte_roberta_base_paper.png",
     ]
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in figures.build(*places)] == first
+    assert [path.read_bytes() for path in drawn()] == first
 
 
 def test_a_corrupt_record_is_named_and_the_others_are_drawn(tmp_path, capsys):

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from experiments import record
-from experiments.judging.answers import write_answers
-from experiments.judging.grading import read_judgments
+from experiments.judging.grading import Judgment
 from experiments.judging.questions import digest
+from experiments.lines import read_lines, write_lines
 from scripts import judge
 from tests import forked
 from tests.handmade import leave, run
@@ -77,7 +77,7 @@ def test_a_run_is_judged_into_a_record_of_its_own(judging, tmp_path, monkeypatch
     assert made.model_copy(update={"judge": None, "metrics": plain.metrics}) == plain
     assert made.metrics.model_copy(update={"test": plain.metrics.test}) == plain.metrics
     answered = tmp_path / "runs" / folder.with_suffix("") / "last"
-    lines = read_judgments(answered / "model_judgment/judge@judge-2024@agreed_single.mt_bench.jsonl")
+    lines = read_lines(answered / "model_judgment/judge@judge-2024@agreed_single.mt_bench.jsonl", Judgment)
     assert [(one.question_id, one.turn, one.judge[1], one.score) for one in lines[::4]] == [
         (81, 1, "single-v1", 9),
         (81, 2, "single-v1-multi-turn", 6),
@@ -260,7 +260,7 @@ def test_two_at_once_do_not_pay_twice(judging, tmp_path, monkeypatch, capsys):
 
 def test_plain_answers_are_judged_without_a_record(judging, tmp_path, monkeypatch, capsys):
     file = tmp_path / "data/model_answer/vicuna-13b.jsonl"
-    write_answers(file, answers("vicuna_bench", model="vicuna-13b"))
+    write_lines(file, answers("vicuna_bench", model="vicuna-13b"))
     with serving(monkeypatch, grade):
         assert judging("--answers", file, "--bench", "vicuna_bench") == 0
     assert "| vicuna-13b | 7.33 |" in capsys.readouterr().out
@@ -294,7 +294,7 @@ def test_questions_left_out_by_one_run_stop_the_command_before_the_first_request
 ):
     one, two = finished(tmp_path), finished(tmp_path, seed=1)
     file = next((tmp_path / "runs").rglob("seed1-*/last/model_answer/mt_bench.jsonl"))
-    write_answers(file, answers("mt_bench")[1:])
+    write_lines(file, answers("mt_bench")[1:])
     with serving(monkeypatch) as endpoint:
         assert judging(one, two) == 2 and not endpoint.bodies
     assert "no answer to question 81" in capsys.readouterr().err

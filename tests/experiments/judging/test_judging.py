@@ -9,18 +9,17 @@ from collections import Counter
 import pytest
 
 from experiments.errors import UserError
-from experiments.judging.answers import Answer, read_answers, write_answers
+from experiments.judging.answers import Answer
 from experiments.judging.grading import (
     FAILURE,
     NEED_REFERENCE,
     Judgment,
     gradings,
     means,
-    read_judgments,
     score,
-    write_judgments,
 )
-from experiments.judging.questions import BENCHES, Question, digest, find_bench, read_prompts, read_questions
+from experiments.judging.questions import BENCHES, Question, digest, find_bench
+from experiments.lines import read_lines, write_lines
 from tests.conftest import ROOT
 from tests.judging import answers, write_benches
 
@@ -34,32 +33,32 @@ def root(tmp_path):
 
 def wanted(root, name, given=None):
     bench = find_bench(root, name)
-    return gradings(bench, read_prompts(bench.files["prompts"]), answers(name) if given is None else given)
+    return gradings(bench, answers(name) if given is None else given)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_answers_come_back_as_they_were_and_the_same_has_the_same_id(tmp_path):
-    said = [Answer(2, ["<b>\u2028\n{x}", ""], "m"), Answer(1, ["ä"], "m")]
-    write_answers(tmp_path / "m.jsonl", said)
-    assert read_answers(tmp_path / "m.jsonl") == said
+    said = [Answer.of(2, ["<b>\u2028\n{x}", ""], "m"), Answer.of(1, ["ä"], "m")]
+    write_lines(tmp_path / "m.jsonl", said)
+    assert read_lines(tmp_path / "m.jsonl", Answer) == said
     lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
     assert [list(line) for line in lines] == [["question_id", "answer_id", "model_id", "choices", "tstamp"]] * 2
     assert lines[0]["choices"] == [{"index": 0, "turns": said[0].turns}]
-    write_answers(tmp_path / "n.jsonl", [*said, Answer(3, ["ä"], "m")])
+    write_lines(tmp_path / "n.jsonl", [*said, Answer.of(3, ["ä"], "m")])
     ids = [json.loads(line)["answer_id"] for line in (tmp_path / "n.jsonl").read_text().splitlines()]
     assert ids[:2] == [line["answer_id"] for line in lines] and len(set(ids)) == 3
 
 
 def test_an_answer_that_changed_since_it_was_written_is_refused(tmp_path):
     path = tmp_path / "m.jsonl"
-    write_answers(path, answers("mt_bench"))
+    write_lines(path, answers("mt_bench"))
     path.write_text(path.read_text().replace("answer 101.2", "another 101.2"))
     with pytest.raises(UserError, match=r"m\.jsonl, line 2: .*answer_id [0-9a-f]{22} is of another answer; restore it"):
-        read_answers(path)
+        read_lines(path, Answer)
     path.write_text(re.sub('"answer_id": "[0-9a-f]*"', '"answer_id": "n3yxLBaTnvd2X8ZRKDyqmn"', path.read_text()))
-    assert read_answers(path)[1].turns[1] == "another 101.2"  # FastChat's ids tell nothing of the words
+    assert read_lines(path, Answer)[1].turns[1] == "another 101.2"  # FastChat's ids tell nothing of the words
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_a_wrong_line_is_named_with_field_and_value(tmp_path, line, words):
     path = tmp_path / "question.jsonl"
     path.write_text(f"{json.dumps({**QUESTION, 'question_id': 0})}\n{line if line == '{' else json.dumps(line)}\n")
     with pytest.raises(UserError) as caught:
-        read_questions(path)
+        read_lines(path, Question)
     assert all(word in str(caught.value) for word in [f"{path}, line 2: ", *words]), caught.value
 
 
@@ -170,8 +169,8 @@ def test_braces_in_an_answer_are_text(root):
     ("given", "words"),
     [
         (lambda given: given[2:], "no answer to question 81, 101;"),
-        (lambda given: [*given, Answer(5, ["a"], "m")], "not to mt_bench's questions: 5"),
-        (lambda given: [Answer(81, ["a"], "m"), *given[1:]], "too few turns answered of question 81"),
+        (lambda given: [*given, Answer.of(5, ["a"], "m")], "not to mt_bench's questions: 5"),
+        (lambda given: [Answer.of(81, ["a"], "m"), *given[1:]], "too few turns answered of question 81"),
     ],
 )
 def test_answers_that_do_not_match_the_questions_are_named(root, given, words):
@@ -182,7 +181,7 @@ def test_answers_that_do_not_match_the_questions_are_named(root, given, words):
 def test_a_reference_or_a_prompt_that_is_missing_is_named(root):
     folder = root / "datasets/llm_judge"
     references = folder / "vicuna_bench/reference_answer/gpt-4.jsonl"
-    write_answers(references, [Answer(1, ["a"], "gpt-4")])
+    write_lines(references, [Answer.of(1, ["a"], "gpt-4")])
     with pytest.raises(UserError, match=r"gpt-4.jsonl of question 68"):
         wanted(root, "vicuna_bench")
     prompts = folder / "judge_prompts.jsonl"
@@ -259,8 +258,8 @@ def test_means_are_over_all_grades_that_have_a_score(root, tmp_path):
     vicuna = [one.model_copy(update={"question_id": i}) for one, i in zip(judgments[2:4], (2, 1), strict=True)]
     found = means(find_bench(root, "vicuna_bench"), [one.model_copy(update={"turn": 1}) for one in vicuna])
     assert found == {"vicuna": 4, "vicuna_common_sense": 3, "vicuna_generic": 5}
-    write_judgments(tmp_path / "j.jsonl", judgments)
-    assert read_judgments(tmp_path / "j.jsonl") == judgments
+    write_lines(tmp_path / "j.jsonl", judgments)
+    assert read_lines(tmp_path / "j.jsonl", Judgment) == judgments
 
 
 # --- the real benches -------------------------------------------------------------------------------------------------
@@ -275,9 +274,9 @@ def test_the_real_benches_make_240_judgments_with_a_reference_where_one_is_neede
         bench = find_bench(assets, name)
         assert len(bench.questions) == 80
         given = [
-            Answer(one.question_id, [f"<{i}>" for i, _ in enumerate(one.turns, 1)], "m") for one in bench.questions
+            Answer.of(one.question_id, [f"<{i}>" for i, _ in enumerate(one.turns, 1)], "m") for one in bench.questions
         ]
-        grades = gradings(bench, read_prompts(bench.files["prompts"]), given)
+        grades = gradings(bench, given)
         counts[name] = Counter((one.turn, one.prompt) for one in grades)
         categories = {one.question_id: one.category for one in bench.questions}
         assert {categories[i] for i in bench.references} == set(categories.values()) & set(NEED_REFERENCE)

@@ -15,8 +15,9 @@ from experiments.data import assets as sources
 from experiments.data.instructions import Wording
 from experiments.errors import UserError
 from experiments.judging.answering import converse
-from experiments.judging.answers import read_answers
+from experiments.judging.answers import Answer
 from experiments.judging.questions import Question
+from experiments.lines import read_lines
 from experiments.models import generation
 from experiments.pretraining.causal import byte_tokenizer
 
@@ -77,7 +78,7 @@ def test_a_run_leaves_answers_in_fastchat_s_form_and_an_adapter_for_peft(instruc
     assert set(done.metrics.test.last) == {"loss", "inverse_perplexity", *counts}
     run = config.runs / config.name
     for bench, turns in BENCHES.items():
-        answers = read_answers(run / "last" / "model_answer" / f"{bench}.jsonl")
+        answers = read_lines(run / "last" / "model_answer" / f"{bench}.jsonl", Answer)
         assert [answer.question_id for answer in answers] == [0, 1, 2]
         assert all(len(answer.turns) == len(turns) for answer in answers)
         assert answers[0].model_id == f"random-{config.method.name}-seed0-{config.hash}"
@@ -103,9 +104,8 @@ def test_an_interruption_changes_no_answer(instruct, tmp_path, stop_writing):
     pipeline.run(config)
     assert len(calls) == 2 + 2 + 2 + 1, "three questions, two at a time, and one batch again"
     for bench in BENCHES:
-        ours, theirs = (
-            read_answers(one.runs / one.name / "last" / "model_answer" / f"{bench}.jsonl") for one in (config, whole)
-        )
+        files = [one.runs / one.name / "last" / "model_answer" / f"{bench}.jsonl" for one in (config, whole)]
+        ours, theirs = ([answer.answer_id for answer in read_lines(file, Answer)] for file in files)
         assert ours == theirs, "nor does the size of a batch"
 
 
