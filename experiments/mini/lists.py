@@ -69,10 +69,8 @@ def refrain(rng: Random) -> list[str]:
 def guests(rng: Random) -> list[str]:
     """People and one thing, or things and one person."""
     words, stranger = draw_odd(rng)
-    return [
-        _row(f"{draw_name(rng)} saw", words),
-        f"{'Nobody' if stranger in PEOPLE else 'Nothing'} else but {stranger}.",
-    ]
+    nobody = "Nobody" if stranger in PEOPLE else "Nothing"
+    return [_row(f"{draw_name(rng)} saw", words), f"{nobody} else but {stranger}."]
 
 
 def _row(title: str, words: list[str]) -> str:
