@@ -14,9 +14,10 @@ from experiments.models.architectures import ARCHITECTURES
 from experiments.paper import printed
 from experiments.paper.score_tables import SCORE_TABLES
 from experiments.record import ROOT
+from experiments.results import Results
 from experiments.tasks.base import Data
 
-PAPER = ROOT / "results" / "paper"
+PAPER = Results(ROOT / "results")["paper"]
 # The seed, and what changes no result beyond rounding: not the precision, nor the order of the rows.
 EXECUTION = {"seed", "model.miniature", "train.device", "train.attention", "train.accumulation", "train.checkpointing"}
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads")  # in a model's config.json

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from experiments.errors import UserError
 from experiments.record import left_out
+from experiments.results import FOLDERS, Results
 from experiments.typed import user_path
 from fourierft import FourierError
 
@@ -22,11 +23,11 @@ class Command(argparse.ArgumentParser):
         super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.name, self.work = name, work
 
-    def add_folders(self, **folders: tuple[Path, str]) -> None:
-        """Add an option for each folder: its default, and what is there."""
-        for name, (default, about) in folders.items():
-            about = f"{about} (default: %(default)s)"
-            self.add_argument(f"--{name}", type=Path, default=default, metavar="FOLDER", help=about)
+    def add_results(self, *names: str, out: str) -> None:
+        """Add an option for each of these folders of results, and --out for the one named `out`."""
+        for name, folder in (*zip(names, names, strict=True), ("out", out)):
+            about = f"{FOLDERS[folder]} (default: %(default)s)"
+            self.add_argument(f"--{name}", type=Path, default=Results()[folder], metavar="FOLDER", help=about)
 
     def add_assets(self) -> None:
         """Add --assets, the folder of models/ and datasets/; by default what FOURIERFT_ASSETS names."""

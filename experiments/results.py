@@ -1,20 +1,29 @@
 """The folders below results/."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+FOLDERS = {  # name -> what it holds
+    "paper": "the paper's numbers",
+    "records": "records of runs",
+    "judged": "records of runs with the scores of a judge",
+    "studies": "records of studies",
+    "search": "searches for hyper-parameters",
+    "parameters": "exact counts of parameters",
+    "bench": "timings of training steps",
+    "micro": "timings of a step's operations",
+    "tables": "tables of all these; their index goes to the parent folder",
+    "figures": "figures of all these",
+}
 
+
+@dataclass(frozen=True)
 class Results:
-    """Where each kind of record is, and what is made of them. `root`: by default results/ where a command runs."""
+    """`Results()["records"]` is a folder of FOLDERS below `root`, by default results/ where a command runs."""
 
-    def __init__(self, root: Path = Path("results")):
-        self.root = root
-        self.paper = root / "paper"  # the paper's numbers, transcribed
-        self.records = root / "records"  # of runs
-        self.judged = root / "judged"  # of runs, with the scores of a judge
-        self.studies = root / "studies"  # of each study, in a folder of its own
-        self.search = root / "search"  # of searches for hyper-parameters
-        self.parameters = root / "parameters"  # of the counts at full size
-        self.bench = root / "bench"  # of training steps that were timed
-        self.micro = root / "micro"  # of the parts of a step
-        self.tables = root / "tables"  # made of all of these
-        self.figures = root / "figures"
+    root: Path = Path("results")
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in FOLDERS:
+            raise KeyError(name)
+        return self.root / name

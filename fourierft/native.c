@@ -1,14 +1,14 @@
-/* Rows through the spectrum: the forms of tokens.py for a CPU, in float32. native.py compiles and calls this file.
+/* tokens.py for a CPU, in float32. native.py compiles and calls this file.
 
-   LANES rows go side by side, a row in each lane of a vector, so that all arithmetic is the compiler's vector
-   arithmetic, and no row sees another. From reading the rows to writing them, nothing leaves the cache. */
+   LANES rows are processed together, one in each lane of a vector, so that the compiler vectorises all arithmetic and
+   no row affects another. Between reading and writing the rows, nothing leaves the cache. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __AVX__ /* of AVX-512 too, where 16 lanes were measured to gain nothing */
+#ifdef __AVX__ /* with AVX-512 too: 16 lanes were measured to be no faster */
 #define LANES 8
 #else
 #define LANES 4
@@ -18,7 +18,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #ifdef _OPENMP
-int omp_get_thread_num(void); /* of torch's own OpenMP, whose header need not be here */
+int omp_get_thread_num(void); /* of torch's OpenMP; its header may be missing */
 #else
 #define omp_get_thread_num() 0
 #endif
@@ -36,8 +36,8 @@ INLINE number mul_conj(number a, const float *w) {
     return (number){a.re * w[0] + a.im * w[1], a.im * w[0] - a.re * w[1]};
 }
 
-/* The real transform of d numbers, d even: a complex one of d / 2 by Stockham's passes, and a pass that separates
-   the even from the odd. */
+/* The real transform of d numbers, d even: a complex one of length d / 2 in Stockham's passes, and a pass that
+   separates the even from the odd numbers. */
 typedef struct { int radix, rest, stride; float *roots, *turns; } pass;
 typedef struct { int d, passes; float *turns; pass pass[32]; } transform;
 
@@ -46,7 +46,7 @@ static void put_root(float *w, double part) { /* exp(-2 pi i part) */
     w[1] = (float)-sin(TURN * part);
 }
 
-/* NULL of a length that the passes cannot take. */
+/* NULL if the passes cannot compute this length. */
 transform *make_transform(int d) {
     if (d < 2 || d % 2) return NULL;
     transform *t = calloc(1, sizeof *t);
@@ -80,7 +80,7 @@ INLINE void butterfly(int r, const pass *s, const number *x, size_t step, number
     } else if (r == 2) {
         y[0] = add(x[0], x[step]);
         y[to] = mul(sub(x[0], x[step]), w + 2);
-    } else { /* odd: outputs j and r - j are the sum and the difference of the same two terms */
+    } else { /* odd: outputs j and r - j are sum and difference of the same two terms */
         number even[LARGEST_RADIX / 2 + 1], odd[LARGEST_RADIX / 2 + 1];
         y[0] = x[0];
         for (int i = 1; i <= r / 2; i++) {
@@ -108,10 +108,10 @@ INLINE void run_pass(int r, const pass *s, const number *x, number *y) {
             butterfly(r, s, x + stride * p + q, stride * s->rest, y + stride * r * p + q, stride, s->turns + 2 * r * p);
 }
 
-/* The complex transform of d / 2 numbers at a, with b for room. Returns where the result is, a or b. */
+/* The complex transform of the d / 2 numbers at a; b is of the same size. Returns where the result is, a or b. */
 static number *complex_transform(const transform *t, number *a, number *b) {
     for (const pass *s = t->pass; s < t->pass + t->passes; s++) {
-        switch (s->radix) { /* each its own code */
+        switch (s->radix) { /* constants, so that each radix is compiled separately */
             case 4: run_pass(4, s, a, b); break;
             case 2: run_pass(2, s, a, b); break;
             case 3: run_pass(3, s, a, b); break;
@@ -124,7 +124,7 @@ static number *complex_transform(const transform *t, number *a, number *b) {
     return a;
 }
 
-/* From x[even] + i x[odd], transformed, to the d / 2 + 1 bins of x, in place. */
+/* From the transform of x[even] + i x[odd] to the d / 2 + 1 bins of x, in place. */
 static void separate(const transform *t, number *z) {
     int h = t->d / 2;
     z[h] = z[0];
@@ -137,11 +137,11 @@ static void separate(const transform *t, number *z) {
     }
 }
 
-/* From d / 2 + 1 bins to what the complex transform makes y[odd] + i y[even] of, y = sum of the whole spectrum's
-   waves, in place. (Re and Im exchanged on both sides make the forward transform the inverse one.) */
+/* From the d / 2 + 1 bins of y to that whose complex transform is y[odd] + i y[even], in place. (Exchanging Re and Im
+   before and after makes the forward transform an inverse one.) */
 static void join(const transform *t, number *z) {
     int h = t->d / 2;
-    z[0].im = z[h].im = (lane){0}; /* their own mirrors are real */
+    z[0].im = z[h].im = (lane){0}; /* real, as their own mirrors */
     for (int v = 0; 2 * v <= h; v++) {
         number a = z[v], b = conjugate(z[h - v]), even = add(a, b), odd = mul_conj(sub(a, b), t->turns + 2 * v);
         z[v] = (number){even.im + odd.re, even.re - odd.im};
@@ -156,9 +156,10 @@ INLINE float widen(uint16_t x) {
     return y;
 }
 
-/* y + change as a bfloat16, up or down by dice that make it right in the mean: to the nearest, a change below half a
-   digit of y would be lost at every row alike. The dice are the digits of y and its column, not its exponent: equal
-   numbers give equal results, halves give halves, and no change changes nothing. */
+/* y + change in bfloat16, rounded up or down pseudo-randomly so that it is right on average: rounded to the nearest, a
+   change below half the last digit of y would be lost in every row. The pseudo-random bits depend on the digits of y
+   and its column, not on its exponent: equal inputs give equal results, halved ones halved results, and a change of 0
+   leaves y as it is. */
 INLINE uint16_t add_narrow(uint16_t y, float change, uint32_t column) {
     uint32_t bits, dice = ((y & 0x807f) * 40503u + column * 2246822519u) * 2654435769u >> 16;
     float sum = widen(y) + change;
@@ -170,7 +171,7 @@ INLINE uint16_t add_narrow(uint16_t y, float change, uint32_t column) {
 typedef struct { void *at; int bfloat16; } rows_of;
 
 INLINE void load_some(float *z, rows_of x, int bfloat16, size_t row, int count, int d) {
-    for (int start = 0; start < d; start += 16) /* within the nearest cache */
+    for (int start = 0; start < d; start += 16) /* for the first-level cache */
         for (int l = 0; l < count; l++)
             for (int i = start; i < d && i < start + 16; i++) {
                 size_t at = (row + l) * d + i;
@@ -183,13 +184,13 @@ INLINE void add_some(const float *z, rows_of y, int bfloat16, size_t row, int co
         for (int l = 0; l < count; l++)
             for (int i = start; i < d && i < start + 16; i++) {
                 size_t at = (row + l) * d + i;
-                float change = z[(size_t)(i ^ 1) * LANES + l]; /* Re and Im are exchanged */
+                float change = z[(size_t)(i ^ 1) * LANES + l]; /* Re and Im are exchanged, see join */
                 if (bfloat16) ((uint16_t *)y.at)[at] = add_narrow(((uint16_t *)y.at)[at], change, i);
                 else ((float *)y.at)[at] += change;
             }
 }
 
-/* The bins of `count` rows from `row` on, at a or b. */
+/* The bins of `count` rows, beginning with `row`; they are at a or b. */
 static number *bins_of(rows_of x, size_t row, int count, const transform *t, number *a, number *b) {
     if (count < LANES) memset(a, 0, sizeof *a * (t->d / 2));
     if (x.bfloat16) load_some((float *)a, x, 1, row, count, t->d);
@@ -203,14 +204,14 @@ static int64_t most_bins(const transform *from, const transform *to) {
     return (from->d > to->d ? from->d : to->d) / 2 + 1;
 }
 
-/* Bytes of room that a thread needs. */
+/* Bytes of memory that a thread needs. */
 int64_t room(const transform *from, const transform *to, int64_t n) {
     return 4 * most_bins(from, to) * sizeof(number) + n * sizeof(lane);
 }
 
-/* With the bins X of the rows x: (rows, from->d), and W those of w: (rows, to->d),
+/* With X and W, the bins of the rows x: (rows, from->d) and w: (rows, to->d),
 
-       y += the waves of Y,   Y[to_k] += factor_k (Re X[from_k] - i sign_k Im X[from_k]),            unless y is NULL
+       y += irfft(Y),   Y[to_k] += factor_k (Re X[from_k] - i sign_k Im X[from_k]),                  unless y is NULL
        sums_k = sum over rows of Re X[from_k] Re W[to_k] - sign_k Im X[from_k] Im W[to_k],           unless w is NULL
 
    sums: (threads, n), zero at first, a row for each thread. memory: threads times `room`, aligned to 64 bytes. */

@@ -26,7 +26,6 @@ from experiments.measure.contestants import run
 from experiments.measure.timed import default_set, device_of
 from experiments.measure.workloads import SETS
 from experiments.report.speed import cell
-from experiments.results import Results
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -65,7 +64,7 @@ main.add_argument("--set", choices=list(SETS), default=default_set(), help="defa
 main.add_argument("--cases", metavar="NAME,NAME", help="some cases of the set; default: all")
 main.add_argument("--repeats", type=int, default=20, help="timed rounds of each case (default: %(default)s)")
 main.add_argument("--minutes", type=float, default=10, help="for all cases; there are fewer rounds if needed")
-main.add_argument("--out", type=Path, default=Results().bench, metavar="FOLDER")
+main.add_results(out="bench")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,7 +22,6 @@ from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
-from experiments.results import Results
 from experiments.studies import STUDIES
 from experiments.style import save_all
 
@@ -79,11 +78,7 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
 
 
 main = Command("figures", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
-main.add_folders(
-    records=(Results().records, "records of runs"),
-    studies=(Results().studies, "those of studies"),
-    out=(Results().figures, "where the figures go"),
-)
+main.add_results("records", "studies", out="figures")
 main.add_argument("--exp", help="of this experiment only")
 main.add_argument("--model", help="of this model only")
 main.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")

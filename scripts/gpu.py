@@ -67,7 +67,7 @@ class Ended:
 def plan(out: Path, small: bool) -> dict[str, Stage]:
     """The stages by name, the most valuable first."""
     where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
-    cases, rounds = ("layer_768_2048", "3") if small else (CASES, "10")
+    cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
     tests = ["pytest", "-p", "no:cacheprovider"]
     study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{out}/studies"]
     return {

@@ -33,18 +33,17 @@ from experiments.judging.cache import opened
 from experiments.judging.client import Client, Endpoint
 from experiments.judging.grading import METRICS, Grading, gradings, write_judgments
 from experiments.judging.judged import Grades, grade
-from experiments.judging.questions import BENCHES, Bench, digest, find_bench, read_prompts
+from experiments.judging.questions import BENCHES, QuestionSet, digest, find_bench, read_prompts
 from experiments.judging.rating import RULES
 from experiments.record import Record
 from experiments.report.render import Table, markdown, number
-from experiments.results import Results
 
 
 @dataclass(frozen=True)
 class Work:
     """Answers to be graded, and the record of their run, if there is one."""
 
-    bench: Bench
+    bench: QuestionSet
     answers: Path
     wanted: list[Grading]
     record: Record | None = None
@@ -169,7 +168,7 @@ main.add_argument("--timeout", type=positive, default=300.0, metavar="S", help="
 main.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
 main.add_assets()
 main.add_argument("--cache", type=Path, metavar="FILE", help="of replies; default judged.jsonl in --runs")
-main.add_argument("--out", type=Path, default=Results().judged, help="folder of judged records")
+main.add_results(out="judged")
 
 if __name__ == "__main__":
     main.start()

@@ -21,7 +21,6 @@ from experiments.measure.parts import everything, measure
 from experiments.measure.timed import default_set, device_of, facts
 from experiments.report import micro
 from experiments.report.render import markdown
-from experiments.results import Results
 
 
 @torch.inference_mode()
@@ -56,7 +55,7 @@ def time_parts(options: argparse.Namespace) -> int:
 main = Command("micro", __doc__, time_parts)
 main.add_argument("--set", choices=("small", "full"), default=default_set(), help="default here: %(default)s")
 main.add_argument("--minutes", type=float, default=2, help="after which no operation begins (default: %(default)s)")
-main.add_argument("--out", type=Path, default=Results().micro, metavar="FOLDER")
+main.add_results(out="micro")
 
 if __name__ == "__main__":
     main.start()

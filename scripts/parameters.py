@@ -9,7 +9,6 @@ that cannot be read or written.
 
 import argparse
 import sys
-from pathlib import Path
 
 from transformers.utils import logging
 
@@ -20,7 +19,6 @@ from experiments.measure.parameters import sizes
 from experiments.measure.sizes import Sizes, wanted
 from experiments.models.architectures import ARCHITECTURES
 from experiments.paper.printed import read_paper
-from experiments.results import Results
 
 
 def count(options: argparse.Namespace) -> None:
@@ -42,8 +40,7 @@ def count(options: argparse.Namespace) -> None:
 main = Command("parameters", __doc__, count)
 main.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
 main.add_argument("--force", action="store_true", help="count again what is there")
-main.add_argument("--paper", type=Path, default=Results().paper, help="folder of the paper's numbers")
-main.add_argument("--out", type=Path, default=Results().parameters, metavar="FOLDER")
+main.add_results("paper", out="parameters")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ from experiments.command import Command
 from experiments.data.meanings import spaced
 from experiments.errors import UserError
 from experiments.lines import Line, read_lines, text_lines
-from experiments.metrics.e2e import scores
+from experiments.metrics.e2e import E2E
 
 
 class _Row(Line):
@@ -33,7 +33,7 @@ class _Row(Line):
 def work(options: argparse.Namespace) -> None:
     """Print the scores. Raises UserError."""
     outputs, references = read(options.outputs, options.references)
-    found = scores(outputs, references)
+    found = E2E().compute(predictions=outputs, references=references)
     print(f"{'texts':<12} {len(outputs)}", *(f"{name:<12} {value:.4f}" for name, value in found.items()), sep="\n")
 
 

@@ -11,11 +11,9 @@ after an interruption.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from experiments.command import Command
 from experiments.report.render import Table, markdown
-from experiments.results import Results
 from experiments.search import Trials, parse_range, prepare, run
 
 
@@ -54,7 +52,7 @@ main = Command("search", __doc__, search)
 main.add_argument("--trials", type=int, default=6, help="of each method")
 main.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
 main.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
-main.add_argument("--out", type=Path, default=Results().search)
+main.add_results(out="search")
 main.add_argument("--force", action="store_true", help="replace the file of another search")
 main.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")
 

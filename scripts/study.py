@@ -14,7 +14,6 @@ import sys
 
 from experiments.command import Command
 from experiments.errors import UserError
-from experiments.results import Results
 from experiments.studies import STUDIES
 
 
@@ -40,11 +39,7 @@ main = Command("study", __doc__, study)
 main.add_argument("study", choices=list(STUDIES))
 main.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, or the only one")
 main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
-main.add_folders(
-    out=(Results().studies, "the records"),
-    tables=(Results().tables, "the pages"),
-    figures=(Results().figures, "the figures"),
-)
+main.add_results("tables", "figures", out="studies")
 main.add_argument("overrides", nargs="*", help="as for run.py")
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ The same records give the same bytes. A record that is unreadable or inconsisten
 is then 2, as it is if one of the paper's tables is unreadable.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from experiments.report import official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.summary import summary
-from experiments.results import Results
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
@@ -41,29 +41,21 @@ def graded(judged: Path) -> list[Row]:
     return rows(found)
 
 
-def build(
-    records: Path,
-    judged: Path,
-    studies: Path,
-    bench: Path,
-    micro: Path,
-    parameters: Path,
-    paper: Path,
-    out: Path,
-    configs: Path,
-) -> list[Path]:
-    """Write all tables and the index, and remove tables without records; returns the paths. Raises UserError."""
+def build(options: argparse.Namespace) -> None:
+    """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
+    paper, studies, out = options.paper, options.studies, options.out
     printed, logs = read_paper(paper), read_facts(Logs, paper)
-    runs, answers, full, benches = find(records), graded(judged), find(parameters, Sizes), find(bench, Bench)
+    runs, answers = find(options.records), graded(options.judged)
+    full, benches = find(options.parameters, Sizes), find(options.bench, Bench)
     everything = rows(runs)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     pages = [
-        *scores.pages(everything, answers, printed, configs, {TABLE2.key: official_logs.as_rows(logs)}),
+        *scores.pages(everything, answers, printed, options.configs, {TABLE2.key: official_logs.as_rows(logs)}),
         *sizes.pages(printed, full),
         selection.page(everything, logs),
         *speed.pages(benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
-        *microbench.pages(find(micro, Micro)),
+        *microbench.pages(find(options.micro, Micro)),
     ]
     found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
     found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
@@ -72,21 +64,12 @@ def build(
     replace_file(index, text.encode())
     for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
-    return [*written, index]
+    print(*written, index, sep="\n")
 
 
-main = Command("tables", __doc__, lambda options: print(*build(**vars(options)), sep="\n"))
-main.add_folders(
-    records=(Results().records, "records of runs"),
-    judged=(Results().judged, "records of runs with graded answers"),
-    studies=(Results().studies, "records of the studies"),
-    bench=(Results().bench, "records of make bench"),
-    micro=(Results().micro, "records of the parts of a step"),
-    parameters=(Results().parameters, "records of make parameters"),
-    paper=(Results().paper, "the paper's numbers"),
-    out=(Results().tables, "where the pages go; the index goes to its parent"),
-    configs=(Path("configs"), "whose recipes give the commands"),
-)
+main = Command("tables", __doc__, build)
+main.add_results("records", "judged", "studies", "bench", "micro", "parameters", "paper", out="tables")
+main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that give the commands")
 
 if __name__ == "__main__":
     sys.exit(main())

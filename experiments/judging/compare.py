@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from experiments.errors import UserError
 from experiments.judging.answers import read_answers
 from experiments.judging.grading import FAILURE, METRICS, Judgment, failures, means, read_judgments
-from experiments.judging.questions import Bench, Question
+from experiments.judging.questions import Question, QuestionSet
 
 TEMPLATE = Path(__file__).with_name("compare.html")
 
@@ -122,7 +122,7 @@ def judgments_beside(answers: Path, judge: str | None) -> tuple[str | None, list
     return None, []
 
 
-def comparisons(benches: Sequence[Bench], one: Side, other: Side) -> list[Comparison]:
+def comparisons(benches: Sequence[QuestionSet], one: Side, other: Side) -> list[Comparison]:
     """Every question that both sides answer, in the order of the benches. Raises UserError if there is none."""
     found = []
     for bench in benches:
@@ -144,7 +144,7 @@ def comparisons(benches: Sequence[Bench], one: Side, other: Side) -> list[Compar
     return found
 
 
-def summary(benches: Sequence[Bench], one: Side, other: Side, compared: Sequence[Comparison]) -> list[SummaryRow]:
+def summary(benches: Sequence[QuestionSet], one: Side, other: Side, compared: Sequence[Comparison]) -> list[SummaryRow]:
     """A row for each bench, each of its turns and each category."""
     rows = []
     for bench in benches:
@@ -166,7 +166,7 @@ def summary(benches: Sequence[Bench], one: Side, other: Side, compared: Sequence
     return rows
 
 
-def render(benches: Sequence[Bench], one: Side, other: Side) -> str:
+def render(benches: Sequence[QuestionSet], one: Side, other: Side) -> str:
     """The page; it escapes every text and loads nothing. Raises UserError: different judges; see `comparisons`."""
     if one.judge and other.judge and one.judge != other.judge:
         raise UserError(

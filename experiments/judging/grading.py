@@ -14,7 +14,7 @@ from statistics import fmean
 from experiments.errors import UserError
 from experiments.judging.answers import Answer
 from experiments.judging.cache import Reply
-from experiments.judging.questions import Bench, Prompt, Question
+from experiments.judging.questions import Prompt, Question, QuestionSet
 from experiments.judging.rating import RULES
 from experiments.lines import Line, read_lines
 from experiments.record import Rule, replace_lines
@@ -56,7 +56,7 @@ class Judgment(Line):
     tstamp: float
 
 
-def gradings(bench: Bench, prompts: dict[str, Prompt], answers: Sequence[Answer]) -> list[Grading]:
+def gradings(bench: QuestionSet, prompts: dict[str, Prompt], answers: Sequence[Answer]) -> list[Grading]:
     """The grades to ask for, in FastChat's order: by turn, those with a reference answer last.
 
     Raises UserError: a question without an answer or reference, an answer to an unknown question, a missing turn, or a
@@ -74,7 +74,7 @@ def gradings(bench: Bench, prompts: dict[str, Prompt], answers: Sequence[Answer]
     return [_fill(bench, prompts, question, given[question.question_id], turn) for turn, _, question in wanted]
 
 
-def _check(bench: Bench, given: dict[int, Answer]) -> None:
+def _check(bench: QuestionSet, given: dict[int, Answer]) -> None:
     """Raises UserError unless questions, answers and references match."""
     questions = {question.question_id: question for question in bench.questions}
     needy = {name for name, question in questions.items() if question.category in NEED_REFERENCE}
@@ -95,7 +95,7 @@ def _check(bench: Bench, given: dict[int, Answer]) -> None:
             raise UserError(f"{bench.name}: {problem} {', '.join(map(str, sorted(names)))}; make the file complete")
 
 
-def _fill(bench: Bench, prompts: dict[str, Prompt], question: Question, answer: Answer, turn: int) -> Grading:
+def _fill(bench: QuestionSet, prompts: dict[str, Prompt], question: Question, answer: Answer, turn: int) -> Grading:
     needs_reference = question.category in NEED_REFERENCE
     name = ("single-math-v1" if needs_reference else "single-v1") + ("-multi-turn" if turn == 2 else "")
     if name not in prompts:
@@ -139,7 +139,7 @@ def judged(wanted: Sequence[Grading], replies: Sequence[Reply], rule: Rule) -> l
     ]
 
 
-def means(bench: Bench, judgments: Sequence[Judgment]) -> dict[str, float]:
+def means(bench: QuestionSet, judgments: Sequence[Judgment]) -> dict[str, float]:
     """Mean scores: over all, per turn where there are two, and per category; none for a group without a score."""
     names = {question.question_id: question.category.replace("-", "_") for question in bench.questions}
     turns = (1, 2) if any(len(question.turns) == 2 for question in bench.questions) else ()

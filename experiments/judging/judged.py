@@ -27,7 +27,7 @@ from experiments.judging.grading import (
     judged,
     means,
 )
-from experiments.judging.questions import Bench, BenchName
+from experiments.judging.questions import BenchName, QuestionSet
 from experiments.record import Judge, Record, Rule, Selection, Selections
 
 TOLERATED = 0.5  # share of judgments without a score above which a mean is meaningless
@@ -50,7 +50,7 @@ class Grades:
         return {count: int(self.scores[f"{METRICS[self.bench]}_{count}"]) for count in COUNTS}
 
 
-def grade(client: Client, bench: Bench, wanted: Sequence[Grading], rule: Rule) -> Grades:
+def grade(client: Client, bench: QuestionSet, wanted: Sequence[Grading], rule: Rule) -> Grades:
     """Ask the judge for every grade. Raises UserError: see `Client.complete`; too few scores; several models."""
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies, rule)

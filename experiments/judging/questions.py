@@ -25,7 +25,7 @@ OTHER_TEMPERATURE = 0.7
 
 
 class Question(Line):
-    """A question of one or more turns. `reference` is for readers; the judge is shown those in `Bench`."""
+    """A question of one or more turns. `reference` is for readers; the judge is shown those in `QuestionSet`."""
 
     question_id: int
     category: str
@@ -54,7 +54,7 @@ class Prompt(Line):
 
 
 @dataclass(frozen=True)
-class Bench:
+class QuestionSet:
     """Questions in order, and all that grading needs.
 
     references: the reference answers to the turns, by question_id, for some categories.
@@ -77,11 +77,11 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
     return {prompt.name: prompt for prompt in read_lines(path, Prompt, "name")}
 
 
-def find_bench(root: Path | None, bench: BenchName) -> Bench:
+def find_bench(root: Path | None, bench: BenchName) -> QuestionSet:
     """The bench in `root`, the folder of assets. Raises UserError: an unknown bench, a missing file, a wrong line."""
     files = bench_files(root, bench)
     references = {answer.question_id: answer.turns for answer in read_answers(files["references"])}
-    return Bench(bench, read_questions(files["questions"]), references, files)
+    return QuestionSet(bench, read_questions(files["questions"]), references, files)
 
 
 def bench_files(root: Path | None, bench: BenchName) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from experiments.measure import memory
 from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, Bench, Entry
 from experiments.measure.timed import device_of, facts
 from experiments.measure.timing import busyness, interleave
-from experiments.measure.workloads import SETS, Layer, Model, Work
+from experiments.measure.workloads import SETS, Case, Work
 
 SCALE, SEED, R = 150.0, 2024, 8
 MODES = {
@@ -32,17 +32,17 @@ MODES = {
     "fourierft_branch": {"forward": "branch"},
     "fourierft_torch": {"compiled": False},  # as without a C compiler
 }
-Adapt = Callable[[nn.Module, Layer | Model], nn.Module]
+Adapt = Callable[[nn.Module, Case], nn.Module]
 
 
-def frozen(model: nn.Module, case: Layer | Model) -> nn.Module:
+def frozen(model: nn.Module, case: Case) -> nn.Module:
     return model.requires_grad_(False)
 
 
 def by_peft(kind: str, **settings) -> Adapt:
     """PEFT's method with this class of configuration."""
 
-    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+    def adapt(model: nn.Module, case: Case) -> nn.Module:
         import peft
 
         targets = [
@@ -57,7 +57,7 @@ def by_peft(kind: str, **settings) -> Adapt:
 def ours(mode: dict[str, str | bool], entries: str = "random") -> Adapt:
     """This library in a mode of `fourierft.use`."""
 
-    def adapt(model: nn.Module, case: Layer | Model) -> nn.Module:
+    def adapt(model: nn.Module, case: Case) -> nn.Module:
         n = case.grid if entries == "grid" else case.n
         config = fourierft.FourierConfig(n=n, scale=SCALE, entry_seed=SEED, targets=case.targets, entries=entries)
         fourierft.adapt(model, config)
@@ -93,7 +93,7 @@ CUDA_ONLY, CPU_ONLY = {"fourierft_kernel"}, {"fourierft_torch"}
 COMPILED = BASELINE, NOISE, LORA, PEFT, OURS, GRID  # the contestants on a compiled model
 
 
-def contestants(case: Layer | Model, device: str) -> list[str]:
+def contestants(case: Case, device: str) -> list[str]:
     """The names of the contestants on this case and device."""
     others = CPU_ONLY if device == "cuda" else CUDA_ONLY
     return [name for name in CONTESTANTS if name not in others and (name in COMPILED or not case.compiled)]
@@ -102,7 +102,7 @@ def contestants(case: Layer | Model, device: str) -> list[str]:
 class Contestant:
     """An adapted model, which shares the frozen weights in `work` with all others, and its training step."""
 
-    def __init__(self, name: str, case: Layer | Model, work: Work) -> None:
+    def __init__(self, name: str, case: Case, work: Work) -> None:
         base, self._forward, self._gradient = work
         shared = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
         self._model = CONTESTANTS[name](copy.deepcopy(base, shared), case)
@@ -138,9 +138,7 @@ class Contestant:
         return memory.peak(self._device) if self._device == "cuda" else None
 
 
-def prepare(
-    name: str, case: Layer | Model, work: Work, others: int
-) -> tuple[Callable[[], None], dict[str, int | None]]:
+def prepare(name: str, case: Case, work: Work, others: int) -> tuple[Callable[[], None], dict[str, int | None]]:
     """The step of a contestant, and its bytes, where the other contestants hold `others` bytes on the GPU."""
     contestant = Contestant(name, case, work)
     saved, peak = contestant.saved_bytes(), contestant.peak_bytes()
@@ -166,7 +164,7 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
     )
 
 
-def measure(case: Layer | Model, device: str, rounds: int, until: float) -> dict[str, Entry]:
+def measure(case: Case, device: str, rounds: int, until: float) -> dict[str, Entry]:
     """The entries of all contestants on one case; one that fails does not affect the others.
 
     Times `rounds` interleaved rounds, fewer once `time.perf_counter()` passes `until`.

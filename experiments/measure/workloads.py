@@ -50,7 +50,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Model:
+class WholeModel:
     """A training step of a transformers model on sequences of `length` tokens, or on images if that is None."""
 
     auto: type
@@ -89,6 +89,9 @@ class Model:
         return model, lambda model: model(**inputs).loss, None
 
 
+Case = Layer | WholeModel
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -106,7 +109,7 @@ def roberta(
     vocabulary: int = 50265,
     targets: tuple[str, ...] = ("query", "value"),
     **options,
-) -> Model:
+) -> WholeModel:
     """RoBERTa without dropout, with a frozen classifier."""
     config = architectures.roberta(
         width,
@@ -116,20 +119,20 @@ def roberta(
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    return Model(AutoModelForSequenceClassification, config, batch, length, targets, **options)
+    return WholeModel(AutoModelForSequenceClassification, config, batch, length, targets, **options)
 
 
-def llama(batch: int, length: int, *shape: int, **config) -> Model:
+def llama(batch: int, length: int, *shape: int, **config) -> WholeModel:
     """LLaMA of this shape (width, depth, inner), with the options in `config`."""
     config = architectures.llama(*shape, use_cache=False, **config)
-    return Model(AutoModelForCausalLM, config, batch, length, ("q_proj", "v_proj"))
+    return WholeModel(AutoModelForCausalLM, config, batch, length, ("q_proj", "v_proj"))
 
 
 VIT_LARGE = architectures.vit(1024, 24)
 GPT2_MEDIUM = architectures.gpt2(1024, 24, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
 LLAMA_32_3B = {"vocab_size": 128256, "num_key_value_heads": 8, "tie_word_embeddings": True}
 
-SETS: dict[str, dict[str, Layer | Model]] = {
+SETS: dict[str, dict[str, Case]] = {
     "small": {
         "layer_768_2048": Layer(768, 2048),
         "layer_1024_4096": Layer(1024, 4096),
@@ -145,9 +148,9 @@ SETS: dict[str, dict[str, Layer | Model]] = {
         "layer_llama_7b": Layer(4096, 8192, torch.bfloat16),
         "roberta_base": roberta(768, 12, 32, 512),
         "roberta_large": roberta(1024, 24, 32, 512),
-        "vit_large": Model(AutoModelForImageClassification, VIT_LARGE, 32, None, ("q_proj", "v_proj")),
+        "vit_large": WholeModel(AutoModelForImageClassification, VIT_LARGE, 32, None, ("q_proj", "v_proj")),
         # q and v are parts of one projection, which PEFT adapts as a whole.
-        "gpt2_medium": Model(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
+        "gpt2_medium": WholeModel(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
         "llama_7b": llama(4, 2048, 4096, 32, 11008),
         "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),
     },

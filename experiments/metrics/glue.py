@@ -1,7 +1,7 @@
-"""GLUE's metrics, by scikit-learn and SciPy."""
+"""GLUE's metrics as an `evaluate.Metric` of the project: as `evaluate.load("glue", ...)`, without a network."""
 
-from collections.abc import Sequence
-
+import datasets
+import evaluate
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -30,12 +30,22 @@ _SETS = {
 }
 
 
-def scores(name: str, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """`scores("mrpc", predictions, references)` -> {"accuracy": 0.9, "f1": 0.93}, as `evaluate.load("glue", "mrpc")`.
+class Glue(evaluate.Metric):
+    """`Glue(config_name="mrpc").compute(predictions=..., references=...)` -> {"accuracy": 0.9, "f1": 0.93}.
 
     Predictions are class indices (floats for STS-B), one per reference. All values are fractions. Sets other than CoLA,
     MRPC, QQP and STS-B have only accuracy. Source: Table 2 of the paper, and GLUE (Wang et al. 2019).
     """
-    kind = np.float64 if name == "stsb" else np.int64  # float64, as of float32 a correlation would lose digits
-    predictions, references = np.asarray(predictions, kind), np.asarray(references, kind)
-    return {metric: _METRICS[metric](predictions, references) for metric in _SETS.get(name, ("accuracy",))}
+
+    def _info(self) -> evaluate.MetricInfo:
+        kind = "float32" if self.config_name == "stsb" else "int64"
+        return evaluate.MetricInfo(
+            description="GLUE",
+            citation="Wang et al. 2019, GLUE: A Multi-Task Benchmark and Analysis Platform",
+            features=datasets.Features({"predictions": datasets.Value(kind), "references": datasets.Value(kind)}),
+        )
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        names = _SETS.get(self.config_name, ("accuracy",))
+        predictions, references = np.asarray(predictions), np.asarray(references)
+        return {name: _METRICS[name](predictions, references) for name in names}

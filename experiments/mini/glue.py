@@ -115,7 +115,7 @@ def stsb(rng: Random, shared: int) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Task:
+class MiniTask:
     """The function that makes a row of a given label, the names of its columns, and GLUE's names of the labels."""
 
     make: Callable[[Random, int], tuple[str, ...]]
@@ -130,13 +130,13 @@ class Task:
 
 PAIR = ("sentence1", "sentence2")
 TASKS = {
-    "cola": Task(cola, ("sentence",), ("unacceptable", "acceptable")),
-    "mrpc": Task(mrpc, PAIR, ("not_equivalent", "equivalent")),
-    "qnli": Task(qnli, ("question", "sentence"), ("entailment", "not_entailment")),
-    "qqp": Task(qqp, ("question1", "question2"), ("not_duplicate", "duplicate")),
-    "rte": Task(rte, PAIR, ("entailment", "not_entailment")),
-    "sst2": Task(sst2, ("sentence",), ("negative", "positive")),
-    "stsb": Task(stsb, PAIR, None),
+    "cola": MiniTask(cola, ("sentence",), ("unacceptable", "acceptable")),
+    "mrpc": MiniTask(mrpc, PAIR, ("not_equivalent", "equivalent")),
+    "qnli": MiniTask(qnli, ("question", "sentence"), ("entailment", "not_entailment")),
+    "qqp": MiniTask(qqp, ("question1", "question2"), ("not_duplicate", "duplicate")),
+    "rte": MiniTask(rte, PAIR, ("entailment", "not_entailment")),
+    "sst2": MiniTask(sst2, ("sentence",), ("negative", "positive")),
+    "stsb": MiniTask(stsb, PAIR, None),
 }
 
 

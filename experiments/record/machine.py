@@ -16,8 +16,8 @@ from experiments.errors import UserError
 from experiments.record.document import Count, Document, Part, Time
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy", "scipy")
-PACKAGES += ("scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
+PACKAGES = ("fourierft", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "safetensors", "numpy")
+PACKAGES += ("scipy", "scikit-learn", "timm", "triton", "bitsandbytes", "hydra-core", "wandb")
 
 
 class Hardware(Part):

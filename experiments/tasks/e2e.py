@@ -14,7 +14,7 @@ from experiments import processes
 from experiments.data.assets import Assets, Model, Source, Split, find_dataset, read_split
 from experiments.data.meanings import linear, spaced
 from experiments.errors import UserError
-from experiments.metrics import e2e as metrics
+from experiments.metrics.e2e import E2E
 from experiments.mini import places
 from experiments.models import causal
 from experiments.models.generation import BeamSearch, generate
@@ -120,12 +120,15 @@ class E2ETask(Task):
         scores = {"unfinished": float(unfinished)}
         write_table(folder / "outputs.jsonl", columns, table)
         if processes.is_first():
-            outputs = [text.output for text in texts]
-            scores |= metrics.scores(outputs, [list(map(spaced, references)) for references in grouped.values()])
+            scores |= E2E().compute(
+                predictions=[text.output for text in texts],
+                references=[[spaced(reference) for reference in references] for references in grouped.values()],
+            )
             if unfinished:
                 limit = self.decoding.max_new_tokens
                 print(f"{unfinished} of {len(texts)} outputs were cut off at task.decoding.max_new_tokens={limit}")
-        return Tested(predict(rows).metrics | scores, functools.partial(show_tables, {"outputs": (columns, table)}))
+        metrics = {**predict(rows).metrics, **scores}
+        return Tested(metrics, functools.partial(show_tables, {"outputs": (columns, table)}))
 
 
 def prompts(tokenizer: PreTrainedTokenizerBase, meanings: Iterable[str]) -> list[list[int]]:

@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.data.labels import as_classes, as_scores
-from experiments.metrics.glue import scores
+from experiments.metrics.glue import Glue
 from experiments.mini import glue
 from experiments.models.pretrained import read_config, read_model, read_tokenizer
 from experiments.settings import Recipe, Train
@@ -77,7 +77,7 @@ class GlueTask(Task):
             train=encoded["train"],
             validation=encoded["validation"],
             collate=DataCollatorWithPadding(tokenizer),
-            metrics=self._score,
+            metrics=functools.partial(self._score, Glue(config_name=self.set)),
             primary=self.metric,
             direction="max",
             loss=self._loss,
@@ -97,6 +97,7 @@ class GlueTask(Task):
     def _loss(self, outputs: ModelOutput, labels: Tensor) -> Tensor:
         return class_loss(outputs, labels) if self.classes else mse_loss(outputs.logits.squeeze(-1), labels)
 
-    def _score(self, outputs: EvalPrediction) -> dict[str, float]:
+    def _score(self, metric: Glue, outputs: EvalPrediction) -> dict[str, float]:
         predictions = np.argmax(outputs.predictions, axis=-1) if self.classes else outputs.predictions.squeeze(-1)
-        return evaluated(self._loss, outputs) | scores(self.set, predictions, outputs.label_ids)
+        scores = metric.compute(predictions=predictions, references=outputs.label_ids)
+        return {**evaluated(self._loss, outputs), **scores}

@@ -115,6 +115,20 @@ def test_a_lost_loss_is_a_failed_record_beside_the_good_one(make):
     assert good.record_path.read_bytes() == before
 
 
+def test_a_run_that_fails_late_keeps_what_was_measured(make, monkeypatch):
+    def fails(_):
+        raise RuntimeError("no convergence")
+
+    monkeypatch.setattr("experiments.measure.rank.summarise", fails)
+    config = make(*QUICK)
+    with pytest.raises(RuntimeError, match="no convergence"):
+        pipeline.run(config)
+    failed = record.read(config.record_path.with_suffix(".failed.json"))
+    assert (failed.status, failed.error) == ("failed", "RuntimeError: no convergence")
+    assert failed.cost.steps == 4 and len(failed.metrics.per_epoch) == 2
+    assert failed.params.stored_values == failed.params.adapter + failed.params.head and failed.rank is None
+
+
 def test_n_out_of_range_names_the_module_and_leaves_a_failed_record(make):
     config = make(*QUICK, "method.n=16385")
     with pytest.raises(fourierft.FourierError, match=r"query: n=16385 .*128, 128.*16384"):

@@ -1,4 +1,4 @@
-"""How the tests of the layers compare one with another."""
+"""How the tests compare layers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Compiles the Triton kernels without a GPU and prints what came of them, a line of JSON for each kind of GPU.
+"""Compiles the Triton kernels without a GPU and prints facts about the result, one line of JSON per kind of GPU.
 
 To be run in a process of its own, since one that interprets kernels cannot compile them: python compile_kernels.py
 CUBIN, which names a file for what is compiled.

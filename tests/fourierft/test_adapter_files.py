@@ -1,4 +1,4 @@
-"""An adapter on disk: the same numbers back, in PEFT and from PEFT, and never half a file or half a load."""
+"""An adapter on disk: the same values after a round trip, through PEFT too, and never half a file or half a load."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ QUERY = "base_model.model.roberta.encoder.layer.0.attention.self.query.fourierft
 
 
 def trained(model, config=CONFIG):
-    """The model adapted, its head moved away from where it began."""
+    """The model, adapted, with a head that differs from its initial values."""
     fourierft.adapt(model, config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -156,7 +156,7 @@ def test_the_saved_configuration_is_peft_s_own(roberta, tmp_path):
 
 
 def test_a_head_by_peft_s_rule_without_a_dot_loads(tmp_path):
-    """PEFT takes `pre_classifier` too where `classifier` is asked for, as in DistilBERT."""
+    """For `classifier` PEFT also takes `pre_classifier`, as in DistilBERT."""
 
     def model():
         torch.manual_seed(1)

@@ -22,7 +22,7 @@ SCALE = 90.0
 
 @st.composite
 def problems(draw):
-    """(shape, n, seed, tokens): sizes odd and even, of 1 too; n up to every entry, so that mirrored ones collide."""
+    """(shape, n, seed, tokens): sizes from 1, odd and even; n up to all positions, so that mirrored ones collide."""
     shape = draw(st.integers(1, 20)), draw(st.integers(1, 20))
     n = draw(st.integers(1, shape[0] * shape[1]) | st.just(shape[0] * shape[1]))
     return shape, n, draw(st.integers(0, 99)), draw(st.integers(0, 5))

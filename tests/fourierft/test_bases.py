@@ -1,4 +1,4 @@
-"""Other bases: what their vectors are, and layers in them against the definition, a dense product in float64."""
+"""Other bases: their vectors, and layers against the definition, a dense product in float64."""
 
 import math
 
@@ -15,7 +15,7 @@ SHAPE, N, SCALE = (24, 36), 100, 30.0
 
 
 def definition(c, basis, shape=SHAPE, seed=2024):
-    """delta_W of a basis as its docstring has it, in float64."""
+    """delta_W of a basis by the equation in bases.py, in float64."""
     left, right = (matrix.double() for matrix in basis_matrices(basis, shape, seed) or map(torch.eye, shape))
     u, v = Entries(len(c), seed).sample(shape)
     spectrum = torch.zeros(shape, dtype=torch.float64).index_put((u, v), c.double())

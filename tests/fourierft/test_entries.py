@@ -1,4 +1,4 @@
-"""Where the coefficients stand: equal to the published rule, distinct, and in the band asked for."""
+"""The positions of the coefficients: as the published rule draws them, distinct, and in the given band."""
 
 import pytest
 import torch
@@ -57,3 +57,19 @@ def test_frequencies_of_draws_follow_the_band():
 def test_n_out_of_range_is_refused_with_the_maximum(n, band, most):
     with pytest.raises(FourierError, match=rf"n={n} .*\(4, 5\).*1 <= n <= {most}"):
         Entries(n, 0, band).sample((4, 5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n": 0}, "n=0 is not possible: give an integer of at least 1"),
+        ({"n": 5, "seed": 2**63}, f"entry_seed={2**63} is not possible"),
+        ({"n": 5, "band": [1, 2]}, r"band=\[1, 2\] is not possible"),
+        ({"n": 5, "basis": "wavelet"}, "basis='wavelet' is not possible"),
+        ({"n": 5, "kind": "lattice"}, "entries='lattice' is not possible"),
+        ({"n": 5, "kind": "grid", "band": (1, 2)}, "entries='grid' is not possible"),
+    ],
+)
+def test_invalid_entries_are_refused_by_the_name_in_the_configuration(settings, message):
+    with pytest.raises(FourierError, match=message):
+        Entries(**settings)

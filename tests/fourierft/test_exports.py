@@ -1,4 +1,4 @@
-"""Nothing outside the library imports its insides."""
+"""The suite and the scripts import only what the library exports."""
 
 import ast
 from pathlib import Path
@@ -9,11 +9,11 @@ import fourierft
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "run.py", *sorted(path for name in ("experiments", "scripts") for path in (ROOT / name).rglob("*.py"))]
-MEASURES_THE_PARTS = ROOT / "scripts" / "micro.py"  # of a step, one by one
+MEASURES_THE_PARTS = ROOT / "experiments" / "measure" / "parts.py"  # times the parts of a step one by one
 
 
 def imported(path):
-    """Of `fourierft`, what a file imports: "name" of a name, "module." of a module."""
+    """What a file imports from fourierft: names, and modules with a dot at the end."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name + "." for alias in node.names if alias.name.split(".")[0] == "fourierft")

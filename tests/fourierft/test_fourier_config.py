@@ -1,4 +1,4 @@
-"""A configuration that cannot work is refused when it is made, by the name of its field and with its value."""
+"""An invalid configuration is refused when it is created, with the name and the value of its field."""
 
 import dataclasses
 

@@ -191,8 +191,8 @@ def test_lengths_that_it_cannot_take():
 
 def program():
     """A step of a layer, as in a process that has not asked for the compiled file yet."""
-    native._library, native._asked = None, False
-    native._transforms.clear()
+    native.library.cache_clear()
+    native._transform.cache_clear()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         layer = fourierft.FourierLinear(nn.Linear(8, 8), Entries(5, os.getpid()), 1.0)  # no plan of another test

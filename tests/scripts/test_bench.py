@@ -48,9 +48,8 @@ def small(monkeypatch):
 
 
 @pytest.fixture
-def main(tmp_path, small, monkeypatch):
-    """Run the command on the small set into tmp_path, one round, which is enough; returns its exit code."""
-    monkeypatch.setattr("experiments.measure.bench.ROUNDS", 1)
+def main(tmp_path, small):
+    """Run the command on the small set into tmp_path, one round; returns its exit code."""
     return lambda *options: bench.main(["--set", "small", "--repeats", "1", "--out", str(tmp_path), *options])
 
 

@@ -128,7 +128,6 @@ def test_the_rehearsal_measures_and_writes(tmp_path, capsys):
 
 
 def test_the_bench_of_the_rehearsal_leaves_what_the_targets_are_read_from(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.measure.bench.UNSTEADY", float("inf"))
     monkeypatch.setitem(workloads.SETS, "small", {"layer_768_2048": workloads.Layer(64, 32)})
     monkeypatch.setattr(
         contestants, "CONTESTANTS", {name: contestants.CONTESTANTS[name] for name in ("frozen", "fourierft")}

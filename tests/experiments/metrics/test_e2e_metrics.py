@@ -11,7 +11,7 @@ from pytest import approx
 from experiments.errors import UserError
 from experiments.metrics import e2e, meteor
 from experiments.metrics.coco import cider, rouge_l
-from experiments.metrics.e2e import scores
+from experiments.metrics.e2e import E2E
 from experiments.metrics.meteor import meteor_nltk
 from experiments.metrics.mteval import bleu, nist
 from experiments.metrics.ptb import tokens
@@ -64,7 +64,7 @@ def without_java(monkeypatch):
 @pytest.fixture
 def score(without_java):
     """score(predictions, references) -> the metrics that every machine has."""
-    return scores
+    return lambda predictions, references: E2E().compute(predictions=predictions, references=references)
 
 
 # --- by hand ---
@@ -145,7 +145,7 @@ def test_the_official_scripts_agree(score):
 def test_meteor_is_the_official_one():
     if lacks := meteor.missing():
         pytest.skip(f"METEOR 1.5 needs {lacks}")
-    assert scores(OUTPUTS, REFERENCES)["meteor"] == approx(OFFICIAL_METEOR, abs=1e-6)
+    assert E2E().compute(predictions=OUTPUTS, references=REFERENCES)["meteor"] == approx(OFFICIAL_METEOR, abs=1e-6)
 
 
 # --- what must hold ---
@@ -201,11 +201,11 @@ def test_bad_input_is_named(score, predictions, references, says):
 def test_a_missing_library_is_named(monkeypatch, library):
     monkeypatch.setattr(e2e, "find_spec", lambda name: None if name == library else object())
     with pytest.raises(UserError, match=f"{library}.*make setup"):
-        scores(OUTPUTS, REFERENCES)
+        E2E()
 
 
 def test_missing_java_is_said_once(without_java, capsys):
-    scores(OUTPUTS, REFERENCES), scores(OUTPUTS, REFERENCES)
+    E2E(), E2E()
     assert capsys.readouterr().out.count("for want of the Java of this test") == 1
 
 
