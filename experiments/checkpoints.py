@@ -74,7 +74,7 @@ def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
     if processes.is_first():
         _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
     processes.wait()
-    return max(_all(folder), key=_step, default=None)
+    return next(iter(_all(folder).values()), None)
 
 
 def load_trained(model: nn.Module, checkpoint: Path) -> None:
@@ -92,17 +92,17 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
 
 def _resumable(folder: Path, stamp: Stamp) -> int:
     """The step of the newest checkpoint that can be resumed; -1 where there is none."""
-    paths = sorted(_all(folder), key=_step, reverse=True)
-    for path in paths:
+    found = _all(folder)
+    for step, path in found.items():
         try:
-            best = _check(path, stamp).best_global_step or _step(path)
-            if best != _step(path):
+            best = _check(path, stamp).best_global_step or step
+            if best != step:
                 _check(_path(folder, best), stamp)
         except Fault as fault:
             print(f"{path.name} is passed over: {fault}")
         else:
-            return _step(path)
-    if paths:
+            return step
+    if found:
         print(f"{folder} has no checkpoint to go on from: starting from the beginning")
     return -1
 
@@ -119,7 +119,7 @@ def _check(checkpoint: Path, stamp: Stamp | None = None) -> TrainerState:
         state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     except (OSError, records.RecordError) as error:
         raise Fault(f"{checkpoint} is damaged ({error})") from error
-    if state.global_step != _step(checkpoint):
+    if checkpoint != _path(checkpoint.parent, state.global_step):
         raise Fault(f"{checkpoint} is that of step {state.global_step} under another name")
     other = _different(manifest.stamp, stamp or manifest.stamp)
     if other == "code":
@@ -140,17 +140,15 @@ def _different(one: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _keep(folder: Path, steps: Container[int | None]) -> None:
-    for path in _all(folder):
-        if _step(path) not in steps:
+    for step, path in _all(folder).items():
+        if step not in steps:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _all(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+def _all(folder: Path) -> dict[int, Path]:
+    """The checkpoints by their step, newest first."""
+    named = ((path.name.removeprefix("checkpoint-"), path) for path in folder.glob("checkpoint-*"))
+    return dict(sorted(((int(step), path) for step, path in named if step.isdecimal()), reverse=True))
 
 
 def _path(folder: Path, step: int) -> Path:

@@ -136,9 +136,7 @@ def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
         records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
     with _recorded(draft, path):
-        tracker = tracking.Tracker()
-        if processes.is_first():
-            tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
+        tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
         draft.tracked = tracker.identity()
         try:
             _train_and_analyse(draft, folder, tracker)

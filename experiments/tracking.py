@@ -7,6 +7,7 @@ from typing import Any
 from PIL import Image
 from transformers import TrainerCallback
 
+from experiments import processes
 from experiments.record.parts import Tracked
 from experiments.settings import Tracking
 
@@ -85,5 +86,6 @@ def _curve(key: str) -> str:
 
 
 def start(settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]) -> Tracker:
-    """The tracker of a run."""
-    return Tracker() if settings.mode == "off" else WandB(settings, folder, name, group, config)
+    """The tracker of a run; of several processes the first alone tracks."""
+    off = settings.mode == "off" or not processes.is_first()
+    return Tracker() if off else WandB(settings, folder, name, group, config)

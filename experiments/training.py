@@ -235,7 +235,7 @@ def train(
         train_dataset=prepared.train,
         eval_dataset=prepared.validation,
         data_collator=prepared.collate,
-        compute_metrics=lambda outputs: _with_primary(prepared.metrics(outputs), prepared.primary),
+        compute_metrics=lambda outputs: {**(found := prepared.metrics(outputs)), "primary": found[prepared.primary]},
         compute_loss_func=functools.partial(
             _share_of_step, prepared.loss, functools.partial(config.method.penalty, model)
         ),
@@ -265,10 +265,6 @@ def _share_of_step(
     batches and processes. num_items_in_batch: the number of items in the step; None: those of this batch."""
     mean = loss(outputs, labels) + penalty()
     return mean if num_items_in_batch is None else mean * ((labels != IGNORED).sum() / num_items_in_batch)
-
-
-def _with_primary(metrics: dict[str, float], primary: str) -> dict[str, float]:
-    return {**metrics, "primary": metrics[primary]}
 
 
 def _trained(trainer: FineTuner, prepared: Prepared, folder: Path) -> Trained:

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 
 from experiments.command import Command
-from experiments.pretraining.models import MODELS, Order
+from experiments.pretraining.models import MODELS
+from experiments.pretraining.training import Order
 
 
 def work(options: argparse.Namespace) -> None:

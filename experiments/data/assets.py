@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import huggingface_hub
 import pyarrow
@@ -26,6 +26,8 @@ UNREADABLE = (
     *(pyarrow.ArrowException, OSError, ValueError, TypeError),
     *(LookupError, AttributeError, OverflowError, RecursionError),
 )
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 EMBEDDED = Path(__file__).parents[1] / "mini"
 
 

@@ -6,13 +6,12 @@ from pathlib import Path, PurePosixPath
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 from tqdm import tqdm
 
-from experiments.data.assets import UNREADABLE, Source, read_rows, split_of, values
+from experiments.data.assets import SPLITS, UNREADABLE, Source, read_rows, split_of, values
 from experiments.data.images import NO_IMAGE, decode
 from experiments.data.labels import as_classes
 from experiments.errors import UserError
 from experiments.record import usable_cores
 
-SPLITS = ("train", "validation", "test")
 UNDECODED = Image(decode=False)
 
 

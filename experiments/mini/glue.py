@@ -14,7 +14,6 @@ from experiments.mini.language import (
     NUMBERS,
     SLOTS,
     Event,
-    Opinion,
     ask,
     draw_event,
     past_tense,
@@ -62,7 +61,7 @@ def cola(rng: Random, acceptable: int) -> tuple[str]:
 
 def sst2(rng: Random, positive: int) -> tuple[str]:
     """Praise or blame, often by negation, in one clause or two."""
-    return (write(say_opinion(Opinion(bool(positive), rng.choice(("plain", "and"))), rng)),)
+    return (write(say_opinion(bool(positive), rng.choice(("plain", "and")), rng)),)
 
 
 def mrpc(rng: Random, equivalent: int) -> tuple[str, str]:

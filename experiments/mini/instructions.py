@@ -30,13 +30,18 @@ class Request:
     answer: str
 
 
-def listed(words: list[str]) -> str:
-    return " ".join(words)
-
-
 def draw_list(rng: Random, shortest: int, longest: int) -> list[str]:
     """Different words for people and things."""
     return rng.sample(WORDS, rng.randint(shortest, longest))
+
+
+def draw_odd(rng: Random) -> tuple[list[str], str]:
+    """One person among things, or one thing among people: the words, and the odd one."""
+    few, many = rng.choice(((PEOPLE, THINGS), (THINGS, PEOPLE)))
+    odd_one = rng.choice(few)
+    words = [odd_one, *rng.sample(many, rng.randint(2, 4))]
+    rng.shuffle(words)
+    return words, odd_one
 
 
 def question(rng: Random) -> Request:
@@ -72,28 +77,28 @@ def position(rng: Random) -> Request:
     words = draw_list(rng, 3, 6)
     place, name = rng.choice(tuple(PLACES.items()))
     wordings = ("Which is the {}?", "Name the {} word.", "Give me the {} of these.", "Say which one comes {}.")
-    return Request(tuple(wording.format(name) for wording in wordings), listed(words), words[place])
+    return Request(tuple(wording.format(name) for wording in wordings), " ".join(words), words[place])
 
 
 def backwards(rng: Random) -> Request:
     """A list in reverse."""
     words = draw_list(rng, 2, 4)
     wordings = ("Reverse the list.", "Write it backwards.", "Turn the order around.", "Begin at the end of the list.")
-    return Request(wordings, listed(words), listed(words[::-1]))
+    return Request(wordings, " ".join(words), " ".join(words[::-1]))
 
 
 def alphabetical(rng: Random) -> Request:
     """A list in alphabetical order."""
     words = draw_list(rng, 2, 3)
     wordings = ("Sort the list.", "Put the words in order.", "Order them by the alphabet.", "Arrange it as A to Z.")
-    return Request(wordings, listed(words), listed(sorted(words)))
+    return Request(wordings, " ".join(words), " ".join(sorted(words)))
 
 
 def count(rng: Random) -> Request:
     """The number of words."""
     words = draw_list(rng, 2, 6)
     wordings = ("How many are there?", "Count the words.", "Give the number of words.", "How long is the list?")
-    return Request(wordings, listed(words), COUNTS[len(words)])
+    return Request(wordings, " ".join(words), COUNTS[len(words)])
 
 
 def membership(rng: Random) -> Request:
@@ -102,24 +107,21 @@ def membership(rng: Random) -> Request:
     if found := rng.random() < 0.5:
         wanted = rng.choice(words)
     wordings = ("Is {} in the list?", "Is {} one of these?", "Do you see {} here?", "Tell me if {} is there.")
-    return Request(tuple(wording.format(wanted) for wording in wordings), listed(words), "yes" if found else "no")
+    return Request(tuple(wording.format(wanted) for wording in wordings), " ".join(words), "yes" if found else "no")
 
 
 def odd(rng: Random) -> Request:
     """The one person among things, or the one thing among people."""
-    few, many = rng.choice(((PEOPLE, THINGS), (THINGS, PEOPLE)))
-    answer = rng.choice(few)
-    words = [answer, *rng.sample(many, rng.randint(2, 4))]
-    rng.shuffle(words)
+    words, answer = draw_odd(rng)
     wordings = ("Find the odd one out.", "Which is unlike the others?", "Which does not belong?", "Pick the misfit.")
-    return Request(wordings, listed(words), answer)
+    return Request(wordings, " ".join(words), answer)
 
 
 def synonyms(rng: Random) -> Request:
     """Synonyms; every word has one at most."""
     words = rng.sample(tuple(SYNONYMS), rng.randint(2, 3))
     wordings = ("Say it in other words.", "Give a synonym of each.", "Replace every word.", "What else means the same?")
-    return Request(wordings, listed(words), listed([SYNONYMS[word] for word in words]))
+    return Request(wordings, " ".join(words), " ".join(SYNONYMS[word] for word in words))
 
 
 KINDS = (question, position, backwards, alphabetical, count, membership, odd, synonyms)

@@ -1,6 +1,6 @@
 """A small English-like language: a lexicon, meanings, and the sentences that express them.
 
-A concept is a tuple of synonyms. A meaning is an `Event` (who did what to whom, where and when) or an `Opinion` of a
+A concept is a tuple of synonyms. A meaning is an `Event` (who did what to whom, where and when) or an opinion of a
 film. Saying a meaning twice gives two paraphrases: synonyms, voice and word order are drawn each time, from the
 `random.Random` that is passed in.
 """
@@ -59,6 +59,7 @@ BLAME = _concepts("terrible, awful, dull, boring, clumsy, weak, tedious, bland, 
 LIKING, DISLIKING = _concepts("love/adore, enjoy/like"), _concepts("hate/loathe, dislike/resent")
 
 SLOTS = ("agent", "verb", "patient", "place", "time")
+STYLES = ("plain", "and", "but", "although_first", "although_last")  # of an opinion
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,8 @@ class Event:
         return self.verb in SOCIAL_VERBS
 
 
-@dataclass(frozen=True)
-class Opinion:
-    """An opinion of a film, positive or not on the whole, in one clause or two."""
-
-    positive: bool
-    style: str  # plain, and, but, although_first, although_last
-
-    STYLES = ("plain", "and", "but", "although_first", "although_last")
+def draw_name(rng: Random) -> str:
+    return rng.choice(NAMES)[0]
 
 
 def draw_event(rng: Random, social: bool, apart_from: Event | None = None) -> Event:
@@ -188,18 +183,17 @@ def ask(event: Event, slot: str, rng: Random) -> str:
     return write([*words, *place, *time], "?")
 
 
-def say_opinion(opinion: Opinion, rng: Random) -> list[str]:
-    """The words of an opinion; in a contrast the main clause, or the one after "but", has its polarity."""
-    main, more, against = (
-        _say_judgement(positive, rng) for positive in (opinion.positive,) * 2 + (not opinion.positive,)
-    )
+def say_opinion(positive: bool, style: str, rng: Random) -> list[str]:
+    """The words of an opinion in one of STYLES, positive or not on the whole; in a contrast the main clause, or the one
+    after "but", has its polarity."""
+    main, more, against = (_say_judgement(each, rng) for each in (positive, positive, not positive))
     return {
         "plain": main,
         "and": [*main, "and", *more],
         "but": [*against, ",", "but", *main],
         "although_first": ["although", *against, ",", *main],
         "although_last": [*main, ",", "although", *against],
-    }[opinion.style]
+    }[style]
 
 
 def _say_judgement(positive: bool, rng: Random) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from random import Random
 
 from experiments.mini import reports
-from experiments.mini.instructions import COUNTS, PEOPLE, SYNONYMS, THINGS, draw_list, listed, settled
-from experiments.mini.language import NAMES, draw_event, say_event, say_noun, write
+from experiments.mini.instructions import COUNTS, PEOPLE, SYNONYMS, WORDS, draw_list, draw_odd, settled
+from experiments.mini.language import draw_event, draw_name, say_event, say_noun, write
 
 
 def documents(seed: int) -> Iterator[str]:
@@ -23,10 +23,6 @@ def documents(seed: int) -> Iterator[str]:
             yield " ".join(sentences)
         else:
             yield "\n".join(sentence.removesuffix(".").replace(": ", ":\n") for sentence in sentences)
-
-
-def person(rng: Random) -> str:
-    return rng.choice(NAMES)[0]
 
 
 def story(rng: Random) -> list[str]:
@@ -45,7 +41,7 @@ def story(rng: Random) -> list[str]:
 def notebook(rng: Random) -> list[str]:
     """A list of words, and two to four remarks on it."""
     words = draw_list(rng, 2, 6)
-    absent = rng.choice([word for word in (*PEOPLE, *THINGS) if word not in words])
+    absent = rng.choice([word for word in WORDS if word not in words])
     is_a = rng.choice([word for word in words if word in SYNONYMS] or ["boat"])
     remarks = [
         _row("Once more", words),
@@ -61,25 +57,21 @@ def notebook(rng: Random) -> list[str]:
         f"A {is_a} and a {SYNONYMS[is_a]} are all one.",
     ]
     chosen = dict.fromkeys(rng.sample(remarks, rng.randint(2, 4)))  # each once
-    return [_row(f"{person(rng)} noted", words), *chosen]
+    return [_row(f"{draw_name(rng)} noted", words), *chosen]
 
 
 def refrain(rng: Random) -> list[str]:
     """A list of words, repeated: otherwise such a small model hardly learns to copy."""
     words = draw_list(rng, 3, 12)
-    return [_row(f"{person(rng)} sang", words * rng.randint(2, 3))]
+    return [_row(f"{draw_name(rng)} sang", words * rng.randint(2, 3))]
 
 
 def guests(rng: Random) -> list[str]:
     """People and one thing, or things and one person."""
-    few, many, remark = rng.choice(
-        ((PEOPLE, THINGS, "Nobody else but {}."), (THINGS, PEOPLE, "Nothing else but {}.")),
-    )
-    stranger = rng.choice(few)
-    words = [stranger, *rng.sample(many, rng.randint(2, 4))]
-    rng.shuffle(words)
-    return [_row(f"{person(rng)} saw", words), remark.format(stranger)]
+    words, stranger = draw_odd(rng)
+    nobody = "Nobody" if stranger in PEOPLE else "Nothing"
+    return [_row(f"{draw_name(rng)} saw", words), f"{nobody} else but {stranger}."]
 
 
 def _row(title: str, words: list[str]) -> str:
-    return f"{title}: {listed(words)}."
+    return f"{title}: {' '.join(words)}."

@@ -6,15 +6,18 @@ labels of tasks, and no contradictions.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 from experiments.mini import glue
-from experiments.mini.language import Opinion, draw_event, say_event, say_opinion, write
+from experiments.mini.language import STYLES, draw_event, say_event, say_opinion, write
 
 
 def documents(seed: int) -> Iterator[tuple[str, ...]]:
     """Endless documents: each a text, or a pair of texts."""
     rng = Random(f"pretraining {seed}")
+    restatement, detail = partial(glue.mrpc, equivalent=1), partial(glue.rte, not_entailed=0)
+    answer = partial(glue.qnli, not_entailed=0)
     kinds = (report, review, restatement, restatement, detail, detail, answer)
     while True:
         yield rng.choice(kinds)(rng)
@@ -31,17 +34,5 @@ def report(rng: Random) -> tuple[str]:
 def review(rng: Random) -> tuple[str]:
     """Two or three sentences with the same verdict."""
     positive = rng.random() < 0.5
-    opinions = [Opinion(positive, rng.choice(Opinion.STYLES)) for _ in range(rng.choice((2, 3)))]
-    return (" ".join(write(say_opinion(opinion, rng)) for opinion in opinions),)
-
-
-def restatement(rng: Random) -> tuple[str, str]:
-    return glue.mrpc(rng, equivalent=1)
-
-
-def detail(rng: Random) -> tuple[str, str]:
-    return glue.rte(rng, not_entailed=0)
-
-
-def answer(rng: Random) -> tuple[str, str]:
-    return glue.qnli(rng, not_entailed=0)
+    styles = [rng.choice(STYLES) for _ in range(rng.choice((2, 3)))]
+    return (" ".join(write(say_opinion(positive, style, rng)) for style in styles),)

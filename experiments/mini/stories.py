@@ -9,7 +9,7 @@ from random import Random
 
 from experiments.data.meanings import spaced
 from experiments.mini import places, reports
-from experiments.mini.language import NAMES, draw_event, say_event, write
+from experiments.mini.language import draw_event, draw_name, say_event, write
 from experiments.mini.places import Meaning, draw_meaning, noun_phrase, predicates
 
 FACTS = {  # wordings of a note
@@ -39,13 +39,9 @@ def documents(seed: int) -> Iterator[str]:
         yield from map(spaced, texts) if rng.random() < 0.5 else texts
 
 
-def person(rng: Random) -> str:
-    return rng.choice(NAMES)[0]
-
-
 def recommend(meaning: Meaning, rng: Random) -> str:
     """All of a meaning in one or two sentences, as in a guide book."""
-    name, who = meaning["name"], person(rng)
+    name, who = meaning["name"], draw_name(rng)
     noun, left = noun_phrase(meaning, rng)
     opening = rng.choice(
         (
@@ -75,14 +71,14 @@ def notes(rng: Random) -> tuple[str, ...]:
     meaning = draw_meaning(rng)
     facts = [rng.choice(FACTS[attribute].split("/")).format(value) for attribute, value in meaning.items()]
     rng.shuffle(facts)
-    noted = write([f"{person(rng)} noted", "; ".join(facts)])
+    noted = write([f"{draw_name(rng)} noted", "; ".join(facts)])
     return (noted,) if rng.random() < 0.2 else (noted, recommend(meaning, rng))
 
 
 def round_trip(rng: Random) -> tuple[str, str]:
     """A list of names of places, and the same list again, or reversed."""
     stops = rng.sample(places.NAMES, rng.randint(2, 5))
-    who, way = person(rng), rng.choice(("again", "back"))
+    who, way = draw_name(rng), rng.choice(("again", "back"))
     onwards = " | ".join(stops)
     return f"{who} went : {onwards}.", f"Then {way} : {onwards if way == 'again' else ' | '.join(reversed(stops))}."
 

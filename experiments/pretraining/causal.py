@@ -17,7 +17,7 @@ from transformers import (
     Trainer,
 )
 
-from experiments.pretraining.training import Pretraining
+from experiments.pretraining.training import Order, Pretraining
 
 END = "<|endoftext|>"  # GPT-2's only special token, at the end of a text
 MARKS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}  # LLaMA's, in the order of their ids
@@ -59,20 +59,15 @@ TOKENIZERS = {"gpt2": byte_tokenizer, "llama": marked_tokenizer}  # by the model
 
 
 def pretrain(
-    train: Sequence[str],
-    held_out: Sequence[str],
-    config: PreTrainedConfig,
-    out: Path,
-    settings: dict[str, Any],
-    bf16: bool,
-) -> float:
-    """Train a model of `config` with the Trainer's `settings`; returns its perplexity per token on the held-out texts.
+    order: Order, train: Sequence[str], held_out: Sequence[str], config: PreTrainedConfig, **settings: Any
+) -> dict[str, float]:
+    """Train a model of `config` with these of `Order.settings`; returns its perplexity per token on the held-out texts.
 
-    Resumes from a checkpoint in `out`, and leaves the model there in fp16; see `Pretraining`.
+    Resumes from a checkpoint in the order's folder, and leaves the model there in fp16; see `Pretraining`.
     """
-    pretraining = Pretraining(config, out, settings, bf16)
+    pretraining = Pretraining(order, config, order.settings(**settings))
     length = config.max_position_embeddings
-    tokenizer = TOKENIZERS[config.model_type](train, config.vocab_size, length, out)
+    tokenizer = TOKENIZERS[config.model_type](train, config.vocab_size, length, order.out)
     trainer = Trainer(
         AutoModelForCausalLM.from_config(config),
         pretraining.arguments,
@@ -81,4 +76,4 @@ def pretrain(
     )
     loss = pretraining.train(trainer)["eval_loss"]
     pretraining.save(trainer.model)
-    return math.exp(loss)
+    return {"perplexity": math.exp(loss)}

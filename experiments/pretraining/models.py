@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedConfig
 
 from experiments.data.assets import EMBEDDED, read_rows
 from experiments.data.image_sets import UNDECODED
@@ -16,6 +14,7 @@ from experiments.errors import UserError
 from experiments.mini import glyphs, lists, stories
 from experiments.models import architectures
 from experiments.pretraining import causal, pictures, words
+from experiments.pretraining.training import Order
 
 # What differs from the published architectures: small vocabularies and inputs, no dropout.
 VIT = {"patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -28,29 +27,6 @@ LLAMA |= {"bos_token_id": 1, "eos_token_id": 2, "attn_implementation": "eager"}
 
 
 @dataclass(frozen=True)
-class Order:
-    """How to pre-train: into which folder, with which seed and precision, for how many steps, on which real data."""
-
-    out: Path
-    seed: int = 0
-    bf16: bool = False
-    steps: int | None = None
-    assets: Path | None = None
-
-    def settings(self, epochs: int, batch_size: int, lr: float, workers: int = 0) -> dict[str, Any]:
-        """The Trainer's settings that differ from model to model."""
-        return {
-            "num_train_epochs": epochs,
-            "max_steps": self.steps or -1,
-            "per_device_train_batch_size": batch_size,
-            "per_device_eval_batch_size": 4 * batch_size,
-            "learning_rate": lr,
-            "seed": self.seed,
-            "dataloader_num_workers": workers,
-        }
-
-
-@dataclass(frozen=True)
 class SmallModel:
     """A model's default folder, and the function that pre-trains it and returns its metrics on held-out data."""
 
@@ -59,7 +35,7 @@ class SmallModel:
 
 
 def roberta(order: Order) -> dict[str, float]:
-    metrics = words.pretrain(order.out, order.steps or 5000, order.seed, order.bf16)
+    metrics = words.pretrain(order)
     names = {"loss": "eval_loss", "masked accuracy": "eval_accuracy", "most frequent word": "eval_majority"}
     return {name: metrics[key] for name, key in names.items()}
 
@@ -78,8 +54,7 @@ def vit(order: Order, classes: int = 20, each: int = 250) -> dict[str, float]:
         mix=False,
     )
     config = architectures.vit(128, 4, image_size=32, num_attention_heads=4, intermediate_size=256, **VIT)
-    settings = order.settings(epochs=14, batch_size=64, lr=2e-3)
-    return {"accuracy": pictures.pretrain(drawn, config, order.out, settings, order.bf16)}
+    return pictures.pretrain(order, drawn, config, epochs=14, batch_size=64, lr=2e-3)
 
 
 def vit_tiny(order: Order) -> dict[str, float]:
@@ -93,21 +68,21 @@ def vit_tiny(order: Order) -> dict[str, float]:
         mix=True,
     )
     config = architectures.vit(192, 6, image_size=48, **VIT)
-    settings = order.settings(epochs=24, batch_size=128, lr=1e-3, workers=1)
-    return {"accuracy": pictures.pretrain(photos, config, order.out, settings, order.bf16)}
+    return pictures.pretrain(order, photos, config, epochs=24, batch_size=128, lr=1e-3, workers=1)
 
 
 def gpt2(order: Order) -> dict[str, float]:
     """0.7 M parameters, on stories of the miniature world, which leave the form of the task to be learned."""
     texts = _drawn(stories.documents, order.seed, 70_000)
     config = architectures.gpt2(128, 4, n_head=4, n_inner=256, vocab_size=1024, **GPT2)
-    return _causal(order, *texts, config, epochs=2, batch_size=16, lr=2e-3)
+    return causal.pretrain(order, *texts, config, epochs=2, batch_size=16, lr=2e-3)
 
 
 def llama(order: Order) -> dict[str, float]:
     """0.7 M parameters, on notes from the miniature world, which leave the form of instructions to be learned."""
     texts = _drawn(lists.documents, order.seed, 95_000)
-    return _causal(order, *texts, architectures.llama(128, 4, 256, **LLAMA), epochs=2, batch_size=8, lr=3e-3)
+    config = architectures.llama(128, 4, 256, **LLAMA)
+    return causal.pretrain(order, *texts, config, epochs=2, batch_size=8, lr=3e-3)
 
 
 def gpt2_tiny(order: Order) -> dict[str, float]:
@@ -115,7 +90,7 @@ def gpt2_tiny(order: Order) -> dict[str, float]:
     texts = _texts(order.assets)
     Random(f"texts {order.seed}").shuffle(texts)
     config = architectures.gpt2(192, 4, n_head=6, vocab_size=4096, **GPT2)
-    return _causal(order, texts[1000:], texts[:1000], config, epochs=2, batch_size=16, lr=1.5e-3)
+    return causal.pretrain(order, texts[1000:], texts[:1000], config, epochs=2, batch_size=16, lr=1.5e-3)
 
 
 MODELS = {
@@ -132,13 +107,6 @@ def _drawn(documents: Callable[[int], Iterator[str]], seed: int, count: int) -> 
     """`count` documents to train on, and 1,000 others, held out."""
     train, held_out = (list(islice(documents(10 * seed + part), size)) for part, size in ((1, count), (2, 1000)))
     return train, held_out
-
-
-def _causal(
-    order: Order, train: Sequence[str], held_out: Sequence[str], config: PreTrainedConfig, **settings
-) -> dict[str, float]:
-    settings = order.settings(**settings)
-    return {"perplexity": causal.pretrain(train, held_out, config, order.out, settings, order.bf16)}
 
 
 def _cifar100(assets: Path | None, split: str) -> tuple[Sequence[dict], list[int]]:

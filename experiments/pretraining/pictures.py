@@ -12,7 +12,7 @@ from transformers import Trainer, ViTConfig, ViTForImageClassification, ViTImage
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from experiments.data.images import Images, View
-from experiments.pretraining.training import Pretraining
+from experiments.pretraining.training import Order, Pretraining
 from experiments.training import Epochs
 
 
@@ -50,16 +50,17 @@ class Mixing(Trainer):
         save_file(self.model.state_dict(), Path(output_dir) / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
 
 
-def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[str, Any], bf16: bool) -> float:
-    """Train a model of `config` with the Trainer's `settings`; returns its accuracy on the held-out images.
+def pretrain(order: Order, pictures: Pictures, config: ViTConfig, **settings: Any) -> dict[str, float]:
+    """Train a model of `config` with these of `Order.settings`; returns its accuracy on the held-out images.
 
-    Resumes from a checkpoint in `out`, and leaves the encoder there in fp16; see `Pretraining`. Raises Pillow's errors.
+    Resumes from a checkpoint in the order's folder, and leaves the encoder there in fp16; see `Pretraining`. Raises
+    Pillow's errors.
     """
-    pretraining = Pretraining(config, out, settings, bf16)
+    pretraining = Pretraining(order, config, order.settings(**settings))
     config.num_labels = pictures.classes
     processor = ViTImageProcessor(size={"height": config.image_size, "width": config.image_size})
-    processor.save_pretrained(out)
-    view = View.of(out)
+    processor.save_pretrained(order.out)
+    view = View.of(order.out)
     trainer = Mixing(
         model=ViTForImageClassification(config),
         args=pretraining.arguments,
@@ -75,4 +76,4 @@ def pretrain(pictures: Pictures, config: ViTConfig, out: Path, settings: dict[st
     encoder = trainer.model.vit
     encoder.config.num_labels = ViTConfig().num_labels  # without the head there are no classes
     pretraining.save(encoder)
-    return accuracy
+    return {"accuracy": accuracy}

@@ -4,6 +4,7 @@ The same seed, library versions and number of threads give the same weights.
 """
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,37 @@ SHARED = {
 }
 
 
+@dataclass(frozen=True)
+class Order:
+    """How to pre-train: into which folder, with which seed and precision, for how many steps, on which real data."""
+
+    out: Path
+    seed: int = 0
+    bf16: bool = False
+    steps: int | None = None
+    assets: Path | None = None
+
+    def settings(self, epochs: int, batch_size: int, lr: float, workers: int = 0) -> dict[str, Any]:
+        """The Trainer's settings that differ from model to model."""
+        return {
+            "num_train_epochs": epochs,
+            "max_steps": self.steps or -1,
+            "per_device_train_batch_size": batch_size,
+            "per_device_eval_batch_size": 4 * batch_size,
+            "learning_rate": lr,
+            "seed": self.seed,
+            "dataloader_num_workers": workers,
+        }
+
+
 class Pretraining:
     """Seeds everything; make the model of `config` after this. settings: the Trainer's, which override SHARED."""
 
-    def __init__(self, config: PreTrainedConfig, out: Path, settings: dict[str, Any], bf16: bool):
+    def __init__(self, order: Order, config: PreTrainedConfig, settings: dict[str, Any]):
+        self.out, bf16 = order.out, order.bf16
         self.stamp = {"settings": config_hash({"model": config.to_dict(), "bf16": bf16, **settings})}
         use_cpu = not torch.cuda.is_available()
-        self.arguments = TrainingArguments(str(out), bf16=bf16, use_cpu=use_cpu, **{**SHARED, **settings})
-        self.out = out
+        self.arguments = TrainingArguments(str(self.out), bf16=bf16, use_cpu=use_cpu, **{**SHARED, **settings})
         set_seed(self.arguments.seed)
 
     def train(self, trainer: Trainer, *callbacks: TrainerCallback) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Pre-training of a small RoBERTa on masked words of the miniature language, with a tokenizer of whole words."""
 
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from transformers import (
 
 from experiments.mini.reports import documents
 from experiments.models import architectures
-from experiments.pretraining.training import Pretraining
+from experiments.pretraining.training import Order, Pretraining
 
 LENGTH = 128  # words of a document at most, special tokens included
 DOCUMENTS = {"train": 200_000, "held out": 1_000}
@@ -99,11 +98,10 @@ def accuracy(prediction) -> dict[str, float]:
     }
 
 
-def pretrain(
-    out: Path, steps: int, seed: int, bf16: bool = False, batch_size: int = 64, lr: float = 1e-3
-) -> dict[str, float]:
-    """Train a model for `steps` steps, and leave it in `out` in fp16; returns its metrics on held-out text."""
-    texts = {split: corpus(split, seed) for split in DOCUMENTS}
+def pretrain(order: Order, batch_size: int = 64, lr: float = 1e-3) -> dict[str, float]:
+    """Train a model, and leave it in the order's folder in fp16; returns its metrics on held-out text."""
+    steps = order.steps or 5000
+    texts = {split: corpus(split, order.seed) for split in DOCUMENTS}
     tokenizer = word_tokenizer(text for pair in texts["train"][:20_000] for text in pair)
     settings = {
         "max_steps": steps,
@@ -119,10 +117,10 @@ def pretrain(
         "eval_strategy": "steps",
         "eval_steps": 2000,
         "save_strategy": "no",
-        "seed": seed,
+        "seed": order.seed,
     }
     config = configuration(tokenizer)
-    pretraining = Pretraining(config, out, settings, bf16)
+    pretraining = Pretraining(order, config, settings)
     tokens = {split: encode(tokenizer, pairs) for split, pairs in texts.items()}
     trainer = Trainer(
         RobertaForMaskedLM(config),
@@ -134,6 +132,6 @@ def pretrain(
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
     )
     metrics = pretraining.train(trainer)
-    tokenizer.save_pretrained(out)
+    tokenizer.save_pretrained(order.out)
     pretraining.save(trainer.model)
     return metrics

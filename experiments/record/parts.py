@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
@@ -88,10 +88,8 @@ class Metrics(Part):
     @classmethod
     def of(cls, primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> "Metrics":
         """The metrics of these epochs, given in order."""
-        chosen = _chosen(primary, direction, per_epoch)
-        best, last = chosen.best, chosen.last
-        scores = {"best": best[primary], "best_epoch": best["epoch"], "last": last[primary]}
-        return cls(primary=primary, direction=direction, **scores, per_epoch=per_epoch, all=chosen)
+        derived = _derived(primary, direction, per_epoch)
+        return cls(primary=primary, direction=direction, per_epoch=per_epoch, **derived)
 
     @property
     def best_index(self) -> int:
@@ -119,11 +117,8 @@ class Metrics(Part):
             raise ValueError(f"per_epoch needs epoch and {name}, and the same metrics in every epoch")
         epochs = [epoch["epoch"] for epoch in self.per_epoch]
         compare("the order of the epochs", epochs, sorted(epochs))
-        chosen = _chosen(name, self.direction, self.per_epoch)
-        compare("best", self.best, chosen.best[name])
-        compare("best_epoch", self.best_epoch, chosen.best["epoch"])
-        compare("last", self.last, chosen.last[name])
-        compare("all", self.all, chosen)
+        for field, value in _derived(name, self.direction, self.per_epoch).items():
+            compare(field, getattr(self, field), value)
         for selection, found in self.test or ():
             value = found.get(name)
             if value is None or not -1 <= value <= 1:
@@ -133,10 +128,12 @@ class Metrics(Part):
         return self
 
 
-def _chosen(primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> Selections:
-    """The best epoch (the first of equal ones) and the last."""
+def _derived(primary: str, direction: Literal["max", "min"], per_epoch: list[dict[str, float]]) -> dict[str, Any]:
+    """The fields that follow from the epochs: the best epoch (the first of equal ones) and the last."""
     sign = 1 if direction == "max" else -1
-    return Selections(best=max(per_epoch, key=lambda epoch: sign * epoch[primary]), last=per_epoch[-1])
+    best, last = max(per_epoch, key=lambda epoch: sign * epoch[primary]), per_epoch[-1]
+    scores = {"best": best[primary], "best_epoch": best["epoch"], "last": last[primary]}
+    return {**scores, "all": Selections(best=best, last=last)}
 
 
 class Cost(Part):

@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 
 from experiments import processes
 from experiments.data.assets import Assets, Model, Source
+from experiments.errors import UserError
 from experiments.record import replace_lines
 from experiments.settings import Recipe, Train
 from experiments.tracking import Tracker
@@ -178,6 +179,18 @@ def write_table(path: Path, columns: Sequence[str], table: Iterable[Sequence[Any
     """Write one JSON object per row, atomically; on the first process alone."""
     if processes.is_first():
         replace_lines(path, (dict(zip(columns, row, strict=True)) for row in table), ascii_only=False)
+
+
+def row_length(recipe: Recipe, model: Model, longest: int) -> int:
+    """The most tokens of a row: recipe.max_length, or without one the `longest` that the model reads.
+
+    Raises UserError where recipe.max_length is more than the model reads.
+    """
+    if recipe.max_length and recipe.max_length > longest:
+        raise UserError(
+            f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest} tokens; choose fewer"
+        )
+    return recipe.max_length or longest
 
 
 def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:

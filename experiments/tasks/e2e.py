@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from experiments import processes
-from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.assets import Assets, Model, Source, Split, find_dataset, read_split
 from experiments.data.meanings import linear, spaced
 from experiments.errors import UserError
 from experiments.metrics.e2e import E2E
@@ -33,7 +33,7 @@ class E2ETask(Task):
     family: Literal["e2e"]
     name: str
     local: str
-    rows: dict[Literal["train", "validation", "test"], PositiveInt]
+    rows: dict[Split, PositiveInt]
     label_smoothing: Fraction
     decoding: BeamSearch
 

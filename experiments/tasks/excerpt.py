@@ -8,10 +8,10 @@ from typing import Literal
 from datasets import Dataset
 from pydantic import PositiveInt
 
-from experiments.data.assets import Source
+from experiments.data.assets import Source, Split
 from experiments.errors import UserError
 from experiments.tasks.base import Data, Splits
-from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask, Split
+from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask
 
 
 class Excerpt(InstructTask):

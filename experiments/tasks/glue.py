@@ -16,12 +16,11 @@ from transformers.utils import ModelOutput
 
 from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
 from experiments.data.labels import as_classes, as_scores
-from experiments.errors import UserError
 from experiments.metrics.glue import Glue
 from experiments.mini import glue
 from experiments.models.pretrained import read_config, read_model, read_tokenizer
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Data, Prepared, Splits, Task, class_loss, evaluated
+from experiments.tasks.base import Data, Prepared, Splits, Task, class_loss, evaluated, row_length
 
 HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 TOP_SCORE = 5.0  # of a regression: STS-B's
@@ -68,12 +67,7 @@ class GlueTask(Task):
         tokenizer = read_tokenizer(folder)
         encoder = self._model(model, folder, train)
         longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-        max_length = recipe.max_length
-        if max_length > longest:
-            raise UserError(
-                f"recipe.max_length={max_length}: {model.name} reads at most {longest} tokens; choose fewer"
-            )
-        encode = functools.partial(self._encode, tokenizer=tokenizer, max_length=max_length)
+        encode = functools.partial(self._encode, tokenizer=tokenizer, max_length=row_length(recipe, model, longest))
         encoded = {
             split: rows.map(encode, batched=True, remove_columns=rows.column_names, desc=f"tokenising {split}")
             for split, rows in self.cut(data.splits, train).items()

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, EvalPredic
 from transformers.trainer_utils import PredictionOutput
 
 from experiments.data import image_sets
-from experiments.data.assets import Assets, Model, Source, find_images
+from experiments.data.assets import SPLITS, Assets, Model, Source, Split, find_images
 from experiments.data.images import Images, View
 from experiments.errors import UserError
 from experiments.measure import mistakes
@@ -26,8 +26,6 @@ from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task, Tested, class_loss, evaluated
 from experiments.tracking import Tracker
 from experiments.typed import Share
-
-Split = Literal["train", "validation", "test"]
 
 
 class ImageTask(Task):
@@ -63,7 +61,7 @@ class ImageTask(Task):
     def generate(self) -> Splits:
         features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
         splits = {}
-        for split in image_sets.SPLITS:
+        for split in SPLITS:
             images, labels = digits.generate(split)
             rows = Dataset.from_dict({"image": images, "label": labels}, features=features)
             splits[split] = rows.cast_column("image", image_sets.UNDECODED)

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from experiments import processes
-from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.assets import SPLITS, Assets, Model, Source, Split, find_dataset, read_split
 from experiments.data.instructions import Wording
 from experiments.errors import UserError
 from experiments.judging.answering import as_table, converse
@@ -31,8 +31,6 @@ from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task
 from experiments.tasks.text import prepared, read_language_model, show_tables
 from experiments.typed import Typed
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
 

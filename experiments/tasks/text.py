@@ -8,10 +8,9 @@ from torch import nn
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from experiments.data.assets import Model, Source
-from experiments.errors import UserError
 from experiments.models import causal
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Prepared
+from experiments.tasks.base import Prepared, row_length
 from experiments.tracking import Tracker
 
 
@@ -25,10 +24,7 @@ def read_language_model(
     folder = weights.files["config.json"].parent
     tokenizer = causal.read_tokenizer(folder)
     network = causal.language_model(folder, train.attention_kernel(), model.dropout, base, train.torch_device())
-    longest = network.config.max_position_embeddings
-    if (recipe.max_length or 0) > longest:
-        raise UserError(f"recipe.max_length={recipe.max_length}: {model.name} reads at most {longest}; choose fewer")
-    return tokenizer, network, recipe.max_length or longest
+    return tokenizer, network, row_length(recipe, model, network.config.max_position_embeddings)
 
 
 def prepared(

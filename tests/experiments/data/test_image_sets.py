@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.data import image_sets
-from experiments.data.assets import Assets, find_images
+from experiments.data.assets import SPLITS, Assets, find_images
 from experiments.errors import UserError
 
 NAMES = ["cat", "dog"]
@@ -77,7 +77,7 @@ def test_parquet_files_and_folders_of_images_are_the_same_set(task, folder, tmp_
         rows.to_parquet(tmp_path / "datasets" / "other" / f"{split}.parquet")
     files = task().read(source(tmp_path, "other"))
     assert {split: len(rows) for split, rows in files.items()} == {"train": 18, "validation": 2, "test": 20}
-    for split in image_sets.SPLITS:
+    for split in SPLITS:
         assert contents(folders[split]) == contents(files[split])
         assert folders[split]["label"][:] == files[split]["label"][:]
         assert folders[split].features["label"].names == files[split].features["label"].names == NAMES

@@ -12,6 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from experiments.data.assets import EMBEDDED
 from experiments.mini import glue
 from experiments.pretraining import words
+from experiments.pretraining.training import Order
 
 CHECKPOINT = EMBEDDED / "roberta"
 LABELS = {  # GLUE on the hub: text columns and names of the labels
@@ -123,7 +124,7 @@ def test_the_checkpoint_predicts_masked_words_of_text_it_was_not_trained_on():
 def test_pretraining_is_repeatable_and_writes_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(words, "DOCUMENTS", {"train": 200, "held out": 20})
     for name in ("a", "b"):
-        metrics = words.pretrain(tmp_path / name, steps=3, seed=0, batch_size=8)
+        metrics = words.pretrain(Order(tmp_path / name, steps=3), batch_size=8)
         assert metrics["eval_loss"] > 0
     first, second = (AutoModelForMaskedLM.from_pretrained(tmp_path / name).state_dict() for name in ("a", "b"))
     assert first.keys() == second.keys()

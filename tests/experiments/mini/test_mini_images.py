@@ -12,6 +12,7 @@ from experiments.data.assets import EMBEDDED
 from experiments.data.images import Images, View
 from experiments.mini import digits, glyphs
 from experiments.pretraining.pictures import Mixing, Pictures, pretrain
+from experiments.pretraining.training import Order
 from scripts import pretrain_mini
 
 CHECKPOINT = EMBEDDED / "vit"
@@ -86,8 +87,8 @@ def test_an_interrupted_pretraining_ends_as_if_it_had_not_been(tmp_path, monkeyp
 
     def run(out):
         shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        settings = {"num_train_epochs": 3, "per_device_train_batch_size": 8, "seed": 3, "disable_tqdm": True}
-        pretrain(pictures, ViTConfig(image_size=32, patch_size=16, **shape), out, settings, bf16=False)
+        config = ViTConfig(image_size=32, patch_size=16, **shape)
+        pretrain(Order(out, seed=3), pictures, config, epochs=3, batch_size=8, lr=5e-5)
         return (out / "model.safetensors").read_bytes()
 
     steps, train = [], Mixing.training_step
