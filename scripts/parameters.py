@@ -15,10 +15,10 @@ from transformers.utils import logging
 from experiments import record
 from experiments.command import Command
 from experiments.errors import UserError
-from experiments.measure.parameters import sizes
 from experiments.measure.sizes import Sizes, wanted
 from experiments.models.architectures import ARCHITECTURES
 from experiments.paper.printed import read_paper
+from experiments.parameters import sizes
 
 
 def count(options: argparse.Namespace) -> None:

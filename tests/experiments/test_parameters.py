@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from experiments.measure.parameters import materialise, matrices, method, size
 from experiments.methods.base import count, stored
 from experiments.models.architectures import ARCHITECTURES, Architecture, gpt2, roberta
 from experiments.models.heads import is_head
+from experiments.parameters import materialise, matrices, method, size
 
 HEAD = {"roberta_base": 592_130, "roberta_large": 1_051_650}  # of two classes
 ENCODER = ("query", "value"), ("classifier",)
