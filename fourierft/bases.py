@@ -1,24 +1,17 @@
-"""The other bases that Fourier's is compared with (Table 6 of the paper, and beyond it), and delta_W in them.
+"""The other bases that Fourier's is compared with: Table 6 of the paper, and beyond it.
 
     delta_W = s B1 S B2^T = s sum_k c_k b1(u_k) b2(v_k)^T,   s = scale / sqrt(2 d1 d2)
 
 b1(u), b2(v) are columns of basis matrices B1 (d1, d1) and B2 (d2, d2), of unit norm. A cosine of the Fourier basis also
 has norm scale / sqrt(2 d1 d2), so the same scale gives the same initial size of delta_W and of its gradients in every
 basis, and learning rates are comparable.
-
-Forming delta_W takes d1 d2 (d1 + n / d1) multiply-adds (none for the identity), and so does the gradient from
-G = dL/d(delta_W): enough to compare bases, not fast.
 """
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
-
-if TYPE_CHECKING:
-    from .plan import BasisPlan
 
 
 def _random(d: int, generator: Generator) -> Tensor:
@@ -80,24 +73,3 @@ def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tenso
     with torch.device("cpu"):  # whatever the default device is
         left, right = (vectors(d, generator).float() for d in shape)
     return left, right
-
-
-def delta_weight(a: Tensor, plan: "BasisPlan", base: Tensor | None = None) -> Tensor:
-    """delta_W, or base + delta_W, as `spectral.delta_weight`."""
-    delta = a.new_zeros(plan.shape)
-    if plan.vectors:
-        left, right = plan.vectors
-        delta.index_add_(0, plan.u, right.t()[plan.v].to(a.dtype) * a[:, None])
-        delta = left.to(a.dtype) @ delta
-    else:
-        delta[plan.u, plan.v] = a
-    return delta if base is None else delta.add_(base)
-
-
-def amplitude_grad(grad: Tensor, plan: "BasisPlan") -> Tensor:
-    """dL/da from grad = dL/d(delta_W), as `spectral.amplitude_grad`."""
-    if not plan.vectors:
-        return grad[plan.u, plan.v]
-    left, right = plan.vectors
-    rows = left.t().to(grad.dtype) @ grad
-    return (rows[plan.u] * right.t()[plan.v].to(grad.dtype)).sum(1)

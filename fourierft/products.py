@@ -12,7 +12,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import bases, spectral
+from . import in_basis, spectral
 from .choice import Algorithm
 from .plan import BasisPlan, Plan
 from .wide import LOW_PRECISION, wide_product
@@ -82,4 +82,4 @@ def amplitude_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan) -> Tensor:
 
 def _forms(plan: Plan | BasisPlan) -> ModuleType:
     """The module with `delta_weight` and `amplitude_grad` for the plan's basis."""
-    return spectral if isinstance(plan, Plan) else bases
+    return spectral if isinstance(plan, Plan) else in_basis

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 
 from experiments.command import Command
 from experiments.config import load
@@ -61,10 +62,19 @@ def test_assets_are_those_of_the_environment_unless_given(monkeypatch):
     assert seen == [None, Path.home() / "assets", Path.home() / "mine"]
 
 
-def test_a_configuration_is_loaded_with_and_without_hydra_set_up(monkeypatch):
+@pytest.fixture
+def without_hydra():
+    """Hydra as before the tests set it up."""
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    yield
+    Singleton.set_state(state)
+
+
+def test_a_configuration_is_loaded_with_and_without_hydra_set_up(request):
     overrides = ("+exp=glue_rte", "method=lora")
     there = load(*overrides)
-    monkeypatch.setattr(GlobalHydra.instance(), "hydra", None)
+    request.getfixturevalue("without_hydra")
     assert load(*overrides) == there
     assert not GlobalHydra.instance().is_initialized(), "it is left as it was"
     for wrong, said in ((["method=lorra"], "did you mean lora?"), (["recipe.lrr=1"], "did you mean recipe.lr?")):
