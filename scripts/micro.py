@@ -18,7 +18,7 @@ from experiments import record
 from experiments.command import Command
 from experiments.measure.micro import Micro, Row
 from experiments.measure.parts import everything, measure
-from experiments.measure.timed import default_set, device_of, facts
+from experiments.measure.timed import default_set, device_of
 from experiments.report import micro
 from experiments.report.render import markdown
 
@@ -27,7 +27,7 @@ from experiments.report.render import markdown
 def run(chosen: str, out: Path, until: float = float("inf")) -> Micro:
     """Measure and write, row by row; none begins after `until` of `time.perf_counter()`. Raises UserError."""
     device = device_of(chosen)
-    known = facts(device)
+    known = record.circumstances(device)
     rows: list[Row] = []
 
     def write(complete: bool) -> Micro:

@@ -17,7 +17,7 @@ import fourierft.peft
 from experiments import record
 from experiments.measure import memory
 from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, Bench, Entry
-from experiments.measure.timed import device_of, facts
+from experiments.measure.timed import device_of
 from experiments.measure.timing import busyness, interleave
 from experiments.measure.workloads import SETS, Case, Work
 
@@ -148,7 +148,7 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
     """Measure one case of the set `chosen`; see `measure`. Raises UserError if its device is missing."""
     case, device = SETS[chosen][name], device_of(chosen)
     torch.manual_seed(0)
-    known, others = facts(device), busyness()
+    known, others = record.circumstances(device), busyness()
     return Bench(
         set=chosen,
         case=name,

@@ -5,7 +5,6 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, PositiveFloat, model_validator
 
-from experiments import record
 from experiments.errors import UserError
 from experiments.measure import memory
 from experiments.record import Measured, Part
@@ -60,8 +59,3 @@ class Timings(Measured):
     def machine(self) -> str:
         """What times depend on: the device and torch's version."""
         return f"{self.device}, torch {self.versions.get('torch', 'of unknown version')}"
-
-
-def facts(device: str) -> dict[str, Any]:
-    """The fields of `Timings` that are known at the start."""
-    return {"hardware": record.hardware(device), **record.provenance(), "started": record.now()}

@@ -10,6 +10,16 @@ parts: the record of a run. files: how records are written, read and found.
 # ruff: noqa: F401 (what others import from here)
 from experiments.record.document import Count, Document, Natural, Part, RecordError, Time, compare
 from experiments.record.files import LeftOut, check_writable, find, left_out, read, replace_file, replace_lines, write
-from experiments.record.machine import ROOT, Measured, commit, hardware, now, provenance, usable_cores, versions
+from experiments.record.machine import (
+    ROOT,
+    Measured,
+    circumstances,
+    commit,
+    hardware,
+    now,
+    provenance,
+    usable_cores,
+    versions,
+)
 from experiments.record.parts import Judge, MatrixRank, Rank, RankSummary, Rule, Selection, Selections, judge_label
 from experiments.record.run import Record, config_hash

@@ -96,6 +96,11 @@ def provenance() -> dict[str, Any]:
     return {"versions": versions(), "commit": sha, "dirty": dirty}
 
 
+def circumstances(device: str) -> dict[str, Any]:
+    """The fields of `Measured` that are known before anything is measured. device: cpu or cuda."""
+    return {"hardware": hardware(device), **provenance(), "started": now()}
+
+
 def commit(root: Path = ROOT) -> tuple[str | None, bool | None]:
     """The commit checked out at `root`, and whether the code differs from it; (None, None) where neither is known.
 

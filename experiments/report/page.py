@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from experiments.record import replace_file
 from experiments.report.render import Table, latex, markdown
-from experiments.style import save_all
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Page:
     scale: str = ""
     index_note: str = ""
     appendix: str = ""
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, "Figure"] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -53,6 +54,8 @@ class Page:
 
     def write_figures(self, folder: Path) -> list[Path]:
         """Write the figures; returns their paths. Raises RecordError."""
+        from experiments.style import save_all  # here: it imports matplotlib, which pages of tables do without
+
         return [path for word, one in self.figures.items() for path in save_all(one, folder, self._stem(word))]
 
     def link(self, folder: str) -> str:

@@ -1,5 +1,7 @@
 """A command: what it returns, what it says of an error, and where its folders are by default."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,11 @@ def test_assets_are_those_of_the_environment_unless_given(monkeypatch):
         command([])
     command(["--assets", "~/mine"])
     assert seen == [None, Path.home() / "assets", Path.home() / "mine"]
+
+
+def test_commands_that_compute_nothing_start_without_torch():
+    code = "import sys, scripts.judge, scripts.compare_answers, scripts.gpu_pack; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.fixture

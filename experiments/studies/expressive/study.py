@@ -108,7 +108,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Contest:
     from experiments.studies.expressive import data, training
     from experiments.studies.expressive.model import Network
 
-    started = record.now()
+    known = record.circumstances("cpu")
     trials = training.search(variant, method, effort.search_seeds, effort.epochs)
     best = trials[0]
     generators = training.generators(effort.seeds)
@@ -137,9 +137,7 @@ def measure(variant: Variant, method: Method, effort: Effort) -> Contest:
             "regions": ["".join(map(str, row)) for row in shown.tolist()],
         },
         threads=torch.get_num_threads(),
-        hardware=record.hardware("cpu"),
-        **record.provenance(),
-        started=started,
+        **known,
         ended=record.now(),
     )
 

@@ -129,7 +129,7 @@ def read(folder: Path) -> dict[str, Footprint]:
 
 def footprint(method: str, gpu: bool) -> Footprint:
     """One method on every task; gpu: whether to measure on the GPU too. Hydra must be initialised on configs/."""
-    started, steps = record.now(), {}
+    known, steps = record.circumstances("cuda" if gpu else "cpu"), {}
     for task in TASKS:
         one = case(method, task)
         exact = one.exact()
@@ -138,9 +138,7 @@ def footprint(method: str, gpu: bool) -> Footprint:
         method=method,
         model=MODEL,
         steps=steps,
-        hardware=record.hardware("cuda" if gpu else "cpu"),
-        **record.provenance(),
-        started=started,
+        **known,
         ended=record.now(),
     )
 

@@ -180,7 +180,7 @@ def run(tmp_path, monkeypatch):
     def run(gpu=False):
         monkeypatch.setattr(study.torch.cuda, "is_available", lambda: gpu)
         machine = {"cpu": hardware, "cuda": hardware | {"device": "cuda", "gpu": "A GPU"}}
-        monkeypatch.setattr(record, "hardware", machine.get)
+        monkeypatch.setattr(record.machine, "hardware", machine.get)
         calls.clear()
         study.Memory().run("paper", tmp_path)
         return list(dict.fromkeys(calls))
