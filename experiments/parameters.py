@@ -4,7 +4,6 @@ Trained parameters become real zeros, which `Method.save` writes: the files are 
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from torch import nn
 
 from experiments import record
 from experiments.config import composed
-from experiments.measure.sizes import Matrices, Size, Sizes
+from experiments.measure.sizes import Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
 from experiments.methods.base import Method, count, stored, weights
 from experiments.models.architectures import Architecture
+from experiments.record import Matrices
 from fourierft import fourier_layers
 
 
@@ -33,8 +33,7 @@ def method(name: str, settings: dict[str, Any]) -> Method:
 
 def matrices(architecture: Architecture) -> list[Matrices]:
     """The matrices that the paper adapts, by shape, found in the model without a method."""
-    shapes = Counter(tuple(weight.shape) for weight in weights(architecture.build(), architecture.attention).values())
-    return [Matrices(shape=list(shape), count=number) for shape, number in sorted(shapes.items())]
+    return Matrices.of(weight.shape for weight in weights(architecture.build(), architecture.attention).values())
 
 
 def size(architecture: Architecture, name: str, settings: dict[str, Any]) -> Size:

@@ -15,7 +15,7 @@ import torch
 from experiments import pipeline
 from experiments.config import CONFIGS, INCIDENTAL, Config, load
 from experiments.errors import UserError
-from experiments.record import check_writable, read, write
+from experiments.record import Matrices, Record, check_writable, read, write
 from experiments.training import Diverged
 from experiments.trials import FAILED, Point, Ranges, Trials, best, label, sequence, steps
 from experiments.yaml_files import read_yaml
@@ -82,10 +82,13 @@ def run(search: Search) -> Trials:
     while the best one lies at an edge, at most `extra` steps beyond it."""
     older = search.older
     trials, numbers = (list(older.trials), list(older.places)) if older else ([], [])
-    scrambled = older.scrambled if older else True
+    scrambled, adapted = (older.scrambled, older.matrices) if older else (True, None)
 
     def attempt(point: Point, number: int | None) -> None:
-        score = _score(_configuration(search.overrides, search.holdout, point))
+        nonlocal adapted
+        done = _attempt(_configuration(search.overrides, search.holdout, point))
+        score = done.metrics.best if done else FAILED
+        adapted = Matrices.of(one.shape for one in done.rank.matrices) if done and done.rank else adapted
         trials.append({**point, "score": score})
         numbers.append(number)
         beyond = ", beyond the edge" * (number is None)
@@ -109,6 +112,7 @@ def run(search: Search) -> Trials:
         numbers=numbers,
         trials=trials,
         best=best(trials),
+        matrices=adapted,
     )
     write(result, search.path)
     return result
@@ -160,12 +164,12 @@ def _step(search: Search, trials: list[Point]) -> Point | None:
     return None
 
 
-def _score(config: Config) -> float:
-    """The best epoch's score on the held-out rows; the lowest possible if the run diverges or runs out of memory."""
+def _attempt(config: Config) -> Record | None:
+    """The record of a trial; None if it diverges or runs out of memory."""
     try:
-        return pipeline.run(config).metrics.best
+        return pipeline.run(config)
     except (Diverged, torch.OutOfMemoryError):
-        return FAILED
+        return None
 
 
 def _checked(where: str, ends: Any) -> list[float]:

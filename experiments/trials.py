@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from experiments.record import Document, compare
+from experiments.record import Document, Matrices, compare
 from experiments.typed import Share
 
 SEED = 0  # of the sequence
@@ -28,7 +28,8 @@ class Trials(Document):
     """The record of a search: the point and the score of each trial, and the best trial, the first of equals.
 
     scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: the place of each in it, None
-    for a step beyond an edge; without numbers they are the first of the sequence.
+    for a step beyond an edge; without numbers they are the first of the sequence. matrices: those that the method
+    adapts, by shape; None where it adapts none, and in older searches.
     """
 
     exp: str | None
@@ -43,6 +44,7 @@ class Trials(Document):
     numbers: list[Annotated[NonNegativeInt, Field(lt=2**16)] | None] | None = None
     trials: Annotated[list[Point], Field(min_length=1)]
     best: Point
+    matrices: list[Matrices] | None = None
 
     @property
     def place(self) -> str:

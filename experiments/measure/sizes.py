@@ -5,14 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from experiments.paper.printed import LORA_NAMES, PaperRow, title
-from experiments.record import Count, Document, Natural, Part, Time
-
-
-class Matrices(Part):
-    """`count` adapted matrices of one shape, (out, in)."""
-
-    shape: list[Natural]
-    count: Natural
+from experiments.record import Count, Document, Matrices, Part, Time
 
 
 class Size(Part):

@@ -26,14 +26,16 @@ class FourierFT(Method):
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
     basis: Literal[tuple(fourierft.BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
     entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
+    targets: Literal["attention", "all-linear"] = Field(exclude_if=lambda targets: targets == "attention")
 
     @property
     def seed_of_entries(self) -> int:
         return self.entry_seed
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
-        settings = self.model_dump(exclude={"name"})
-        return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=attention, head=head))
+        settings = self.model_dump(exclude={"name", "targets"})
+        targets = attention if self.targets == "attention" else self.targets
+        return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=targets, head=head))
 
     def callbacks(self) -> list[TrainerCallback]:
         return [Gradients()]

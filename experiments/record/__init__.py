@@ -21,5 +21,15 @@ from experiments.record.machine import (
     usable_cores,
     versions,
 )
-from experiments.record.parts import Judge, MatrixRank, Rank, RankSummary, Rule, Selection, Selections, judge_label
+from experiments.record.parts import (
+    Judge,
+    Matrices,
+    MatrixRank,
+    Rank,
+    RankSummary,
+    Rule,
+    Selection,
+    Selections,
+    judge_label,
+)
 from experiments.record.run import Record, config_hash

@@ -3,6 +3,7 @@
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -180,6 +181,19 @@ class MatrixRank(Part):
         least, most = (sum(value > floor * near for value in values) for near in (1 + digits, 1 - digits))
         compare("numerical_rank", self.numerical_rank, min(max(self.numerical_rank, least), most))
         return self
+
+
+class Matrices(Part):
+    """`count` adapted matrices of one shape, (out, in)."""
+
+    shape: list[Natural]
+    count: Natural
+
+    @classmethod
+    def of(cls, shapes: Iterable[Sequence[int]]) -> list["Matrices"]:
+        """The matrices of these shapes."""
+        counted = Counter(map(tuple, shapes))
+        return [cls(shape=list(shape), count=count) for shape, count in sorted(counted.items())]
 
 
 class Spread(Part):

@@ -26,6 +26,7 @@ PAPERS = {
     "band": None,
     "basis": "fourier",
     "entries": "random",
+    "targets": "attention",
 }
 CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, not a result
 

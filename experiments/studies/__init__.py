@@ -5,6 +5,7 @@ from experiments.studies.base import Study
 from experiments.studies.expressive import Expressive
 from experiments.studies.memory import Memory
 from experiments.studies.rank import RankOfDelta
+from experiments.studies.transfer import Transfer
 
 # In the order of the page of verdicts: the paper's arguments first, then what it leaves open.
 STUDIES: dict[str, Study] = {
@@ -20,5 +21,6 @@ STUDIES: dict[str, Study] = {
         declared.INITIALISATION,
         declared.LUCK,
         declared.GRID,
+        Transfer(),
     )
 }

@@ -36,7 +36,7 @@ def carry_out(
                 continue
             wanted = [*setting, *more, f"scale={scale}"]
             if plan.search and setting not in points:
-                points[setting] = _search(plan.search, [*wanted, seeds[0]], folder / "search")
+                points[setting] = best_point(plan.search, [*wanted, seeds[0]], folder / "search")
             chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
             config = load(*chosen)
             if config.train.is_trial:
@@ -60,7 +60,7 @@ def _take_over(config: Config) -> None:
             return replace_file(path, place.read_bytes())
 
 
-def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
+def best_point(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     """The best point of a setting, as overrides."""
     method = composed("config", *setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}

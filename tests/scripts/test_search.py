@@ -39,7 +39,7 @@ def no_training(monkeypatch):
     def run(config):
         asked.append(config)
         scores = type("Metrics", (), {"best": config.recipe.head_lr})
-        return type("Record", (), {"metrics": scores})
+        return type("Record", (), {"metrics": scores, "rank": None})
 
     monkeypatch.setattr("experiments.pipeline.run", run)
     return asked
@@ -61,6 +61,7 @@ def test_trials_are_recorded_chosen_on_train_and_not_repeated(searching, tmp_pat
     # 48 rows of train and of validation were asked for; both parts come from the training rows.
     assert [run.dataset.rows for run in runs] == [{"train": 36, "validation": 12}] * 2
     assert {run.metrics.best for run in runs} == {trial["score"] for trial in found["trials"]}
+    assert found["matrices"] == [{"shape": [128, 128], "count": 8}]
 
     monkeypatch.setattr("experiments.pipeline.train", lambda *_: pytest.fail("a recorded trial was run again"))
     assert searching("method=lora") == 0

@@ -1,0 +1,166 @@
+"""The study of the scale that carries over: the best rate by model and n, at scale=auto and in the paper's units.
+
+Its measurements are searches: trials a factor of two apart until the best is inside (`experiments/search.py`).
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments import style
+from experiments.record import find
+from experiments.report.page import Page
+from experiments.report.render import Table
+from experiments.report.verdicts import Claim, Outcome
+from experiments.studies import views
+from experiments.studies.base import Study
+from experiments.studies.plan import StudyFile, read_study
+from experiments.trials import Trials
+from fourierft import MOVEMENT
+
+RATE = "recipe.lr"
+MARKS = {"highest": "↑", "lowest": "↓"}
+FACTOR = 2.0  # the spread of rates that the question allows
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best rate of one model and n.
+
+    matrices: their number. unit: the movement at scale=1. rate: at scale=auto.
+    """
+
+    model: str
+    task: str
+    n: int
+    matrices: int
+    unit: float
+    rate: float
+    marks: str
+
+    @property
+    def raw(self) -> float:
+        """The best rate times the scale that "auto" stands for; that at scale=1, since zeros were the start."""
+        return self.rate * MOVEMENT / self.unit
+
+    @property
+    def name(self) -> str:
+        """The model, and the number of its matrices."""
+        return f"{self.model}, {self.matrices} matrices"
+
+
+def found(trials: Trials) -> Found:
+    """What a search tells."""
+    said = dict(override.split("=", 1) for override in trials.overrides)
+    n, matrices = int(said["method.n"]), trials.matrices or []
+    unit = math.sqrt(sum(one.count * n / (2 * math.prod(one.shape)) for one in matrices))
+    scores = {trial[RATE]: trial["score"] for trial in trials.trials}
+    number, marks = sum(one.count for one in matrices), "".join(MARKS[end] for end in trials.edges.values())
+    return Found(trials.model, said["task"], n, number, unit, vertex(scores), marks)
+
+
+def vertex(scores: dict[float, float]) -> float:
+    """The rate at the top of the parabola, over the logarithm of the rate, through the best trial and its neighbours;
+    that of the best trial where it lacks one of them."""
+    rates = sorted(scores)
+    best = rates.index(max(rates, key=lambda rate: scores[rate]))
+    if not 0 < best < len(rates) - 1:
+        return rates[best]
+    near = rates[best - 1 : best + 2]
+    left, right = (math.log(rate / near[1]) for rate in (near[0], near[2]))
+    below, above = ((scores[near[1]] - scores[rate]) for rate in (near[0], near[2]))
+    # Through (left, -below), (0, 0), (right, -above): y = a x^2 + b x with its top at -b / 2a.
+    a = (below / left - above / right) / (right - left)
+    b = -below / left - a * left
+    return near[1] * math.exp(-b / (2 * a)) if a else near[1]
+
+
+class Transfer(Study):
+    """Whether one rate suits every width, depth and n."""
+
+    name = "transfer"
+
+    @property
+    def file(self) -> StudyFile:
+        """The content of configs/study/transfer.yaml."""
+        return read_study(self.name)
+
+    @property
+    def title(self) -> str:
+        return self.file.title
+
+    def run(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> list[str]:
+        """See `Study.run`. A trial that diverges is a result."""
+        from experiments.studies.runs import best_point  # seconds to import, and not needed to read trials
+
+        plan = self.file.plan(self.name, scale)
+        for setting, seeds in itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]):
+            best_point(plan.search, [*setting, *overrides, f"scale={scale}", seeds[0]], folder / "search")
+        return []
+
+    def found(self, folder: Path) -> list[Found]:
+        """The best rates, by model, depth and n."""
+        rows = [found(trials) for trials in find(folder / "search", Trials)]
+        return sorted(rows, key=lambda one: (one.model, one.task, one.matrices, one.n))
+
+    def pages(self, folder: Path) -> list[Page]:
+        rows = self.found(folder)
+        if not rows:
+            return []
+        centre = statistics.geometric_mean(one.rate for one in rows)
+        lines = [
+            [
+                *(one.model, one.task, str(one.matrices), f"{one.n:,}", f"{MOVEMENT * one.rate:.1f}"),
+                *(f"{one.raw:.3g}", f"{centre * MOVEMENT / one.unit:.3g}", f"{one.rate:.2f}{one.marks}"),
+            ]
+            for one in rows
+        ]
+        header = [*self.file.labels, "Matrices", "n", "Movement", "Best rate × scale", "Predicted"]
+        table = Table("The best rate by model and n", [*header, "Best rate at scale=auto"], lines)
+        return [Page(self.key, self.title, [table], self.file.notes, figures={"": draw(rows, centre)})]
+
+    def claims(self, folder: Path) -> list[Claim]:
+        rows, (question,) = self.found(folder), self.file.questions
+        measured, outcomes = (), ()
+        if rows:
+            raw, rates = ([getattr(one, name) for one in rows] for name in ("raw", "rate"))
+            places = len({one.name for one in rows})
+            told = (
+                f"the best rates of {places} models and sizes at {len(rows)} settings lie a factor of "
+                f"{max(rates) / min(rates):.1f} apart at scale=auto ({min(rates):.2f} to {max(rates):.2f}), "
+                f"{max(raw) / min(raw):.0f} in units of rate × scale"
+            )
+            measured = (told,)
+            outcomes = (Outcome("small", "all models", max(rates) / min(rates) <= FACTOR),)
+        return [
+            Claim(question.name, question.statement, measured, outcomes, (self.key,), question=True, counted="range")
+        ]
+
+
+def draw(rows: Sequence[Found], centre: float) -> Figure:
+    """Best rates against n, a line per model: in the paper's units with the predictions, and at scale=auto."""
+    figure, (raw, auto) = style.panels(["rate × scale, the paper's units; dotted: predicted", "rate at scale=auto"])
+    names = dict.fromkeys(one.name for one in rows)
+    for axes, of in ((raw, lambda one: one.raw), (auto, lambda one: one.rate)):
+        views.lines(axes, {name: {o.n: [of(o)] for o in rows if o.name == name} for name in names}, "n", log=True)
+        axes.set_yscale("log")
+        axes.set_ylabel("best learning rate", fontsize=8)
+    for index, name in enumerate(names):
+        own = {one.n: centre * MOVEMENT / one.unit for one in rows if one.name == name}
+        raw.plot(list(own), list(own.values()), linestyle="dotted", color=style.line_style(index)["color"])
+    _band(auto, centre)
+    handles, labels = auto.get_legend_handles_labels()
+    style.legend(figure, handles, labels, 3, "band: a factor of two around the geometric mean")
+    return figure
+
+
+def _band(axes: Axes, centre: float) -> None:
+    axes.axhspan(centre / math.sqrt(FACTOR), centre * math.sqrt(FACTOR), color="0.85", linewidth=0, zorder=0)
