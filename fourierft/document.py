@@ -36,6 +36,8 @@ UNSUPPORTED: Document = {
     "exclude_modules": None,
     "bias": "none",
 }
+# Settings that `adapt` replaces by what they come to in a model.
+RESOLVED = {"scaling": "auto"}
 KNOWN = {"peft_type", "init_weights", "fourierft", *KEYS.values(), *INERT, *UNSUPPORTED}
 
 
@@ -86,6 +88,8 @@ def read_document(file: Path) -> Document:
         said = f"{file}: {key}={reprlib.repr(value)}"
         if key in UNSUPPORTED and value != UNSUPPORTED[key] and value not in (None, "", [], {}):
             raise FourierError(f"{said} is not supported: only {UNSUPPORTED[key]!r} is; load it with PEFT")
+        if key in RESOLVED and value == RESOLVED[key]:
+            raise FourierError(f"{said} is for fourierft.adapt: a file tells what came of it; save the adapter again")
         if key not in KNOWN and value:
             raise FourierError(
                 f"{said} is unknown, and may change the adapter: load it with PEFT, or remove the key if no result "
