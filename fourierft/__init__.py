@@ -27,6 +27,7 @@ from .model import Count, adapt, check_gradients, count, delta_weights, fourier_
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import MOVEMENT, movement
+from .targets import all_linear
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "FourierLinear",
     "QuantizedFourierLinear",
     "adapt",
+    "all_linear",
     "band_log_probability",
     "check_gradients",
     "count",

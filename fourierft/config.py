@@ -20,6 +20,8 @@ class FourierConfig:
     targets: names of the modules to adapt. A name matches a module whose path is that name, or ends in it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
         A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.
+        Or "all-linear", PEFT's name too: the layers that `all_linear` lists. `adapt` replaces it by their paths, so
+        that the adapter's file names them, and every later load means the same ones.
     head: names, by the same suffix rule, of modules that are trained and saved in full (PEFT: modules_to_save).
         Modules inside a head are not adapted.
     entry_seed: seed of the positions of the coefficients. 2024 is the paper's, 777 is PEFT's default.

@@ -37,7 +37,7 @@ UNSUPPORTED: Document = {
     "bias": "none",
 }
 # Settings that `adapt` replaces by what they come to in a model.
-RESOLVED = {"scaling": "auto"}
+RESOLVED = {"scaling": "auto", "target_modules": "all-linear"}
 KNOWN = {"peft_type", "init_weights", "fourierft", *KEYS.values(), *INERT, *UNSUPPORTED}
 
 

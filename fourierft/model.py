@@ -17,7 +17,7 @@ from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import set_scales
-from .targets import modules_by_path, select, without_wrappers
+from .targets import modules_by_path, resolve, select, without_wrappers
 
 # Names of algorithms that `use` still accepts.
 FORMER_NAMES = {"branch": "tokens", "product": "fft"}
@@ -42,13 +42,15 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
 
     Their parameters keep their names, and the hooks of their calls, accelerate's placement included, are moved. The
     coefficients are drawn from the global torch generator, in the order of the model. Returns the same model, with the
-    configuration as `model.fourierft_config`, in which scale="auto" has become the number of the file; the layers may
-    have multiples of it (`scale.py`): to adapt another model alike, give `config` again.
+    configuration as `model.fourierft_config`, in which targets="all-linear" has become the paths of the layers, and
+    scale="auto" the number of the file; the layers may have multiples of it (`scale.py`): to adapt another model alike,
+    give `config` again.
     Raises FourierError, with the model unchanged, if it is adapted already, a name matches no module, a match is not a
     linear layer, n does not fit a layer, or the adapter would have no effect: a weight is read without calling the
     layer, made from other tensors (weight_norm, pruning) or offloaded, or a forward is replaced on the instance.
     Warns if the initial delta_W is at least half as large as the weight of a layer.
     """
+    config = resolve(model, config)
     layers, heads = select(model, config)
     insert(model, config, layers, heads)
     for layer in fourier_layers(model).values():

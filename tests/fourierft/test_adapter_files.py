@@ -254,6 +254,10 @@ def broken(folder):
         "name": (lambda: edit(folder, target_modules=[1]), r"adapter_config\.json: .*targets=\(1,\)"),
         "scale": (lambda: edit(folder, scaling=10**400), r"adapter_config\.json: .*scale=10000"),
         "rule": (lambda: edit(folder, scaling="auto"), r"adapter_config\.json: scaling='auto' is for fourierft\.adapt"),
+        "preset": (
+            lambda: edit_weights(folder, lambda t: None) or edit(folder, target_modules="all-linear"),
+            "target_modules='all-linear' is for fourierft",
+        ),
         "init": (lambda: edit(folder, init_weights="yes"), "init_weights='yes'"),
         "task": (lambda: edit(folder, task_type=[1]), r"task_type=\[1\]"),
         "missing": (lambda: edit_weights(folder, lambda t: t.pop(QUERY)), f"{QUERY} is missing"),
