@@ -22,6 +22,7 @@ KEYS = {
     "entry_seed": "random_loc_seed",
     "targets": "target_modules",
     "head": "modules_to_save",
+    "n_pattern": "n_frequency_pattern",
     "task_type": "task_type",
     "base_model": "base_model_name_or_path",
 }
@@ -30,7 +31,6 @@ EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries
 # PEFT's keys on which no result depends, and those that change the adapter, with the only value supported.
 INERT = {"auto_mapping", "fan_in_fan_out", "inference_mode", "peft_version", "revision"}
 UNSUPPORTED: Document = {
-    "n_frequency_pattern": {},
     "layers_to_transform": None,
     "layers_pattern": None,
     "exclude_modules": None,
@@ -58,6 +58,7 @@ def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Doc
     document |= {
         "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
         "modules_to_save": config.head or None,
+        "n_frequency_pattern": dict(config.n_pattern),
         "init_weights": config.init == "zeros",
         "fan_in_fan_out": fan_in_fan_out,
         "inference_mode": True,
@@ -109,7 +110,7 @@ def to_config(document: Document, file: Path) -> FourierConfig:
     if not isinstance(zeros, bool):
         raise FourierError(f"{file}: init_weights={reprlib.repr(zeros)} is not possible: give true or false")
     fields: Document = {field: document.get(key) for field, key in KEYS.items()} | extras
-    fields["head"] = () if fields["head"] is None else fields["head"]
+    fields |= {field: () for field in ("head", "n_pattern") if fields[field] is None}
     try:
         return FourierConfig(**fields, init="zeros" if zeros else "normal")
     except (FourierError, RecursionError) as error:
@@ -123,7 +124,8 @@ def identities(document: Document) -> tuple[str, str]:
     """
     keys = ("n_frequency", "scaling", "random_loc_seed", "fourierft", "target_modules")
     values = [document.get(key) for key in keys]
-    return json.dumps(values), json.dumps(values[:4])
+    pattern = document.get("n_frequency_pattern")
+    return json.dumps([*values, pattern] if pattern else values), json.dumps(values[:4])
 
 
 def unreadable(file: Path, error: OSError) -> FourierError:

@@ -220,7 +220,7 @@ def insert(
     replacement: dict[nn.Module, FourierLayer] = {}
     scale = 1.0 if config.scale == "auto" else config.scale
     for k, (path, layer) in enumerate(layers.items()):
-        entries = config.entries_of(k)
+        entries = config.entries_of(k, path)
         if quantized_shape(layer):
             replacement[layer] = QuantizedFourierLinear(layer, entries, scale)
         else:

@@ -84,6 +84,9 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
         raise FourierError(
             f"targets={targets!r} matches no module's whole path; linear layers end in: {_listed(linear)}"
         )
+    used = {key for path in layers for key in config.keys_of(path)}
+    for key in dict(config.n_pattern).keys() - used:
+        _refuse_name("n_pattern", key, layers, "; it has to match an adapted one")
     compiled = [module._modules.get("_orig_mod") for module in model.modules()]
     for k, (path, module) in enumerate(layers.items()):
         shape, parts = _shape(module), parts_of[path] or ()
@@ -101,7 +104,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                 raise FourierError(
                     "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
                 )
-            config.entries_of(k).check(matrix_shape(shape, parts))
+            config.entries_of(k, path).check(matrix_shape(shape, parts))
             check_replaceable(module)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None

@@ -229,7 +229,14 @@ def broken(folder):
             "not a whole safetensors",
         ),
         "method": (lambda: edit(folder, peft_type="LORA"), "peft_type is 'LORA'"),
-        "pattern": (lambda: edit(folder, n_frequency_pattern={"query": 3}), r"n_frequency_pattern=\{'query': 3\}"),
+        "pattern": (
+            lambda: edit(folder, n_frequency_pattern={"query": 3}),
+            r'another save.*n by module are .*"value"\]\] in the one and .*\{"query": 3\}\] in the other',
+        ),
+        "pattern's n": (
+            lambda: edit(folder, n_frequency_pattern={"query": "3"}),
+            r"adapter_config\.json: .*n_pattern\['query'\]='3'",
+        ),
         "layers": (lambda: edit(folder, layers_to_transform=[0]), r"layers_to_transform=\[0\]"),
         "bias": (lambda: edit(folder, bias="all"), "bias='all' is not supported"),
         "extension": (
