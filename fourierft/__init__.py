@@ -8,6 +8,9 @@
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) undoes it, bit for bit
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
 
+scale="auto" (`scale.py`) makes one learning rate suit every width, depth and n; targets="all-linear" adapts every
+linear layer; `n_pattern` gives modules an n of their own, which `allocate` finds from gradients (`allocation.py`).
+
 `reference.py` is the paper's definition. `spectral.py` and `kernel.py` (in Triton) form delta_W exactly but faster;
 `tokens.py` applies it without forming it, also in C (`native.py`) and in Triton (`kernel_tokens.py`). `choice.py`
 chooses among them, `function.py` makes them one differentiable function, `linear.py` a layer. `fourierft.peft` runs the
@@ -15,6 +18,7 @@ layers of PEFT by that function. Beyond the paper are positions on a grid (`grid
 """
 
 from . import reference
+from .allocation import allocate
 from .bases import BASES
 from .choice import Algorithm
 from .config import FourierConfig
@@ -27,6 +31,7 @@ from .model import Count, adapt, check_gradients, count, delta_weights, fourier_
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import MOVEMENT, movement
+from .targets import all_linear
 
 __version__ = "0.1.0"
 
@@ -41,6 +46,8 @@ __all__ = [
     "FourierLinear",
     "QuantizedFourierLinear",
     "adapt",
+    "all_linear",
+    "allocate",
     "band_log_probability",
     "check_gradients",
     "count",

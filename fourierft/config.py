@@ -1,10 +1,12 @@
 """The configuration of an adapter: how many coefficients, at which positions, in which modules."""
 
+import functools
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .entries import Band, Entries, is_finite
+from .entries import Band, Entries, is_finite, is_int
 from .errors import FourierError, require
 from .parts import matches, split_target
 
@@ -20,6 +22,8 @@ class FourierConfig:
     targets: names of the modules to adapt. A name matches a module whose path is that name, or ends in it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
         A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.
+        Or "all-linear", PEFT's name too: the layers that `all_linear` lists. `adapt` replaces it by their paths, so
+        that the adapter's file names them, and every later load means the same ones.
     head: names, by the same suffix rule, of modules that are trained and saved in full (PEFT: modules_to_save).
         Modules inside a head are not adapted.
     entry_seed: seed of the positions of the coefficients. 2024 is the paper's, 777 is PEFT's default.
@@ -31,6 +35,9 @@ class FourierConfig:
         delta_W is at most about 2 sqrt(n) (`grid.py`). n must then have two factors roughly in the ratio out : in.
     shared_entries: True, as in the paper: matrices of one shape share their positions. False: the k-th adapted module,
         in the order of the model, uses entry_seed + k (parts of one module share their positions).
+    n_pattern: other n for some modules, {key: n}, PEFT's n_frequency_pattern: a key is a module's path, or a regular
+        expression for the end of its path after a dot. Every key must match an adapted module, and no two the same one.
+        Kept as sorted pairs.
     task_type, base_model: recorded in adapter_config.json for PEFT; not used by this library.
     """
 
@@ -44,6 +51,7 @@ class FourierConfig:
     basis: str = "fourier"
     entries: str = "random"
     shared_entries: bool = True
+    n_pattern: Mapping[str, int] | tuple[tuple[str, int], ...] = ()
     task_type: str | None = None
     base_model: str | None = None
 
@@ -52,11 +60,15 @@ class FourierConfig:
         for field in ("targets", "head", "band"):
             if isinstance(getattr(self, field), list):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
+        if isinstance(self.n_pattern, Mapping):
+            object.__setattr__(self, "n_pattern", tuple(self.n_pattern.items()))
         try:
-            self.entries_of(0)
             self._validate()
+            self._validate_pattern()
+            self.entries_of(0, "")
         except FourierError as error:
             raise FourierError(f"FourierConfig: {error}") from None
+        object.__setattr__(self, "n_pattern", tuple(sorted(self.n_pattern)))
 
     def parts_of(self, path: str) -> tuple[str, ...] | None:
         """The parts to adapt of the module at this path, in the order q, k, v; () for the whole module, None if no
@@ -70,20 +82,30 @@ class FourierConfig:
             raise FourierError(f"targets={self.targets!r} means {path} twice, with different parts: name it once")
         return next(iter(meant), None)
 
-    def entries_of(self, k: int) -> Entries:
-        """The entries of the k-th adapted module in the order of the model."""
+    def keys_of(self, path: str) -> list[str]:
+        """The keys of `n_pattern` that match the module at this path."""
+        return [key for key in dict(self.n_pattern) if key == path or _ending(key).match(path)]
+
+    def n_of(self, path: str) -> int:
+        """n of the module at this path. Raises FourierError if several keys of `n_pattern` match it."""
+        keys = self.keys_of(path)
+        if len(keys) > 1:
+            raise FourierError(
+                f"n_pattern: {keys[0]!r} and {keys[1]!r} both match {path}: let one key alone match each module"
+            )
+        return dict(self.n_pattern)[keys[0]] if keys else self.n
+
+    def entries_of(self, k: int, path: str) -> Entries:
+        """The entries of the module at this path, the k-th adapted one in the order of the model."""
         seed = self.entry_seed if self.shared_entries or not k else self.entry_seed + k
-        return Entries(self.n, seed, self.band, self.basis, self.entries)
+        return Entries(self.n_of(path), seed, self.band, self.basis, self.entries)
 
     def _validate(self) -> None:
         targets, head = self.targets, self.head
         number = self.scale == "auto" or (is_finite(self.scale) and self.scale > 0)
         require(number, "scale", self.scale, 'a finite number above 0, e.g. 150.0, or "auto"')
         if isinstance(targets, str):
-            try:
-                re.compile(targets)
-            except (re.error, OverflowError, RecursionError) as error:
-                require(False, "targets", targets, f"a valid regular expression ({error}) or a tuple of module names")
+            _check_expression("targets", targets, re.compile, "a tuple of module names")
         names = 'a tuple of module names, e.g. ("query", "value"), or a regular expression'
         require(bool(targets) and (isinstance(targets, str) or _are_names(targets)), "targets", targets, names)
         for target in () if isinstance(targets, str) else targets:
@@ -97,6 +119,28 @@ class FourierConfig:
         for field in ("task_type", "base_model"):
             value = getattr(self, field)
             require(value is None or isinstance(value, str), field, value, "a string or None")
+
+    def _validate_pattern(self) -> None:
+        pattern = self.n_pattern
+        pairs = isinstance(pattern, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pattern)
+        named = pairs and _are_names(tuple(pair[0] for pair in pattern)) and len(dict(pattern)) == len(pattern)
+        require(named, "n_pattern", pattern, 'the names of modules with their n, e.g. {"query": 500, "value": 2000}')
+        for key, n in dict(pattern).items():
+            require(is_int(n) and n >= 1, f"n_pattern[{key!r}]", n, "an integer of at least 1, e.g. 1000")
+            _check_expression("n_pattern", key, _ending, "the path of a module")
+
+
+@functools.cache  # that of `re` is too small for the layers of a large model
+def _ending(key: str) -> re.Pattern:
+    """PEFT's expression for the key of a pattern."""
+    return re.compile(rf".*\.{key}$")
+
+
+def _check_expression(field: str, value: str, compiled: Callable[[str], re.Pattern], instead: str) -> None:
+    try:
+        compiled(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        require(False, field, value, f"a valid regular expression ({error}) or {instead}")
 
 
 def _are_names(value: object) -> bool:

@@ -22,6 +22,7 @@ KEYS = {
     "entry_seed": "random_loc_seed",
     "targets": "target_modules",
     "head": "modules_to_save",
+    "n_pattern": "n_frequency_pattern",
     "task_type": "task_type",
     "base_model": "base_model_name_or_path",
 }
@@ -30,12 +31,13 @@ EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries
 # PEFT's keys on which no result depends, and those that change the adapter, with the only value supported.
 INERT = {"auto_mapping", "fan_in_fan_out", "inference_mode", "peft_version", "revision"}
 UNSUPPORTED: Document = {
-    "n_frequency_pattern": {},
     "layers_to_transform": None,
     "layers_pattern": None,
     "exclude_modules": None,
     "bias": "none",
 }
+# Settings that `adapt` replaces by what they come to in a model.
+RESOLVED = {"scaling": "auto", "target_modules": "all-linear"}
 KNOWN = {"peft_type", "init_weights", "fourierft", *KEYS.values(), *INERT, *UNSUPPORTED}
 
 
@@ -56,6 +58,7 @@ def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Doc
     document |= {
         "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
         "modules_to_save": config.head or None,
+        "n_frequency_pattern": dict(config.n_pattern),
         "init_weights": config.init == "zeros",
         "fan_in_fan_out": fan_in_fan_out,
         "inference_mode": True,
@@ -86,6 +89,8 @@ def read_document(file: Path) -> Document:
         said = f"{file}: {key}={reprlib.repr(value)}"
         if key in UNSUPPORTED and value != UNSUPPORTED[key] and value not in (None, "", [], {}):
             raise FourierError(f"{said} is not supported: only {UNSUPPORTED[key]!r} is; load it with PEFT")
+        if key in RESOLVED and value == RESOLVED[key]:
+            raise FourierError(f"{said} is for fourierft.adapt: a file tells what came of it; save the adapter again")
         if key not in KNOWN and value:
             raise FourierError(
                 f"{said} is unknown, and may change the adapter: load it with PEFT, or remove the key if no result "
@@ -105,7 +110,7 @@ def to_config(document: Document, file: Path) -> FourierConfig:
     if not isinstance(zeros, bool):
         raise FourierError(f"{file}: init_weights={reprlib.repr(zeros)} is not possible: give true or false")
     fields: Document = {field: document.get(key) for field, key in KEYS.items()} | extras
-    fields["head"] = () if fields["head"] is None else fields["head"]
+    fields |= {field: () for field in ("head", "n_pattern") if fields[field] is None}
     try:
         return FourierConfig(**fields, init="zeros" if zeros else "normal")
     except (FourierError, RecursionError) as error:
@@ -119,7 +124,8 @@ def identities(document: Document) -> tuple[str, str]:
     """
     keys = ("n_frequency", "scaling", "random_loc_seed", "fourierft", "target_modules")
     values = [document.get(key) for key in keys]
-    return json.dumps(values), json.dumps(values[:4])
+    pattern = document.get("n_frequency_pattern")
+    return json.dumps([*values, pattern] if pattern else values), json.dumps(values[:4])
 
 
 def unreadable(file: Path, error: OSError) -> FourierError:

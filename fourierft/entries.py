@@ -51,13 +51,16 @@ class Entries:
         """Raises FourierError unless n distinct positions can be drawn from a spectrum of this (out, in) shape."""
         if self.kind == "grid":
             self.sides(shape)
-        # In a band the zero frequency has probability 0, unless the band is centred on it.
-        available = shape[0] * shape[1] - (self.band is not None and self.band[0] > 0)
-        if self.n > available:
+        if self.n > self.available(shape):
             raise FourierError(
                 f"n={self.n} entries cannot be drawn from a spectrum of shape {tuple(shape)}: choose 1 <= n <= "
-                f"{available}"
+                f"{self.available(shape)}"
             )
+
+    def available(self, shape: Shape) -> int:
+        """How many positions of a spectrum of this (out, in) shape can be drawn."""
+        # In a band the zero frequency has probability 0, unless the band is centred on it.
+        return shape[0] * shape[1] - (self.band is not None and self.band[0] > 0)
 
     def sample(self, shape: Shape) -> Tensor:
         """n distinct positions (u, v) of an (out, in) spectrum, in the unshifted order of `torch.fft`.

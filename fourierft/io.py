@@ -125,8 +125,8 @@ def _spectrum_key(module: str) -> str:
 
 
 def _spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> Shapes:
-    parts = {path: len(config.parts_of(path) or ()) for path in layers}
-    return {_spectrum_key(path): (k, config.n) if k else (config.n,) for path, k in parts.items()}
+    shapes = {path: (len(config.parts_of(path) or ()), config.n_of(path)) for path in layers}
+    return {_spectrum_key(path): (k, n) if k else (n,) for path, (k, n) in shapes.items()}
 
 
 def _factors(config: FourierConfig, layers: Mapping[str, Any]) -> dict[str, float]:
@@ -180,8 +180,8 @@ def _read_weights(file: Path, document: Document) -> dict[str, Tensor]:
     ours = identities(document)
     if identity is not None and identity not in ours:
         raise FourierError(
-            f"{file} is of another save than {CONFIG_FILE}: n, scaling, seed, extras and targets are {identity} in the "
-            f"one and {ours[0]} in the other; save the adapter again"
+            f"{file} is of another save than {CONFIG_FILE}: n, scaling, seed, extras, targets and n by module are "
+            f"{identity} in the one and {ours[0]} in the other; save the adapter again"
         )
     if sha256 is not None and sha256 != digest(tensors):
         raise FourierError(f"{file} is damaged: its tensors do not have the digest it states, {sha256}; save it again")
@@ -213,7 +213,7 @@ def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> N
     if merged:
         raise FourierError(f"{merged[0]} is merged: call fourierft.unmerge before loading other coefficients")
     ours, different = config_of(model), []
-    for field in ("n", "scale", "entry_seed", "targets", "head", *EXTRAS):
+    for field in ("n", "n_pattern", "scale", "entry_seed", "targets", "head", *EXTRAS):
         here, there = getattr(ours, field), getattr(config, field)
         if field == "head":
             here, there = sorted(select_heads(model, here)), sorted(select_heads(model, there))

@@ -17,7 +17,7 @@ from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import set_scales
-from .targets import modules_by_path, select, without_wrappers
+from .targets import modules_by_path, resolve, select, without_wrappers
 
 # Names of algorithms that `use` still accepts.
 FORMER_NAMES = {"branch": "tokens", "product": "fft"}
@@ -42,12 +42,15 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
 
     Their parameters keep their names, and the hooks of their calls, accelerate's placement included, are moved. The
     coefficients are drawn from the global torch generator, in the order of the model. Returns the same model, with the
-    configuration as `model.fourierft_config`.
+    configuration as `model.fourierft_config`, in which targets="all-linear" has become the paths of the layers, and
+    scale="auto" the number of the file; the layers may have multiples of it (`scale.py`): to adapt another model alike,
+    give `config` again.
     Raises FourierError, with the model unchanged, if it is adapted already, a name matches no module, a match is not a
     linear layer, n does not fit a layer, or the adapter would have no effect: a weight is read without calling the
     layer, made from other tensors (weight_norm, pruning) or offloaded, or a forward is replaced on the instance.
     Warns if the initial delta_W is at least half as large as the weight of a layer.
     """
+    config = resolve(model, config)
     layers, heads = select(model, config)
     insert(model, config, layers, heads)
     for layer in fourier_layers(model).values():
@@ -217,7 +220,7 @@ def insert(
     replacement: dict[nn.Module, FourierLayer] = {}
     scale = 1.0 if config.scale == "auto" else config.scale
     for k, (path, layer) in enumerate(layers.items()):
-        entries = config.entries_of(k)
+        entries = config.entries_of(k, path)
         if quantized_shape(layer):
             replacement[layer] = QuantizedFourierLinear(layer, entries, scale)
         else:
@@ -262,17 +265,19 @@ def _keep_untied(model: nn.Module) -> None:
 
 def _warn_if_large(layers: Mapping[str, FourierLayer]) -> None:
     """Warns if delta_W, whose initial standard deviation is scale sqrt(n / 2) / (out in), is large compared to W."""
-    worst, ratio, delta, weight = "", 0.0, 0.0, 0.0
+    found = []
     for path, layer in layers.items():
         if isinstance(layer, FourierLinear) and not layer.weight.is_meta:
-            start = layer.scale * math.sqrt(layer.entries.n / 2) / math.prod(layer.matrix_shape)
-            size = float(torch.std(layer.weight.detach().float()))
-            if size > 0 and start / size > ratio:
-                worst, ratio, delta, weight = path, start / size, start, size
+            delta = layer.scale * math.sqrt(layer.entries.n / 2) / math.prod(layer.matrix_shape)
+            weight = float(torch.std(layer.weight.detach().float()))
+            if weight > 0:
+                found.append((delta / weight, path, delta, weight))
+    ratio, worst, delta, weight = max(found, default=(0.0, "", 0.0, 0.0))
     if ratio >= 0.5:
+        scale = min(0.1 / share * layers[path].scale for share, path, *_ in found)
         warnings.warn(
             f"delta_W starts out {ratio:.2g} times as large as the weight of {worst}, the worst layer: standard "
-            f"deviation {delta:.2g} against {weight:.2g}; scale={layers[worst].scale * 0.1 / ratio:.2g} would make it "
-            "a tenth",
+            f"deviation {delta:.2g} against {weight:.2g}; scale={scale:.2g} would make it at most a tenth, "
+            'init="zeros" nothing',
             stacklevel=3,
         )

@@ -20,29 +20,34 @@ MOVEMENT = 9.0
 
 def movement(layers: Sequence[FourierLayer]) -> float:
     """How far a step of Adam moves the weights of all layers together: Frobenius norm per unit of the learning rate."""
-    return math.sqrt(sum(_matrices(layer) * (layer.scale / _unit(layer)) ** 2 for layer in layers))
+    return math.sqrt(math.fsum(matrices(layer) * (layer.scale / unit(layer)) ** 2 for layer in layers))
 
 
 def set_scales(layers: Sequence[FourierLayer]) -> float:
     """Sets the scale of every layer by the rule; returns the smallest.
 
     An adapter's file, which is PEFT's, has one scale for all matrices; other scales are there in the coefficients. So
-    that these lose nothing, each scale is the smallest times a power of two: the nearest to the rule, at most sqrt(2)
-    from it. The movement is exactly the rule's.
+    that these lose nothing, each scale is the smallest times the power of two that is nearest to the rule; a factor
+    common to all makes the movement exactly the rule's. No scale is more than 2 times from the rule. Any basis, a grid,
+    a part and a quantised weight count alike: their atoms have the same norm.
+
+    A plain model into which the file is loaded has the one scale everywhere: the same delta_W, but other steps if it is
+    trained further. For the same steps, adapt with "auto", then load.
     """
-    units = [_unit(layer) for layer in layers]
-    powers = [2.0 ** round(math.log2(unit / min(units))) for unit in units]
-    shares = [_matrices(layer) * (power / unit) ** 2 for layer, power, unit in zip(layers, powers, units, strict=True)]
-    smallest = MOVEMENT / math.sqrt(sum(shares))
+    units = [unit(layer) for layer in layers]
+    powers = [2.0 ** round(math.log2(each / min(units))) for each in units]
+    shares = [matrices(layer) * (power / each) ** 2 for layer, power, each in zip(layers, powers, units, strict=True)]
+    smallest = MOVEMENT / math.sqrt(math.fsum(shares))  # fsum: the same in every version of Python
     for layer, power in zip(layers, powers, strict=True):
         layer.scale = smallest * power
     return smallest
 
 
-def _unit(layer: FourierLayer) -> float:
+def unit(layer: FourierLayer) -> float:
     """The scale with which a step of Adam at rate 1 moves each matrix of the layer by 1."""
     return math.sqrt(2 * math.prod(layer.matrix_shape) / layer.entries.n)
 
 
-def _matrices(layer: FourierLayer) -> int:
+def matrices(layer: FourierLayer) -> int:
+    """How many matrices the layer adapts: its parts, or itself."""
     return max(1, len(layer.parts))

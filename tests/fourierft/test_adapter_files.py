@@ -229,7 +229,14 @@ def broken(folder):
             "not a whole safetensors",
         ),
         "method": (lambda: edit(folder, peft_type="LORA"), "peft_type is 'LORA'"),
-        "pattern": (lambda: edit(folder, n_frequency_pattern={"query": 3}), r"n_frequency_pattern=\{'query': 3\}"),
+        "pattern": (
+            lambda: edit(folder, n_frequency_pattern={"query": 3}),
+            r'another save.*n by module are .*"value"\]\] in the one and .*\{"query": 3\}\] in the other',
+        ),
+        "pattern's n": (
+            lambda: edit(folder, n_frequency_pattern={"query": "3"}),
+            r"adapter_config\.json: .*n_pattern\['query'\]='3'",
+        ),
         "layers": (lambda: edit(folder, layers_to_transform=[0]), r"layers_to_transform=\[0\]"),
         "bias": (lambda: edit(folder, bias="all"), "bias='all' is not supported"),
         "extension": (
@@ -253,6 +260,11 @@ def broken(folder):
         "head": (lambda: edit(folder, modules_to_save=True), r"adapter_config\.json: .*head=True"),
         "name": (lambda: edit(folder, target_modules=[1]), r"adapter_config\.json: .*targets=\(1,\)"),
         "scale": (lambda: edit(folder, scaling=10**400), r"adapter_config\.json: .*scale=10000"),
+        "rule": (lambda: edit(folder, scaling="auto"), r"adapter_config\.json: scaling='auto' is for fourierft\.adapt"),
+        "preset": (
+            lambda: edit_weights(folder, lambda t: None) or edit(folder, target_modules="all-linear"),
+            "target_modules='all-linear' is for fourierft",
+        ),
         "init": (lambda: edit(folder, init_weights="yes"), "init_weights='yes'"),
         "task": (lambda: edit(folder, task_type=[1]), r"task_type=\[1\]"),
         "missing": (lambda: edit_weights(folder, lambda t: t.pop(QUERY)), f"{QUERY} is missing"),

@@ -19,6 +19,7 @@ GOOD = {"n": 10, "scale": 2.0, "targets": ("query",)}
         ("scale", float("nan")),
         ("scale", float("inf")),
         ("scale", "150"),
+        ("scale", "Auto"),
         ("scale", 10**400),
         ("entry_seed", None),
         ("entry_seed", 2**64),
@@ -64,6 +65,11 @@ def test_lists_become_tuples_and_the_config_is_immutable():
     assert hash(config) == hash(dataclasses.replace(config))
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.n = 11
+
+
+def test_a_bad_scale_is_told_both_that_are_good():
+    with pytest.raises(FourierError, match=r'FourierConfig: scale=0 .*150\.0, or "auto"'):
+        FourierConfig(**GOOD | {"scale": 0})
 
 
 def test_the_default_seed_is_the_papers():
