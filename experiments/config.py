@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -39,6 +40,8 @@ def _cell(key: str, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("cell", _cell, replace=True)
+# `${per_root:3e6,${method.n}}`: a scale that becomes smaller as n grows, so that a step moves a matrix as far.
+OmegaConf.register_new_resolver("per_root", lambda number, n: number / math.sqrt(n), replace=True)
 
 
 def after_slash(repository: str) -> str:
