@@ -61,12 +61,12 @@ def published(paper: Mapping[str, Sequence[PaperRow]]) -> list[list[Config]]:
     """
     found = []
     for table in SCORE_TABLES:
-        tasks = list(dict.fromkeys(column.exp for column in table.columns))
+        tasks = tuple(dict.fromkeys(column.exp for column in table.columns))
         for model in dict.fromkeys(row.model for row in paper.get(table.key, []) if row.method == "fourierft"):
             for recipe in (recipe_of(model, "fourierft"), f"{model}/fourierft_script"):
                 if (CONFIGS / "recipe" / f"{recipe}.yaml").is_file():
                     found.append(_runs(tasks, f"model={model}", f"recipe={recipe}"))
-    return found + [_runs(["metamath"], "model=llama32_3b", *overrides) for overrides in OF_PEFT]
+    return found + [_runs(("metamath",), "model=llama32_3b", *overrides) for overrides in OF_PEFT]
 
 
 def page(paper: Mapping[str, Sequence[PaperRow]]) -> Page:
@@ -95,7 +95,8 @@ def _row(runs: Sequence[Config], *task: str) -> list[str]:
     ]
 
 
-def _runs(tasks: Sequence[str], *overrides: str) -> list[Config]:
+@functools.cache
+def _runs(tasks: tuple[str, ...], *overrides: str) -> list[Config]:
     """The run of each task. Composed once, which takes long: a recipe knows its task by the row of `cells` alone."""
     composed, runs = suite(f"task={tasks[0]}", *overrides), []
     for task in tasks:
