@@ -195,6 +195,8 @@ def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     if len(path) > 2 and path[1] not in values[path[0]]:
         del path[1]  # the tag that pydantic puts behind a union: method.fourierft.n is the key method.n
+    if len(path) > 2 and not isinstance(values[path[0]].get(path[1]), dict | list):
+        del path[2:]  # the type, of several that are allowed: a line for each
     key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
         group = values
