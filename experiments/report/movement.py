@@ -25,7 +25,7 @@ from experiments.report.render import Table, span
 OF_PEFT = [("recipe=llama32_3b/fourierft_peft_default", f"method.n={n}") for n in (1000, 5000)] + [("method=waveft",)]
 NOTES = [
     "Movement: the Frobenius norm, over all adapted matrices together, by which a step of Adam at rate 1 moves ΔW. For "
-    "one matrix it is scale × (n / (2 d1 d2))^½, and scaling × n^½ for WaveFT, whose basis is orthonormal; together it "
+    "one matrix it is scale × √(n / (2 d1 d2)), and scaling × √n for WaveFT, whose basis is orthonormal; together it "
     "is the root of the sum of squares.",
     "Movement × lr: how far a step at the recipe's rate, the highest of its schedule, moves the model. Of several "
     "tasks: the geometric mean (the least–the most).",

@@ -1,9 +1,12 @@
 """How far the published recipes move a model, against the theory's numbers and the library's own layers."""
 
 import statistics
+from collections import OrderedDict
 
+import peft
 import pytest
 import torch
+from torch import nn
 
 import fourierft
 from experiments.errors import UserError
@@ -102,3 +105,11 @@ def test_the_page_has_every_recipe_and_the_rate_that_the_rule_would_take():
     assert sum(line.startswith("| ") for line in tasks) == 2 + 4 * 6 + 2 * 8
     line = next(line for line in recipes if line.startswith("| gpt2_medium"))
     assert line.endswith("| 300 | 0.02 | 45.4 | 0.91 | 0.1 |")
+
+
+def test_waveft_has_an_orthonormal_basis():
+    layer = nn.Sequential(OrderedDict(q=nn.Linear(48, 16)))
+    names = {"target_modules": ["q"], "init_weights": False, "random_loc_seed": 777}
+    wave = peft.get_peft_model(layer, peft.WaveFTConfig(n_frequency=100, scaling=25.0, **names)).base_model.model.q
+    delta, coefficients = wave.get_delta_weight("default"), wave.waveft_spectrum["default"]
+    assert delta.norm().item() == pytest.approx(25 * coefficients.norm().item())
