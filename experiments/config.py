@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -39,6 +40,8 @@ def _cell(key: str, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("cell", _cell, replace=True)
+# `${per_root:3e6,${method.n}}`: a scale that becomes smaller as n grows, so that a step moves a matrix as far.
+OmegaConf.register_new_resolver("per_root", lambda number, n: number / math.sqrt(n), replace=True)
 
 
 def after_slash(repository: str) -> str:
@@ -192,6 +195,8 @@ def _describe(item: dict[str, Any], values: dict[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     if len(path) > 2 and path[1] not in values[path[0]]:
         del path[1]  # the tag that pydantic puts behind a union: method.fourierft.n is the key method.n
+    if len(path) > 2 and not isinstance(values[path[0]].get(path[1]), dict | list):
+        del path[2:]  # the type, of several that are allowed: a line for each
     key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
         group = values

@@ -3,7 +3,8 @@
     python -m scripts.export_peft +exp=metamath method.n=5000 --out FOLDER
 
 Writes FOLDER/experiments/<method>/<name>/ with PEFT's adapter_config.json, and training_params.json: the differences to
-the benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. To run it, copy the folder into
+the benchmark's defaults, which are the recipe llama32_3b/fourierft_peft_default. scale=auto becomes one number, with
+which a step moves all matrices together as far. To run it, copy the folder into
 method_comparison/MetaMathQA of github.com/huggingface/peft: python run.py -v experiments/<method>/<name>
 
 Exit code 2 for a wrong option, or a setting that the benchmark cannot express.
@@ -23,6 +24,7 @@ from experiments.errors import UserError
 from experiments.methods.by_peft import ByPeft
 from experiments.methods.fourierft import FourierFT
 from experiments.record import replace_file
+from experiments.report.movement import one_scale
 
 BENCHMARK = ["+exp=metamath", "recipe=llama32_3b/fourierft_peft_default"]
 TYPES = {"bf16": "bfloat16", "fp32": "float32"}  # its 4-bit base differs from task.base=4bit
@@ -93,7 +95,7 @@ def adapter_config(config: Config) -> peft.PeftConfig:
             raise UserError("method.shared_entries=false: peft draws the positions of every matrix from the same seed")
         return peft.FourierFTConfig(
             n_frequency=method.n,
-            scaling=method.scale,
+            scaling=one_scale(config),
             random_loc_seed=method.entry_seed,
             init_weights=method.init == "zeros",
             **names,

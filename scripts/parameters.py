@@ -24,10 +24,10 @@ from experiments.parameters import sizes
 def count(options: argparse.Namespace) -> None:
     """Count and write the named models, or all. Raises UserError."""
     logging.set_verbosity_error()
-    if unknown := [name for name in options.models if name not in ARCHITECTURES]:
-        raise UserError(f"no model {', '.join(unknown)}; there are: {', '.join(ARCHITECTURES)}")
     rows = wanted(read_paper(options.paper))
-    for name in options.models or ARCHITECTURES:
+    if unknown := [name for name in options.models if name not in rows]:
+        raise UserError(f"no model {', '.join(unknown)} in the paper's tables; there are: {', '.join(rows)}")
+    for name in options.models or rows:
         path = options.out / f"{name}.json"
         if path.exists() and not options.force:
             record.read(path, Sizes)
@@ -38,7 +38,7 @@ def count(options: argparse.Namespace) -> None:
 
 
 main = Command("parameters", __doc__, count)
-main.add_argument("models", nargs="*", metavar="MODEL", help=f"default: all of {', '.join(ARCHITECTURES)}")
+main.add_argument("models", nargs="*", metavar="MODEL", help="default: all of the paper's tables")
 main.add_argument("--force", action="store_true", help="count again what is there")
 main.add_results("paper", out="parameters")
 

@@ -1,5 +1,6 @@
-"""Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, the bench, the parts of a
-step, the gain by choosing the best epoch, the studies; and results/README.md with the verdicts.
+"""Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, how far a step moves a
+model, the bench, the parts of a step, the gain by choosing the best epoch, the studies; and results/README.md with the
+verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
                              [--bench results/bench] [--micro results/micro] [--parameters results/parameters]
@@ -22,7 +23,7 @@ from experiments.paper.printed import Logs, Share, read_facts, read_paper
 from experiments.paper.score_tables import SCORE_TABLES, TABLE2
 from experiments.record import find, replace_file
 from experiments.report import micro as microbench
-from experiments.report import official_logs, scores, selection, sizes, speed
+from experiments.report import movement, official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.summary import summary
@@ -52,6 +53,7 @@ def build(options: argparse.Namespace) -> None:
     pages = [
         *scores.pages(everything, answers, printed, options.configs, {TABLE2.key: official_logs.as_rows(logs)}),
         *sizes.pages(printed, full),
+        movement.page(printed),
         selection.page(everything, logs),
         *speed.pages(benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),

@@ -130,7 +130,6 @@ def llama(batch: int, length: int, *shape: int, **config) -> WholeModel:
 
 VIT_LARGE = architectures.vit(1024, 24)
 GPT2_MEDIUM = architectures.gpt2(1024, 24, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
-LLAMA_32_3B = {"vocab_size": 128256, "num_key_value_heads": 8, "tie_word_embeddings": True}
 
 SETS: dict[str, dict[str, Case]] = {
     "small": {
@@ -152,6 +151,6 @@ SETS: dict[str, dict[str, Case]] = {
         # q and v are parts of one projection, which PEFT adapts as a whole.
         "gpt2_medium": WholeModel(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
         "llama_7b": llama(4, 2048, 4096, 32, 11008),
-        "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),
+        "llama_32_3b": llama(4, 256, 3072, 28, 8192, **architectures.LLAMA_32_3B),
     },
 }

@@ -1,6 +1,6 @@
 """The paper's models at full size, without weights: their shapes, the adapted matrices and the head.
 
-`ARCHITECTURES` are the eight of Table 1 and the first LLaMAs of Table 4; `make parameters` counts in them. The
+`ARCHITECTURES` are the eight of Table 1, the first LLaMAs of Table 4, and Llama-3.2-3B of PEFT's method comparison. The
 functions give transformers configurations of the published shapes; `measure/workloads.py` times such models.
 """
 
@@ -68,6 +68,7 @@ KINDS = {
     "llama": (AutoModelForCausalLM, ("q_proj", "v_proj"), ()),
     "vit": (AutoModelForImageClassification, ("q_proj", "v_proj"), ("classifier",)),
 }
+LLAMA_32_3B = {"vocab_size": 128256, "num_key_value_heads": 8, "tie_word_embeddings": True}
 # Heads of two classes (five of the six GLUE tasks) and of ten (CIFAR-10, EuroSAT).
 CONFIGS = {
     "roberta_base": roberta(768, 12, num_labels=2),
@@ -78,6 +79,7 @@ CONFIGS = {
     "llama1_13b": llama(5120, 40, 13824),
     "llama2_7b": llama(4096, 32, 11008),
     "llama2_13b": llama(5120, 40, 13824),
+    "llama32_3b": llama(3072, 28, 8192, **LLAMA_32_3B),
     "vit_base": vit(768, 12, num_labels=10),
     "vit_large": vit(1024, 24, num_labels=10),
 }

@@ -72,6 +72,12 @@ def test_the_recipe_of_the_script_is_not_the_paper_s_where_it_differs():
     assert cells.cell(script) == (None, "method.scale=151.0, not 141.0")
 
 
+@pytest.mark.parametrize("model", ["vit_base", "vit_large"])
+def test_the_recipe_by_the_rule_is_no_cell_of_the_paper(model):
+    rule = configured("+exp=vit_cars", f"model={model}", "recipe=vit_base/fourierft_rule")
+    assert cells.cell(rule) == (None, "method.scale=auto, not 300.0, recipe.lr=0.1, not 0.3")
+
+
 def test_of_two_printed_sizes_the_nearer_is_told():
     for n in (3000, 10000):
         larger_rate = configured("+exp=vit_cars", f"method.n={n}", "recipe.lr=0.5")

@@ -85,6 +85,13 @@ def test_every_image_experiment_has_a_target_and_those_of_the_small_model_a_reci
         assert (config.model.scale, config.method.n, config.recipe.weight_decay) == ("small", 750, 1e-4)
 
 
+def test_the_recipe_by_the_rule_on_the_small_model_keeps_all_but_rate_and_scale(make):
+    names = ("fourierft", "fourierft_rule")
+    usual, rule = (make("+exp=vit_dtd_10", "model=vit_tiny", f"recipe=vit_tiny/{name}") for name in names)
+    assert rule.differences(usual) == {"method.scale": ("auto", 18.75), "recipe.lr": (0.1, 0.086)}
+    assert (usual.recipe.trials, rule.recipe.trials) == (6, None), "its rate was not searched"
+
+
 @pytest.mark.parametrize(("model", "method"), list(itertools.product(MODELS, THEIRS + OTHERS)))
 def test_every_cell_composes(make, model, method):
     for name in SETS:

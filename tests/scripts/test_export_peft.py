@@ -57,20 +57,20 @@ def test_peft_reads_fourierft_and_draws_the_same_positions(make, export):
     code, said, folder = export("method.n=5000")
     assert (code, folder.parts[-3:]) == (
         0,
-        ("experiments", "fourierft", "llama-3.2-3B-n_frequency-5000-lr_0.03"),
+        ("experiments", "fourierft", "llama-3.2-3B-n_frequency-5000-lr_0.1"),
     )
     assert str(folder) in said
-    changed = {"optimizer_kwargs": {"lr": 0.03, "weight_decay": 0.0}}  # both: the benchmark replaces them as one
+    changed = {"optimizer_kwargs": {"lr": 0.1, "weight_decay": 0.0}}  # both: the benchmark replaces them as one
     assert read(folder, "training_params.json") == changed
     written = peft.PeftConfig.from_pretrained(folder)
-    assert (written.n_frequency, written.scaling, written.random_loc_seed) == (5000, 300.0, 2024)
+    assert (written.n_frequency, written.random_loc_seed) == (5000, 2024)
     assert written.init_weights is False  # in peft's words: drawn from N(0, 1)
 
     shape = {"hidden_size": 96, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 3}
     tiny = LlamaConfig(**shape, num_key_value_heads=1, vocab_size=32)
-    small = export("method.n=50", out="small")[2]
+    small = export("method.n=50", "method.scale=300", out="small")[2]
     theirs = peft.get_peft_model(LlamaForCausalLM(tiny), peft.PeftConfig.from_pretrained(small))
-    config = make("+exp=metamath", "model=llama32_3b", "method.n=50")
+    config = make("+exp=metamath", "model=llama32_3b", "method.n=50", "method.scale=300")
     ours = config.method.adapt(LlamaForCausalLM(tiny), config.model.attention, config.model.head)
     coefficients = torch.randn(50, generator=torch.Generator().manual_seed(0))
     for name in ("q_proj", "v_proj"):
@@ -79,6 +79,21 @@ def test_peft_reads_fourierft_and_draws_the_same_positions(make, export):
         ours.get_submodule(f"model.layers.0.self_attn.{name}").fourierft_spectrum.data = coefficients.clone()
         delta = fourierft.delta_weights(ours)[f"model.layers.0.self_attn.{name}"]
         torch.testing.assert_close(delta, there.get_delta_weight("default"), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1000, 5000])
+def test_both_forms_move_the_model_by_the_rule(export, n):
+    """With a rate of its own, and by adapter_config.json alone; q is 3072 x 3072 there, v 1024 x 3072, in 28 layers."""
+    for recipe, changed, zeros in (
+        ("fourierft", {"lr": 0.1, "weight_decay": 0.0}, False),
+        ("fourierft_scaled", {}, True),
+    ):
+        _, _, folder = export(f"recipe=llama32_3b/{recipe}", f"method.n={n}", out=recipe)
+        assert read(folder, "training_params.json") == ({"optimizer_kwargs": changed} if changed else {})
+        written = peft.PeftConfig.from_pretrained(folder)
+        matrices = [written.scaling**2 * n / (2 * height * 3072) for height in (3072, 1024)]
+        assert changed.get("lr", 1e-4) * (28 * sum(matrices)) ** 0.5 == pytest.approx(0.9, rel=2e-3)
+        assert (written.n_frequency, written.init_weights) == (n, zeros)
 
 
 def test_zeros_and_other_methods_are_peft_s_own(export):
@@ -103,6 +118,7 @@ def test_zeros_and_other_methods_are_peft_s_own(export):
         (["model.hub=null", "model.local=here"], ["model.hub=null"]),
         (["model.attention=['qkv:q,v']"], ["model.attention", "qkv:q,v"]),
         (["method=full", "recipe=llama32_3b/vera"], ["method=full"]),
+        (["model.hub=a/b"], ["method.scale=auto", "b are not known", "give the scale as a number"]),
         (["method=adalora", "recipe=llama32_3b/vera"], ["method=adalora", "schedule"]),
         (["method.m=3"], ["method.m: no such key"]),
     ],

@@ -105,7 +105,8 @@ def test_the_same_records_give_the_same_bytes(build):
     assert contents(build(found[::-1], results="again", judged=answers[::-1])) == first
     having = [table for table in SCORE_TABLES if table is not METAMATH]
     stems = {f"{table.key}_{scale}" for table in having for scale in ("mini", "paper")} - {f"{HELD_OUT.key}_paper"}
-    assert set(first) == {f"{stem}.{kind}" for stem in {*stems, "selection"} for kind in ("md", "tex")} | {"README.md"}
+    stems |= {"selection", "movement"}
+    assert set(first) == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex")} | {"README.md"}
 
 
 def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
@@ -126,6 +127,8 @@ def test_without_records_the_paper_stands_with_dashes(build, tmp_path):
         for method, exps in (("lora", "glue_rte"), ("fourierft", ",".join(GLUE)))
     ], "a command for each method that has a recipe, and for no other; for the tasks of its table where it has one"
     assert [path.name for path in sorted((root / "tables").iterdir())] == [
+        "movement.md",
+        "movement.tex",
         "selection.md",
         "selection.tex",
         "table2_glue_paper.md",
@@ -174,7 +177,9 @@ def test_the_tables_of_glue_of_images_and_of_texts_never_mix(build):
     root = build(found, judged=[graded(found[-1], 4.567)])
     pages = {path.stem: path.read_text() for path in (root / "tables").glob("*.md")}
     stems = {f"{table.key}_{scale}" for table in SCORE_TABLES for scale in ("paper", "small") if table is not METAMATH}
-    assert pages.keys() - {"selection"} == stems - {"held_out_instruct_paper"}, "the paper has no such table"
+    assert pages.keys() - {"selection", "movement"} == stems - {"held_out_instruct_paper"}, (
+        "the paper has no such table"
+    )
     places = {"71.2": "table2_glue_small", "64.56": "table5_vit_small", "57.89": "table5_vit_paper"}
     places |= {"52.3": "table3_e2e_small", "1.234": "held_out_instruct_small", "4.57": "table4_instruct_small"}
     for number, stem in places.items():

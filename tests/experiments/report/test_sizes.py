@@ -179,5 +179,5 @@ def test_a_model_that_was_counted_is_not_counted_again_unless_forced(tmp_path, m
 
 def test_an_unknown_model_is_refused_by_name(tmp_path, capsys):
     assert script.main(["bert", "--out", str(tmp_path)]) == 2
-    assert "no model bert; there are: roberta_base" in capsys.readouterr().err
+    assert "no model bert in the paper's tables; there are: roberta_base" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -75,14 +75,6 @@ def test_every_recipe_takes_5000_steps_of_4_rows(make, recipe):
         assert (settings.lr, settings.weight_decay) == (1e-4, 0.1)
 
 
-def test_a_step_of_fourierft_moves_its_matrices_as_far_as_waveft_in_that_benchmark(make):
-    config = make("+exp=metamath", "model=llama32_3b")
-    lr, scale = config.recipe.lr, config.method.scale
-    for height in (3072, 1024):
-        moved = lr * scale / (2 * height * 3072) ** 0.5
-        assert 0.5 < moved / (1e-4 * 25.0) < 2  # their lr and scaling, of an orthonormal basis
-
-
 def test_the_rows_are_the_first_that_are_short_enough(benchmark):
     config = benchmark()
     data = Data(config.task, config.task.find(config.assets, mini=False))
