@@ -154,7 +154,7 @@ def _configuration(overrides: list[str], holdout: float, point: Point) -> Config
 
 def _step(search: Search, trials: list[Point]) -> Point | None:
     """The next point beyond an edge. A value that no run may have is a limit: that key stays at its edge."""
-    for point in steps(search.ranges, trials):
+    for point in steps(trials):
         try:
             _configuration(search.overrides, search.holdout, point)
         except UserError as error:

@@ -6,7 +6,7 @@ limits: while its best trial lies at an edge, one key of it moves a step beyond 
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,7 +21,10 @@ FAILED = -1.0  # the score, the lowest possible, of a trial that diverged or ran
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
 Point = dict[str, float]  # key -> value; of a trial, its score too
-Edges = dict[str, Literal["lowest", "highest"]]
+End = Literal["highest", "lowest"]
+Edges = dict[str, End]
+SIGNS: dict[End, str] = {"highest": "↑", "lowest": "↓"}  # of a row with a rate there
+LEGEND = {sign: f"the {end} rate that its search tried" for end, sign in SIGNS.items()}
 
 
 class Trials(Document):
@@ -63,8 +66,14 @@ class Trials(Document):
 
     @property
     def edges(self) -> Edges:
-        """See `edges`."""
-        return edges(self.ranges, self.trials)
+        """Those of the best trial, see `edges`."""
+        return edges(self.point, self.trials)
+
+    @property
+    def experiment(self) -> str:
+        """What was searched for; of older searches without an experiment, the task."""
+        tasks = (override.removeprefix("task=") for override in self.overrides if override.startswith("task="))
+        return self.exp or next(tasks, "")
 
     @model_validator(mode="after")
     def _follows_from_the_ranges(self) -> "Trials":
@@ -79,7 +88,7 @@ class Trials(Document):
             raise ValueError("each of trials needs a score from -1 to 1")
         points = dict(zip(drawn, sequence(self.ranges, drawn, self.scrambled), strict=True))
         for count, (number, trial) in enumerate(zip(self.places, self.trials, strict=True)):
-            allowed = steps(self.ranges, self.trials[:count]) if number is None else [points[number]]
+            allowed = steps(self.trials[:count]) if number is None else [points[number]]
             if _unscored(trial) not in allowed:
                 raise ValueError(f"the points of trials: number {count} is {trial}, where the rest gives {allowed}")
         compare("best", self.best, best(self.trials))
@@ -109,20 +118,20 @@ def best(trials: Sequence[Point]) -> Point:
     return max(trials, key=lambda trial: trial["score"])
 
 
-def edges(keys: Iterable[str], trials: Sequence[Point]) -> Edges:
-    """The keys whose value in the best trial is the highest of all trials, or the lowest. A key is inside once a higher
-    and a lower value were tried."""
+def edges(point: Point, tried: Sequence[Mapping[str, float]]) -> Edges:
+    """The keys of a point whose value is the highest or the lowest that was tried. A key is inside once a higher and a
+    lower value were tried."""
     found: Edges = {}
-    for key in keys:
-        tried, chosen = [trial[key] for trial in trials], best(trials)[key]
-        if chosen == max(tried):
+    for key, value in point.items():
+        values = [one[key] for one in tried]
+        if value == max(values):
             found[key] = "highest"
-        elif chosen == min(tried):
+        elif value == min(values):
             found[key] = "lowest"
     return found
 
 
-def steps(keys: Iterable[str], trials: Sequence[Point]) -> list[Point]:
+def steps(trials: Sequence[Point]) -> list[Point]:
     """The points beyond the edges: the best one with one key doubled or halved, rounded to two significant digits.
 
     In the order of the keys; the first with a valid configuration is tried next. Nothing if every trial failed.
@@ -130,7 +139,12 @@ def steps(keys: Iterable[str], trials: Sequence[Point]) -> list[Point]:
     if not trials or best(trials)["score"] == FAILED:
         return []
     point, factor = _unscored(best(trials)), {"highest": STEP, "lowest": 1 / STEP}
-    return [point | {key: _rounded(point[key] * factor[end])} for key, end in edges(keys, trials).items()]
+    return [point | {key: _rounded(point[key] * factor[end])} for key, end in edges(point, trials).items()]
+
+
+def signs(found: Edges) -> str:
+    """The marks of what lies at these edges, each once."""
+    return "".join(sign for end, sign in SIGNS.items() if end in found.values())
 
 
 def label(method: str, overrides: Iterable[str]) -> str:

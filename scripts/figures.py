@@ -1,8 +1,8 @@
 """Make all figures from the records: the rank of delta_W, scores against costs (the Pareto view), the curves of losses,
 and those of the studies.
 
-    python -m scripts.figures [--records results/records] [--studies results/studies] [--out results/figures]
-                              [--exp glue_stsb] [--model minilm_l6] [--scale small]
+    python -m scripts.figures [--records results/records] [--search results/search] [--studies results/studies]
+                              [--out results/figures] [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
 Ranks: a PNG per experiment, model and method, of the smallest seed that succeeded; those of the miniature are in the
 folders of its runs. Pareto: a PNG and a PDF per experiment, model and scale with at least three methods. Curves:
@@ -23,6 +23,7 @@ from experiments.measure import rank
 from experiments.record import find
 from experiments.report import curves, pareto
 from experiments.report.aggregate import Row, rows, within
+from experiments.report.searches import Searches
 from experiments.studies import STUDIES
 from experiments.style import save_all
 
@@ -30,7 +31,7 @@ from experiments.style import save_all
 def build(options: argparse.Namespace) -> None:
     """Draw the figures of the records that pass the filters, and print their paths. Raises UserError."""
     out, exp, model, scale = options.out, options.exp, options.model, options.scale
-    everything = rows(find(options.records))
+    everything = rows(find(options.records), Searches.read(options.search, options.studies).edges)
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
     filters = {name: value for name, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
@@ -73,7 +74,7 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
 
 
 main = Command("figures", __doc__, build)
-main.add_results("records", "studies", out="figures")
+main.add_results("records", "search", "studies", out="figures")
 main.add_argument("--exp", help="of this experiment only")
 main.add_argument("--model", help="of this model only")
 main.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")

@@ -2,9 +2,9 @@
 model, the bench, the parts of a step, the gain by choosing the best epoch, the studies; and results/README.md with the
 verdicts.
 
-    python -m scripts.tables [--records results/records] [--judged results/judged] [--studies results/studies]
-                             [--bench results/bench] [--micro results/micro] [--parameters results/parameters]
-                             [--paper results/paper] [--out results/tables]
+    python -m scripts.tables [--records results/records] [--judged results/judged] [--search results/search]
+                             [--studies results/studies] [--bench results/bench] [--micro results/micro]
+                             [--parameters results/parameters] [--paper results/paper] [--out results/tables]
 
 The same records give the same bytes. A record that is unreadable or inconsistent is named and left out; the exit code
 is then 2, as it is if one of the paper's tables is unreadable.
@@ -26,6 +26,7 @@ from experiments.report import micro as microbench
 from experiments.report import movement, official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
+from experiments.report.searches import Searches
 from experiments.report.summary import summary
 from experiments.studies import STUDIES
 
@@ -33,22 +34,23 @@ MADE = [f"{table.key}_*" for table in SCORE_TABLES]
 MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
-def graded(judged: Path) -> list[Row]:
+def graded(judged: Path, searches: Searches) -> list[Row]:
     """The rows of the judged records. Raises UserError for a record without a judge."""
     found = find(judged)
     if unjudged := [record for record in found if record.judge is None]:
         names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
         raise UserError(f"{judged}: records without a judge ({names}); python -m scripts.judge writes those with one")
-    return rows(found)
+    return rows(found, searches.edges)
 
 
 def build(options: argparse.Namespace) -> None:
     """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
     paper, studies, out = options.paper, options.studies, options.out
     printed, logs = read_paper(paper), read_facts(Logs, paper)
-    runs, answers = find(options.records), graded(options.judged)
+    runs, searches = find(options.records), Searches.read(options.search, studies)
+    answers = graded(options.judged, searches)
     full, benches = find(options.parameters, Sizes), find(options.bench, Bench)
-    everything = rows(runs)
+    everything = rows(runs, searches.edges)
     ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
     pages = [
         *scores.pages(everything, answers, printed, options.configs, {TABLE2.key: official_logs.as_rows(logs)}),
@@ -70,7 +72,7 @@ def build(options: argparse.Namespace) -> None:
 
 
 main = Command("tables", __doc__, build)
-main.add_results("records", "judged", "studies", "bench", "micro", "parameters", "paper", out="tables")
+main.add_results("records", "judged", "search", "studies", "bench", "micro", "parameters", "paper", out="tables")
 main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that give the commands")
 
 if __name__ == "__main__":

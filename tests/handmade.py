@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments import record as records
 from experiments.paper.printed import read_paper
 from experiments.record import Judge, MatrixRank, Rank, RankSummary, Record, config_hash
+from experiments.trials import Trials
 
 PAPER = Path(__file__).parents[1] / "results" / "paper"
 PRINTED = read_paper(PAPER)
@@ -117,6 +118,21 @@ def run(
         started="2025-01-01T00:00:00Z",
         ended=ended,
         **result,
+    )
+
+
+def search(*values, best=None, method="fourierft", exp="glue_rte", model="roberta_base", key="recipe.lr", settings=()):
+    """A search of this key by hand: the values that it tried, and the best of them, the last by default."""
+    ranges, best = {key: [1e-5, 10.0]}, values[-1] if best is None else best
+    trials = [{key: value, "score": 0.5 if value == best else 0.4} for value in values]
+    return Trials.model_construct(
+        exp=exp,
+        model=model,
+        method=method,
+        overrides=[f"method={method}", *settings],
+        ranges=ranges,
+        trials=trials,
+        best=next(trial for trial in trials if trial[key] == best),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from experiments.errors import UserError
 from experiments.record import ROOT, Selection
+from experiments.trials import LEGEND
 from experiments.typed import Typed, faults
 from experiments.yaml_files import read_yaml
 
@@ -50,7 +51,8 @@ class Protocol(Typed):
             "†": f"not all of {self.whose} {COUNTS[len(self.seeds)]} seeds",
             "‡": "code not at a clean commit",
         }
-        return signs | ({"§": "scored on validation, for want of a test set"} if self.on_test else {})
+        signs |= {"§": "scored on validation, for want of a test set"} if self.on_test else {}
+        return signs | LEGEND
 
 
 class Column(Typed):

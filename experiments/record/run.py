@@ -59,10 +59,10 @@ class Record(Document):
         compare("config_hash", self.config_hash, config_hash(self.config))
         named = {"seed": self.seed, "task.name": self.task, "model.name": self.model.name, "method.name": self.method}
         for key, value in {**named, "method.entry_seed": self.entry_seed}.items():
-            compare(f"config.{key}", self._configured(key), value)
+            compare(f"config.{key}", self.configured(key), value)
         return self
 
-    def _configured(self, key: str) -> JsonValue:
+    def configured(self, key: str) -> JsonValue:
         """The value of a dotted key of the configuration; None where there is none."""
         value: JsonValue = self.config
         for name in key.split("."):
@@ -82,7 +82,7 @@ class Record(Document):
         return self
 
     @model_validator(mode="after")
-    def _trained_as_configured(self) -> "Record":
+    def _trained_asconfigured(self) -> "Record":
         if self.status != "ok":
             return self
         rows, cost, epochs = self.dataset.rows, self.cost, len(self.metrics.per_epoch)
@@ -92,11 +92,11 @@ class Record(Document):
         compare("whether the test set is scored", self.metrics.test is not None, "test" in rows)
         if self.metrics.test is None:
             compare("test_s", cost.test_s, None)
-        if self._configured("train.max_steps") is None:  # else it may end within an epoch
-            batch = self._configured("recipe.batch_size")
+        if self.configured("train.max_steps") is None:  # else it may end within an epoch
+            batch = self.configured("recipe.batch_size")
             if not isinstance(batch, int) or batch < 1:
                 raise ValueError(f"config.recipe.batch_size is {batch!r}, no positive number")
-            compare("config.recipe.epochs", self._configured("recipe.epochs"), epochs)
+            compare("config.recipe.epochs", self.configured("recipe.epochs"), epochs)
             compare("the epochs", [epoch["epoch"] for epoch in self.metrics.per_epoch], list(range(1, epochs + 1)))
             compare("steps", cost.steps, math.ceil(rows.get("train", 0) / batch) * epochs)
             compare("train_s × samples_per_s", cost.train_s * cost.samples_per_s, rows.get("train", 0) * epochs, 1e-6)

@@ -7,7 +7,7 @@ left out.
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from experiments.errors import UserError
 from experiments.paper.printed import PaperRow
 from experiments.paper.score_tables import PRIMARY, Column, Protocol, table_of
 from experiments.record import Record, Selection, config_hash
+from experiments.trials import Edges, signs
 
 # Settings that always name a row: the sizes of FourierFT, of LoRA and of PEFT's other tuners.
 SIZES = ("n", "r", "settings.block_size", "settings.n_frequency", "settings.r")
@@ -33,11 +34,12 @@ CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run 
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one configuration of one method on one experiment."""
+    """The runs of one configuration of one method on one experiment. edges: those of the search behind its rates."""
 
     runs: tuple[Record, ...]  # status ok, one per seed, sorted by seed
     failures: tuple[Record, ...]  # the latest of each seed without a run of status ok
     protocol: Protocol
+    edges: Edges = field(default_factory=dict)
 
     def scores(self, selection: Selection = "best", column: Column = PRIMARY) -> list[float]:
         """The column's value for each seed: by default the primary metric, in percent. Raises UserError."""
@@ -71,7 +73,7 @@ class Cell:
         """The signs of what keeps the scores from being evidence; `Protocol.signs` explains them."""
         dirty = any(run.dirty is not False for run in self.runs)  # or the commit is not known
         untested = self.protocol.on_test and any(run.metrics.test is None for run in self.runs)
-        return "†" * (not self.complete) + "‡" * dirty + "§" * untested
+        return "†" * (not self.complete) + "‡" * dirty + "§" * untested + signs(self.edges)
 
     @property
     def failed(self) -> dict[str, int]:
@@ -140,14 +142,17 @@ class Row:
         return None if None in found else statistics.mean(found)
 
 
-def rows(records: Iterable[Record]) -> list[Row]:
-    """Group records into rows, sorted by scale, model, method, judge and size; the records' order has no effect."""
+def rows(records: Iterable[Record], edges: Callable[[Record], Edges] = lambda run: {}) -> list[Row]:
+    """Group records into rows, sorted by scale, model, method, judge and size; the records' order has no effect.
+
+    edges: of the search behind a run, see `Searches.edges`.
+    """
     families: dict[tuple[str, ...], dict[tuple[str, str], list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if not is_trial(record):
             family = (record.scale, record.model.name, record.method, _judge(record))
             families[family][record.exp, identity(record)].append(record)
-    return [row for family in sorted(families) for row in _rows_of(family, families[family])]
+    return [row for family in sorted(families) for row in _rows_of(family, families[family], edges)]
 
 
 def within(rows: Iterable[Row], experiments: Collection[str]) -> list[Row]:
@@ -191,7 +196,9 @@ def identity(record: Record, pooled: Collection[str] = ()) -> str:
     return config_hash({"config": config, "model": record.model.sha256, "dataset": record.dataset.sha256})
 
 
-def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]]) -> list[Row]:
+def _rows_of(
+    family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]], edges: Callable[[Record], Edges]
+) -> list[Row]:
     """The rows of one method, labelled by the settings that distinguish them, or by their hash where none does."""
     settings = {group: _settings(records[0]) for group, records in groups.items()}
     in_paper = {group: all(one.scale == "paper" and one.paper_cell for one in own) for group, own in groups.items()}
@@ -209,7 +216,7 @@ def _rows_of(family: tuple[str, ...], groups: dict[tuple[str, str], list[Record]
     for (exp, digest), records in sorted(groups.items()):
         name = names[exp, digest]
         label = name if taken[exp, name] == 1 else f"{name} #{digest}".strip()
-        cells[label][exp, digest] = _cell(records)
+        cells[label][exp, digest] = _cell(records, edges)
     *named, judge = family
     rows = [
         Row(
@@ -251,14 +258,16 @@ def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
 
 
-def _cell(records: list[Record]) -> Cell:
+def _cell(records: list[Record], edges: Callable[[Record], Edges]) -> Cell:
     """For each seed the latest run that succeeded, or else the latest failure."""
     by_seed: dict[int, Record] = {}
     for record in sorted(records, key=lambda record: (record.status == "ok", record.ended, record.config_hash)):
         by_seed[record.seed] = record
     latest = [by_seed[seed] for seed in sorted(by_seed)]
+    runs = tuple(record for record in latest if record.status == "ok")
     return Cell(
-        runs=tuple(record for record in latest if record.status == "ok"),
+        runs=runs,
         failures=tuple(record for record in latest if record.status != "ok"),
         protocol=table_of(latest[0].exp).protocol,
+        edges=edges(runs[0]) if runs else {},
     )

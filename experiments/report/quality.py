@@ -11,8 +11,10 @@ from experiments.record import Selection
 from experiments.report.aggregate import Cell, Row
 from experiments.report.render import DASH, Table, signed
 from experiments.report.verdicts import Claim, Outcome, by_scale
+from experiments.trials import LEGEND
 
 ROUNDING = 1e-9  # of a difference of two floats
+EDGES = LEGEND.keys()  # marks
 
 
 class Comparison(NamedTuple):
@@ -77,7 +79,8 @@ class Difference:
         return (self.gap if self.column.loss else -self.gap) <= statistics.mean(spreads) + ROUNDING
 
     def __str__(self) -> str:
-        return f"{signed(self.gap, self.column.digits)} ×{self.seeds}" + "‡" * ("‡" in self.marks)
+        shown = "".join(mark for mark in self.marks if mark in {"‡", *EDGES})
+        return f"{signed(self.gap, self.column.digits)} ×{self.seeds}{shown}"
 
 
 def marks(cells: Iterable[Cell]) -> str:
@@ -133,7 +136,8 @@ def _at_scale_small(
     table: ScoreTable, size: str, found: dict[Column, Difference], heads: dict[Column, Difference]
 ) -> Iterator[Outcome]:
     """For each experiment, whether FourierFT is level with LoRA in all of its metrics; undecided where the head alone
-    is level with LoRA. Runs marked for anything but missing seeds are no evidence."""
+    is level with LoRA, and where a search behind either ended at an edge: its method may be better than it looks. Runs
+    marked for anything else but missing seeds are no evidence."""
     experiments: dict[str, list[Difference]] = {}
     for column, pair in found.items():
         if column not in table.extra:
@@ -141,9 +145,10 @@ def _at_scale_small(
     for exp, own in experiments.items():
         tells = not all(pair.column in heads and heads[pair.column].is_level for pair in own)
         name = own[0].column.heading if len(own) == 1 else exp
-        evidence = not {mark for pair in own for mark in pair.marks} - {"†"}
-        holds = all(pair.is_level for pair in own) if tells else None
-        yield Outcome("small", name, holds, min(pair.seeds for pair in own), size, evidence)
+        marked = {mark for pair in own for mark in pair.marks}
+        evidence, at_edge = not marked - {"†"} - EDGES, bool(marked & EDGES)
+        holds = all(pair.is_level for pair in own) if tells and not at_edge else None
+        yield Outcome("small", name, holds, min(pair.seeds for pair in own), size, evidence, at_edge)
 
 
 def _differences(table: ScoreTable, lines: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Table]:

@@ -15,6 +15,8 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "≥": r"$\geq$",
     "†": r"\dag{}",
     "‡": r"\ddag{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     DASH: "---",
     "–": "--",
 }

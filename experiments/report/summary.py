@@ -16,8 +16,9 @@ Generated from the records by `make tables`; not edited by hand. Scales are neve
 paper's models and data alone. Scale small (a smaller pre-trained model, or part of the data, all real) has a column of
 its own; fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone is level with LoRA. A
 method is level if it is worse by at most the measured spread; in the studies it is better or worse if Welch's t-test
-says so, at 5 % over all comparisons of a claim. Scale mini, the miniature, is a demonstration: it is reported below and
-decides nothing.
+says so, at 5 % over all comparisons of a claim. What rests on a search whose best rate was the highest or the lowest
+that it tried (↑, ↓ in the tables) cannot tell: a better one may lie beyond. Scale mini, the miniature, is a
+demonstration: it is reported below and decides nothing.
 """
 
 ANSWERS = {"not reproduced": "no", "reproduced": "yes", "does not hold": "no", "holds": "yes"}

@@ -21,6 +21,7 @@ class Outcome:
 
     where: a task or a model, as the page names it. seeds: how many are behind it; None for exact counts, which no seed
     changes. size: of the method, where several were run there. evidence: whether the runs may decide anything.
+    at_edge: whether a search behind them ended at an edge of what it tried; `holds` is None then.
     """
 
     scale: str
@@ -29,6 +30,7 @@ class Outcome:
     seeds: int | None = None
     size: str = ""
     evidence: bool = True
+    at_edge: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Claim:
         else:
             said, where = "mixed", " / ".join(f"{said}: {where}" for said, where in places.items())
         text = f"{said} ({where}; {span(map(_seeds, decided))} seeds)"
+        text += "; a search ended at an edge" * any(one.at_edge for one in decided)
         return text + "; elsewhere too few seeds" * (len(decided) < len(found))
 
 

@@ -37,7 +37,7 @@ BASIS = Sweep(
     setting=lambda run: (_of(run, "basis", "fourier"),),
     order=lambda setting: questions.BASES.index(setting[0]),
     header=(*measures.HEADER, "Against Fourier"),
-    cells=lambda runs, groups: [*measures.cells(runs), measures.drop(runs, groups.get(("fourier",)))],
+    cells=lambda runs, groups: [*measures.cells(runs, groups), measures.drop(runs, groups.get(("fourier",)))],
     view=views.dots,
     across=2,
 )
@@ -54,14 +54,14 @@ LUCK = Sweep(
     setting=lambda run: (questions.TRAINING if run.seed else questions.POSITIONS,),
     pooled=("entry_seed",),
     header=("Runs", "Lowest", "Median", "Highest", "Standard deviation"),
-    cells=lambda runs, groups: measures.extremes(runs),
+    cells=measures.extremes,
     view=partial(views.dots, counted=True),
-    notes=(),
+    notes=(measures.EDGES,),
 )
 GRID = Sweep(
     name="grid",
     setting=lambda run: (_of(run, "entries", "random"), _of(run, "n")),
     header=(*measures.HEADER, "Rank"),
-    cells=lambda runs, groups: [*measures.cells(runs), f"{runs[0].rank.summary.numerical_rank.median:g}"],
+    cells=lambda runs, groups: [*measures.cells(runs, groups), f"{runs[0].rank.summary.numerical_rank.median:g}"],
     view=views.against(lambda run: _of(run, "n"), "n, coefficients of a matrix"),
 )

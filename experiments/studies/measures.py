@@ -7,13 +7,17 @@ from typing import Any
 from experiments.record import Record, Selection
 from experiments.report import curves
 from experiments.report.render import DASH, number, signed, with_spread
+from experiments.report.searches import Searches
 from experiments.report.verdicts import FEWEST
+from experiments.trials import LEGEND, signs
 
 Setting = tuple[Any, ...]
 
 
 class Groups(dict[Setting, list[Record]]):
-    """Setting -> runs, of one model and task, in the order of the table."""
+    """Setting -> runs, of one model and task, in the order of the table; with the searches behind their rates."""
+
+    searches = Searches()
 
     @property
     def runs(self) -> list[Record]:
@@ -31,14 +35,20 @@ class Groups(dict[Setting, list[Record]]):
         """The model and the task, as tables name them."""
         return " on ".join(self.place)
 
+    @property
+    def truncated(self) -> list[Setting]:
+        """The settings with a rate at the edge of its search."""
+        return [setting for setting, runs in self.items() if self.searches.edges(runs[0])]
+
 
 LEVEL = 0.05  # of a test
 HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
+EDGES = " ".join(f"{sign} {meaning}." for sign, meaning in LEGEND.items())
 NOTE = (
     "Scores: median ± sample standard deviation over the seeds, in percent, of the task's metric on its validation "
     "set, or on its test set where there is one; at the best epoch, which validation chooses, and at the last. Rate: "
     "the adapter's learning rate. Trials: those of the search for it. † fewer than three seeds. ‡ code not at a clean "
-    "commit."
+    f"commit. {EDGES}"
 )
 
 
@@ -85,11 +95,12 @@ def per_matrix(record: Record) -> float:
     return record.params.adapter / record.rank.summary.count
 
 
-def cells(records: Sequence[Record]) -> list[str]:
+def cells(records: Sequence[Record], groups: Groups) -> list[str]:
     """The cells below HEADER, of runs that differ only in their seed."""
     first, selected = records[0], (scores(records, selection) for selection in ("best", "last"))
     best, last = (with_spread(statistics.median(values), spread(values)) for values in selected)
     marks = "†" * (len(records) < FEWEST) + "‡" * any(record.dirty is not False for record in records)
+    marks += signs(groups.searches.edges(first))
     return [
         f"{per_matrix(first):,.0f}",
         best + marks,
@@ -100,11 +111,13 @@ def cells(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def extremes(records: Sequence[Record]) -> list[str]:
+def extremes(records: Sequence[Record], groups: Groups) -> list[str]:
     """The cells: number of runs; lowest, median and highest score; standard deviation."""
-    values = scores(records)
-    shown = min(values), statistics.median(values), max(values), spread(values)
-    return [str(len(values)), *(number(value, 2) for value in shown)]
+    values, marks = scores(records), signs(groups.searches.edges(records[0]))
+    lowest, middle, highest, deviation = (
+        number(value, 2) for value in (min(values), statistics.median(values), max(values), spread(values))
+    )
+    return [str(len(values)), lowest, middle + marks, highest, deviation]
 
 
 def drop(records: Sequence[Record], reference: Sequence[Record] | None) -> str:

@@ -20,6 +20,7 @@ from experiments.record import Record, find
 from experiments.report.aggregate import identity
 from experiments.report.page import Page
 from experiments.report.render import Table, span
+from experiments.report.searches import Searches
 from experiments.report.verdicts import SCALES, Claim, Outcome
 from experiments.studies import measures, questions, views
 from experiments.studies.base import Study
@@ -50,7 +51,7 @@ class Sweep(Study):
     order: Callable[[Setting], Any] = tuple
     label: Callable[[Setting], Iterable[Any]] = tuple
     header: Sequence[str] = measures.HEADER
-    cells: Callable[[Sequence[Record], Groups], list[str]] = lambda runs, groups: measures.cells(runs)
+    cells: Callable[[Sequence[Record], Groups], list[str]] = measures.cells
     metrics: Callable[[Groups], Sequence[str]] = _scored
     maps: Callable[[], dict[str, Figure]] = dict
     notes: Sequence[str] = (measures.NOTE,)
@@ -80,12 +81,14 @@ class Sweep(Study):
     def by_scale(self, folder: Path) -> dict[str, list[Groups]]:
         """Scale -> the runs of each model and task. Raises UserError where a row of the table would pool runs that
         differ in more than the seed and `pooled`."""
-        scales = grouped(self.records(folder), lambda record: record.scale)
+        scales, searches = grouped(self.records(folder), lambda record: record.scale), self.searches(folder)
         found = {
             scale: [self.groups(own) for own in grouped(scales[scale], lambda run: (run.model.name, run.task)).values()]
             for scale in SCALES
             if scale in scales
         }
+        for groups in (groups for places in found.values() for groups in places):
+            groups.searches = searches
         for runs in (runs for places in found.values() for groups in places for runs in groups.values()):
             if len({identity(run, self.pooled) for run in runs}) > 1:
                 first, last = runs[0], runs[-1]
@@ -95,6 +98,10 @@ class Sweep(Study):
                     "data): move the older ones away"
                 )
         return found
+
+    def searches(self, folder: Path) -> Searches:
+        """Those that may have found the rates of the study's runs: its own, other studies', the suite's."""
+        return Searches.read(folder.parents[1] / "search", folder.parent)
 
     def groups(self, records: Iterable[Record]) -> Groups:
         """Group the runs of one model and task by setting."""
@@ -114,17 +121,19 @@ class Sweep(Study):
         """Ask the question of each model and task.
 
         At the paper's scale a task whose planned runs are not complete, or whose code was not clean, is no evidence;
-        the verdict needs all tasks of the question.
+        the verdict needs all tasks of the question. What rests on a search that ended at an edge cannot tell.
         """
         measured, outcomes, judged = [], [], set()
         for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
             if finding := ask(groups):
-                place, counts = groups.place, list(map(len, groups.values()))
-                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}")
+                place, counts, at_edge = groups.place, list(map(len, groups.values())), len(groups.truncated)
+                edges = f"; a rate at the edge of its search in {at_edge} of {len(counts)}" if at_edge else ""
+                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}{edges}")
                 evidence = all(run.dirty is False for run in groups.runs) and (
                     scale != "paper" or self.is_whole(groups)
                 )
-                outcomes.append(Outcome(scale, place[1], finding.holds, min(counts), evidence=evidence))
+                holds, seeds = None if at_edge else finding.holds, min(counts)
+                outcomes.append(Outcome(scale, place[1], holds, seeds, evidence=evidence, at_edge=bool(at_edge)))
                 judged |= {place} if scale == "paper" and evidence else set()
         needed = {place for place in self.planned if place[1] in question.tasks or not question.tasks}
         return Claim(

@@ -19,8 +19,13 @@ def tried(score, extra, ranges=RANGES, count=4):
     """The trials of a search with this score of a point, with `extra` steps at most."""
     trials = [point | {"score": score(point)} for point in sequence(ranges, range(count))]
     for _ in range(extra):
-        trials += [point | {"score": score(point)} for point in steps(ranges, trials)[:1]]
+        trials += [point | {"score": score(point)} for point in steps(trials)[:1]]
     return trials
+
+
+def edges_of(trials):
+    """The edges at which the best trial lies."""
+    return edges({key: value for key, value in best(trials).items() if key != "score"}, trials)
 
 
 def peak(**places):
@@ -82,7 +87,7 @@ def test_a_search_goes_on_until_its_best_is_inside(at, count):
     ranges = {"recipe.lr": RANGES["recipe.lr"]}
     trials = tried(peak(lr=at), 20, ranges, count)
     values = [trial["recipe.lr"] for trial in trials]
-    assert edges(ranges, trials) == {} and steps(ranges, trials) == []
+    assert edges_of(trials) == {} and steps(trials) == []
     assert min(values) < best(trials)["recipe.lr"] < max(values)
     assert best(trials)["recipe.lr"] == min(values, key=lambda value: abs(math.log(value / at)))
     assert len(set(values)) == len(values), "no point is tried again"
@@ -93,26 +98,26 @@ def test_one_key_moves_at_a_time_in_the_order_of_the_ranges_and_by_a_factor_of_t
         {"recipe.lr": 0.01, "recipe.head_lr": 0.001, "score": 0.1},
         {"recipe.lr": 0.023, "recipe.head_lr": 0.0005, "score": 0.2},
     ]
-    assert edges(RANGES, trials) == {"recipe.lr": "highest", "recipe.head_lr": "lowest"}
+    assert edges_of(trials) == {"recipe.lr": "highest", "recipe.head_lr": "lowest"}
     up, down = {"recipe.lr": 0.046, "recipe.head_lr": 0.0005}, {"recipe.lr": 0.023, "recipe.head_lr": 0.00025}
-    assert steps(RANGES, trials) == [up, down]
-    assert steps(dict(reversed(RANGES.items())), trials) == [down, up]
+    assert steps(trials) == [up, down]
+    assert steps([dict(reversed(trial.items())) for trial in trials]) == [down, up]
     trials.append(up | {"score": -1.0})  # diverged: that brackets the rate from above
-    assert edges(RANGES, trials) == {"recipe.head_lr": "lowest"} and steps(RANGES, trials) == [down]
+    assert edges_of(trials) == {"recipe.head_lr": "lowest"} and steps(trials) == [down]
     trials.append(down | {"score": 0.3})
-    assert steps(RANGES, trials) == [down | {"recipe.head_lr": 0.00013}]
+    assert steps(trials) == [down | {"recipe.head_lr": 0.00013}]
 
 
 def test_one_trial_alone_is_tried_on_both_sides():
     first = {"recipe.lr": 0.01, "score": 0.5}
     up, down = {"recipe.lr": 0.02, "score": 0.4}, {"recipe.lr": 0.005, "score": 0.3}
     for trials, following in (([first], up), ([first, up], down)):
-        assert steps(["recipe.lr"], trials) == [{"recipe.lr": following["recipe.lr"]}]
-    assert edges(["recipe.lr"], [first, up, down]) == {}
+        assert steps(trials) == [{"recipe.lr": following["recipe.lr"]}]
+    assert edges_of([first, up, down]) == {}
 
 
 def test_a_search_that_failed_everywhere_goes_nowhere():
-    assert steps(RANGES, [point | {"score": -1.0} for point in sequence(RANGES, range(3))]) == []
+    assert steps([point | {"score": -1.0} for point in sequence(RANGES, range(3))]) == []
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -121,14 +126,14 @@ def test_a_search_that_failed_everywhere_goes_nowhere():
 def test_a_search_with_steps_beyond_its_edges_is_read_with_its_edges(written):
     found = record.read(written(), Trials)
     assert found.places == [0, 1, 2, 3, None, None, None, None]
-    assert found.edges == edges(RANGES, found.trials)
+    assert found.edges == edges_of(found.trials)
     assert found.point | {"score": found.best["score"]} == found.best
 
 
 def test_trials_in_the_ranges_may_follow_steps_beyond_them(written):
     trials = tried(peak(lr=0.5, head_lr=2e-3), 2)
     trials += [point | {"score": -0.9} for point in sequence(RANGES, [4])]
-    trials += [point | {"score": -0.8} for point in steps(RANGES, trials)[:1]]
+    trials += [point | {"score": -0.8} for point in steps(trials)[:1]]
     assert record.read(written(trials=trials, numbers=[0, 1, 2, 3, None, None, 4, None], best=best(trials)), Trials)
 
 

@@ -126,7 +126,7 @@ def test_a_search_whose_best_lies_at_an_edge_goes_on_beyond_it(searching, no_tra
     assert found.places == [0, 1, 2, None, None] and len(no_training) == 5
     in_ranges, beyond = found.trials[:3], found.trials[3:]
     best = max(in_ranges, key=lambda trial: trial["recipe.head_lr"])
-    at = edges(found.ranges, in_ranges)
+    at = edges({key: best[key] for key in found.ranges}, in_ranges)
     assert at.pop("recipe.head_lr") == "highest"
     assert {*at} <= {"recipe.lr"} and beyond[0] == {**best, **beyond[0]}
     assert found.edges == {"recipe.head_lr": "highest"}
@@ -275,7 +275,7 @@ def test_a_file_that_holds_no_search_is_left_alone(searching, no_training, tmp_p
 
 @pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
 def test_a_recipe_holds_the_best_of_its_search(make, path):
-    """Of those that a whole run has not shown to be worse: the records of such runs stand in passed_over/."""
+    """Of those that a whole run has not shown to be worse: the records of such runs stand in results/passed_over/."""
     found = json.loads(path.read_text())
     assert path.with_suffix("").parts[-3:] == (found["exp"], found["model"], found["method"])
     assert found["best"] == max(found["trials"], key=lambda trial: trial["score"])
@@ -287,7 +287,7 @@ def test_a_recipe_holds_the_best_of_its_search(make, path):
     def rates(recipe):
         return [recipe[key.removeprefix("recipe.")] for key in searched]
 
-    passed_over = record.find(SEARCHED / "passed_over" / path.relative_to(SEARCHED).with_suffix(""))
+    passed_over = record.find(ROOT / "results/passed_over" / path.relative_to(SEARCHED).with_suffix(""))
     worse = [rates(run.config["recipe"]) for run in passed_over]
     left = [trial for trial in found["trials"] if [trial[key] for key in searched] not in worse]
     best = max(left, key=lambda trial: trial["score"])

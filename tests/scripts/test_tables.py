@@ -72,7 +72,8 @@ GOLDEN = """\
 | roberta_mini | fourierft (n=1000) | — | — | — | — | 1.5 min, epoch 3 | — | A CPU |
 
 - a ± s ×k: the median and the sample standard deviation (n-1) over k seeds, in percent. —: not run.
-- † not all of the paper's five seeds. ‡ code not at a clean commit. OOM, failed, cancelled: seeds that ended so.
+- † not all of the paper's five seeds. ‡ code not at a clean commit. ↑ the highest rate that \
+its search tried. ↓ the lowest rate that its search tried. OOM, failed, cancelled: seeds that ended so.
 - Adapter: parameters trained outside the head (AdaLoRA: initially). Trials: hyper-parameter trials behind our recipe.
 """
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from experiments.record import Count, Measured, Natural, Part, compare
+from experiments.trials import Edges, edges
 
 CLASSES, PER_CLASS = 8, 30
 RADIUS, NOISE = 5.0, 0.6  # of the ring of centres; standard deviation around each
@@ -125,6 +126,13 @@ class Contest(Measured):
         compare("the number of points", len(self.sample.points), self.samples)
         compare("the widths of regions", {len(row) for row in self.sample.regions}, {len(self.sample.regions)})
         return self
+
+    @property
+    def edges(self) -> Edges:
+        """Of rate and alpha, unless one value alone was tried."""
+        tried = [{"rate": trial.rate, "alpha": trial.alpha} for trial in self.trials]
+        chosen = {"rate": self.rate, "alpha": self.alpha}
+        return edges({key: value for key, value in chosen.items() if len({one[key] for one in tried}) > 1}, tried)
 
     @property
     def solved(self) -> list[int]:

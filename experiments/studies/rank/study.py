@@ -16,6 +16,7 @@ from experiments.measure.rank import EPS, by_kind
 from experiments.paper.printed import LORA_NAMES
 from experiments.record import MatrixRank, Rank, Record
 from experiments.report.render import Table, number, span
+from experiments.report.searches import Searches
 from experiments.report.verdicts import Claim
 from experiments.studies import views
 from experiments.studies.measures import Groups
@@ -69,6 +70,10 @@ class RankOfDelta(Sweep):
     def records(self, folder: Path) -> list[Record]:
         """Those of `Sweep.records` with an analysis of ranks."""
         return [record for record in super().records(folder) if record.rank]
+
+    def searches(self, folder: Path) -> Searches:
+        """None: what is asked is where a rank comes from, not how good a score is."""
+        return Searches()
 
     def constructions(self, folder: Path) -> Constructions:
         """The study's measurements of delta_W before training."""

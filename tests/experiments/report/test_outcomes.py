@@ -33,6 +33,12 @@ def test_what_is_no_evidence_decides_nothing_at_any_scale():
     assert claim(Outcome("small", "here", False, 5, evidence=False)).small_scale == "too few seeds (0)"
 
 
+def test_a_search_that_ended_at_an_edge_is_told():
+    found = [Outcome("small", "a", True, 3), Outcome("small", "b", None, 3, at_edge=True)]
+    assert claim(*found).small_scale == "mixed (holds: a / cannot tell: b; 3 seeds); a search ended at an edge"
+    assert claim(found[0]).small_scale == "holds (a; 3 seeds)"
+
+
 def test_exact_outcomes_are_counted_and_others_need_three_seeds():
     exact = [Outcome("small", name, name != "c") for name in "abc"]
     assert claim(*exact, counted="runs").small_scale == "holds in 2 of 3 runs"

@@ -7,7 +7,7 @@ from experiments import record
 from experiments.errors import UserError
 from experiments.studies.expressive import Expressive, data, training
 from experiments.studies.expressive.model import WIDTH, Network
-from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Variant
+from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Trial, Variant
 from experiments.studies.expressive.study import Effort, measure
 from fourierft import Entries, FourierLinear
 
@@ -201,6 +201,16 @@ def test_the_report_has_a_row_an_outcome_and_two_figures(tmp_path):
         ["20 of 20", "500", "100.0", "100.0"],
     ]
     assert list(report.figures) == ["accuracy", "regions"]
+
+
+def test_a_rate_at_the_edge_of_its_grid_is_marked(tmp_path):
+    one, points = outcome("lora", solved(3)), [(0.1, 1.0), (0.1, 0.5), (0.3, 1.0), (0.3, 0.5)]
+    grid = [Trial(rate=rate, alpha=alpha, epochs=float(place), loss=None) for place, (rate, alpha) in enumerate(points)]
+    told(tmp_path, one.model_copy(update={"trials": grid}))
+    [report] = Expressive().pages(tmp_path)
+    assert report.tables[0].rows[0][-3:] == ["0.1↓", "1↑", "4"]
+    told(tmp_path, one)
+    assert Expressive().pages(tmp_path)[0].tables[0].rows[0][-3:] == ["0.1", "1", "1"], "nothing was searched"
 
 
 def test_only_where_the_layers_around_train_is_no_change_a_contestant():

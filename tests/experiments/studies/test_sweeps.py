@@ -7,7 +7,7 @@ from experiments.errors import UserError
 from experiments.studies import STUDIES, measures, sweep
 from experiments.studies.bands import CENTRES, maps
 from experiments.studies.sweep import Sweep
-from tests.handmade import run
+from tests.handmade import run, search
 
 SEEDS = (0, 11111, 22222, 33333, 44444)
 
@@ -45,8 +45,8 @@ def told(tmp_path, monkeypatch):
 
     def told(name, records):
         monkeypatch.setattr(sweep, "find", lambda folder: list(records))
-        study = STUDIES[name]
-        return {claim.name: claim for claim in study.claims(tmp_path)}, study.pages(tmp_path)
+        study, folder = STUDIES[name], tmp_path / "studies" / name
+        return {claim.name: claim for claim in study.claims(folder)}, study.pages(folder)
 
     return told
 
@@ -123,6 +123,28 @@ def test_failures_are_told_and_marks_say_what_is_no_evidence(told):
     _, [report] = told("grid", [lost, *changed(several(0.7, (0, 1)), dirty=True)])
     assert "failed: fourierft (n=1000) on glue_rte, seed 0: it broke" in report.notes
     assert report.tables[0].rows[0][3] == "70.0 ± 0.1†‡"
+
+
+@pytest.mark.parametrize(
+    ("tried", "mark", "answer"),
+    [
+        ((0.05, 0.1), "↑", "cannot tell (glue_rte; 5 seeds); a search ended at an edge"),
+        ((0.1, 0.2), "↓", "cannot tell (glue_rte; 5 seeds); a search ended at an edge"),
+        ((0.05, 0.1, 0.2), "", "holds (glue_rte; 5 seeds)"),
+        ((0.05, 0.2), "", "holds (glue_rte; 5 seeds)"),  # of another run
+    ],
+)
+def test_what_rests_on_a_truncated_search_is_marked_and_cannot_tell(told, monkeypatch, tried, mark, answer):
+    best = 0.1 if 0.1 in tried else 0.2
+    found = [search(*tried, best=best, exp=None, settings=["task=glue_rte", "method.entries=grid"])]
+    monkeypatch.setattr("experiments.report.searches.find", lambda folder, kind: found)
+    runs = changed(several(0.7) + several(0.8, entries="grid"), scale="small")
+    claims, [report] = told("grid", runs)
+    claim = claims["Positions on a grid"]
+    assert claim.small_scale == answer
+    assert ("a rate at the edge of its search in 1 of 2" in claim.measured[0]) == bool(mark)
+    assert {row[0]: row[3] for row in report.tables[0].rows} == {"grid": f"80.2 ± 0.2{mark}", "random": "70.2 ± 0.2"}
+    assert any("↑ the highest rate that its search tried." in note for note in report.notes)
 
 
 def bands(task, no_bias=0.75, best=0.76):
@@ -256,9 +278,9 @@ def test_the_same_records_give_the_same_files_whatever_their_order(told, tmp_pat
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_without_files_says_so_and_shows_nothing(tmp_path, name):
-    study = STUDIES[name]
-    assert {claim.verdict for claim in study.claims(tmp_path)} == {"not yet measured"}
-    assert not [report for report in study.pages(tmp_path) if isinstance(study, Sweep)]
+    study, folder = STUDIES[name], tmp_path / "studies" / name
+    assert {claim.verdict for claim in study.claims(folder)} == {"not yet measured"}
+    assert not [report for report in study.pages(folder) if isinstance(study, Sweep)]
 
 
 def test_a_small_difference_is_one_only_where_a_test_says_so():
