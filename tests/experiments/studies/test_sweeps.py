@@ -160,6 +160,14 @@ def test_bands_are_level_with_no_bias_only_where_tests_say_so(told, luck, verdic
     assert {claim.small_scale for claim in claims.values()} == {f"{verdict} (glue_rte; 5 seeds)"}
 
 
+def test_one_band_that_may_be_above_leaves_the_best_frequency_open(told):
+    lucks = [WILD, *[OTHER] * 5]
+    centres = [one for i, luck in enumerate(lucks) for one in several(0.73, luck=luck, band=[100 * i, 200])]
+    claims, _ = told("bias", changed(several(0.73) + centres, scale="small"))
+    assert claims["Frequency bias"].small_scale.startswith("level"), "five of six are"
+    assert claims["Best frequency"].small_scale.startswith("cannot tell")
+
+
 def test_the_maps_of_the_bands_peak_at_their_centre():
     panels = [axes for axes in maps().axes if axes.get_images()]
     assert len(panels) == len(CENTRES)
