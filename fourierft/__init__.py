@@ -26,11 +26,13 @@ from .linear import FourierLinear, dense_shape
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
+from .scale import MOVEMENT, movement
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BASES",
+    "MOVEMENT",
     "Algorithm",
     "Count",
     "Entries",
@@ -50,6 +52,7 @@ __all__ = [
     "load",
     "matches",
     "merge",
+    "movement",
     "part_rows",
     "quantized_shape",
     "reference",

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from .entries import Band, Entries, is_finite
 from .errors import FourierError, require
@@ -13,8 +14,9 @@ class FourierConfig:
     """The configuration of an adapter; immutable. Raises FourierError, naming the field, for an invalid value.
 
     n: number of coefficients of each adapted matrix (paper: n; PEFT: n_frequency).
-    scale: factor of delta_W (paper: alpha; PEFT: scaling). What matters is scale / (out * in): another width needs
-        another scale.
+    scale: factor of delta_W (paper: alpha; PEFT: scaling), for the width, depth and n that it was found at; or "auto",
+        by the rule of `scale.py`, with which a learning rate near 0.1 suits all of them. `adapt` replaces "auto" by a
+        number: that of the matrices with the smallest scale, where their shapes or n differ.
     targets: names of the modules to adapt. A name matches a module whose path is that name, or ends in it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
         A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.
@@ -33,7 +35,7 @@ class FourierConfig:
     """
 
     n: int
-    scale: float
+    scale: float | Literal["auto"]
     targets: tuple[str, ...] | str
     head: tuple[str, ...] = ()
     entry_seed: int = 2024
@@ -75,7 +77,8 @@ class FourierConfig:
 
     def _validate(self) -> None:
         targets, head = self.targets, self.head
-        require(is_finite(self.scale) and self.scale > 0, "scale", self.scale, "a finite number above 0, e.g. 150.0")
+        number = self.scale == "auto" or (is_finite(self.scale) and self.scale > 0)
+        require(number, "scale", self.scale, 'a finite number above 0, e.g. 150.0, or "auto"')
         if isinstance(targets, str):
             try:
                 re.compile(targets)

@@ -59,6 +59,8 @@ def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
     live = _tensors(layers, select_heads(model, config.head))
     _check_real(live)
     tensors = {key: _copy(tensor) for key, tensor in live.items()}
+    for key, factor in _factors(config, layers).items():
+        tensors[key] *= factor
     _check_whole(tensors, _spectrum_shapes(config, layers))
     metadata = {"format": "pt", "fourierft": identities(document)[0], "sha256": digest(tensors)}
     _write_together(
@@ -101,6 +103,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     if not adapted:
         insert(model, config, layers, heads)
         layers = fourier_layers(model)
+    for key, factor in _factors(config_of(adapted or model), layers).items():
+        tensors[key] /= factor
     with torch.no_grad():
         for key, tensor in _tensors(layers, heads).items():
             tensor.copy_(tensors[key])
@@ -123,6 +127,15 @@ def _spectrum_key(module: str) -> str:
 def _spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> Shapes:
     parts = {path: len(config.parts_of(path) or ()) for path in layers}
     return {_spectrum_key(path): (k, config.n) if k else (config.n,) for path, k in parts.items()}
+
+
+def _factors(config: FourierConfig, layers: Mapping[str, Any]) -> dict[str, float]:
+    """The factor of the coefficients in a file, whose scale is the configuration's, for layers with another scale.
+
+    Powers of two (`scale.py`), so that nothing is rounded.
+    """
+    factors = {_spectrum_key(path): layer.scale / config.scale for path, layer in layers.items()}
+    return {key: factor for key, factor in factors.items() if factor != 1}
 
 
 def _check_real(tensors: dict[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from .layer import FourierLayer
 from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
+from .scale import set_scales
 from .targets import modules_by_path, select, without_wrappers
 
 # Names of algorithms that `use` still accepts.
@@ -204,19 +205,25 @@ def _numel(parameter: nn.Parameter) -> int:
 def insert(
     model: nn.Module, config: FourierConfig, layers: Mapping[str, nn.Module], heads: Mapping[str, nn.Module]
 ) -> None:
-    """Replaces the layers, wherever they occur, by adapted ones with zero coefficients; freezes all but the heads."""
+    """Replaces the layers, wherever they occur, by adapted ones with zero coefficients; freezes all but the heads.
+
+    The configuration that the model then has tells the scale as a number.
+    """
     model.requires_grad_(False)
     for head in heads.values():
         _untie(model, head)
         head.requires_grad_(True)
     _keep_untied(model)
     replacement: dict[nn.Module, FourierLayer] = {}
+    scale = 1.0 if config.scale == "auto" else config.scale
     for k, (path, layer) in enumerate(layers.items()):
         entries = config.entries_of(k)
         if quantized_shape(layer):
-            replacement[layer] = QuantizedFourierLinear(layer, entries, config.scale)
+            replacement[layer] = QuantizedFourierLinear(layer, entries, scale)
         else:
-            replacement[layer] = FourierLinear(layer, entries, config.scale, config.parts_of(path) or ())
+            replacement[layer] = FourierLinear(layer, entries, scale, config.parts_of(path) or ())
+    if config.scale == "auto":
+        config = replace(config, scale=set_scales(list(replacement.values())))
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacement:

@@ -1,10 +1,16 @@
-"""Search for learning rates, with equal trials for every method, scored on held-out training rows.
+"""Search for learning rates, with equal effort for every method, scored on held-out training rows.
 
     python -m scripts.search --trials 6 +exp=glue_stsb model=minilm_l6 method=lora,fourierft recipe.epochs=2
 
-The ranges are in configs/search/<method>.yaml, or default.yaml; `--range recipe.lr=1e-4:1e-2` replaces or adds one. The
-trials are a fixed quasi-random sequence (Sobol, scrambled), each a run with `train.holdout`, which never sees the
-validation set. A trial with a record is not repeated, so that an interrupted search continues. Writes
+The ranges are in configs/search/<method>.yaml, or default.yaml; `--range recipe.lr=1e-4:1e-2` replaces or adds one.
+The first --trials points are a fixed quasi-random sequence in them (Sobol, scrambled). Ranges are where a search
+starts, not its limits: while the best value of a key is the highest or the lowest that was tried, the best point is
+tried again with that key doubled or halved, one key at a time in the order of the ranges, in at most --extra more
+trials. A key is inside once a higher and a lower value than the best were tried; a trial that diverges scores lowest. A
+key without a valid value beyond its edge stays there.
+
+Each trial is a run with `train.holdout`, which never sees the validation set. Trials that were run are not repeated, so
+that an interrupted search continues, and one that ended at an edge goes on. Writes
 results/search/<exp>/<model>/<method>.json, and prints the keys for each recipe. Exit code 2 for a wrong option, 130
 after an interruption.
 """
@@ -14,7 +20,8 @@ from collections.abc import Sequence
 
 from experiments.command import Command
 from experiments.report.render import Table, markdown
-from experiments.search import Trials, parse_range, prepare, run
+from experiments.search import parse_range, prepare, run
+from experiments.trials import Trials
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
@@ -29,27 +36,29 @@ def by_method(overrides: list[str]) -> list[list[str]]:
 def advice(results: Sequence[Trials]) -> str:
     """A table of the best trials, with the keys for their recipes."""
     first = results[0]
-    title = f"{first.exp}, {first.model}, {len(first.trials)} trials each, holdout {first.holdout}"
+    title = f"{first.exp}, {first.model}, holdout {first.holdout}"
     lines = []
     for result in results:
-        values = {key: value for key, value in result.best.items() if key != "score"}
-        keys = {**values, "recipe.trials": len(result.trials)}
-        lines.append([result.method, f"{result.best['score']:.4f}", ", ".join(f"{k}: {v}" for k, v in keys.items())])
-    return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe'], lines))}"
+        keys = {**result.point, "recipe.trials": len(result.trials)}
+        edges = ", ".join(f"{key} {end}" for key, end in result.edges.items()) or "inside"
+        told = ", ".join(f"{key}: {value}" for key, value in keys.items())
+        lines.append([result.method, f"{result.best['score']:.4f}", told, edges])
+    return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe', 'Among those tried'], lines))}"
 
 
 def search(options: argparse.Namespace) -> None:
     """Search for every chosen method, and print the best trials. Raises UserError."""
     given = dict(map(parse_range, options.range))
     searches = [
-        prepare(overrides, options.trials, options.holdout, options.out, given, options.force)
+        prepare(overrides, options.trials, options.extra, options.holdout, options.out, given, options.force)
         for overrides in by_method(options.overrides)
     ]
     print(advice(list(map(run, searches))), *(f"written: {one.path}" for one in searches), sep="\n")
 
 
 main = Command("search", __doc__, search)
-main.add_argument("--trials", type=int, default=6, help="of each method")
+main.add_argument("--trials", type=int, default=6, help="in the ranges, of each method")
+main.add_argument("--extra", type=int, default=6, help="at most so many more, while the best lies at an edge")
 main.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
 main.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
 main.add_results(out="search")

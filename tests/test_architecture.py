@@ -13,6 +13,7 @@ FLOORS = [
     {
         "record",
         "lines",
+        "trials",
         "results",
         "paper",
         "style",

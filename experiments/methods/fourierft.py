@@ -18,7 +18,7 @@ class FourierFT(Method):
 
     name: Literal["fourierft"]
     n: PositiveInt
-    scale: PositiveFloat
+    scale: PositiveFloat | Literal["auto"]
     entry_seed: NonNegativeInt
     init: Literal["normal", "zeros"]
     shared_entries: bool

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from experiments.errors import UserError
 from experiments.record import ROOT
@@ -23,12 +23,14 @@ Overrides = tuple[str, ...]
 
 
 class SearchPlan(Typed):
-    """The search for the hyper-parameters of each setting: `trials` points of `ranges`, judged on the share `holdout`.
+    """The search for the hyper-parameters of each setting: `trials` points of `ranges`, judged on the share `holdout`,
+    and at most `extra` beyond them while the best lies at an edge.
 
     overrides: those of a trial in addition to its setting, such as fewer epochs or rows.
     """
 
     trials: PositiveInt
+    extra: NonNegativeInt = 4
     holdout: Share
     ranges: dict[str, dict[str, tuple[float, float]]]  # method -> key -> (low, high), log-uniform
     overrides: Overrides = ()

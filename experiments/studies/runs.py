@@ -1,7 +1,7 @@
 """Carry out a plan, run by run; a run that has its record is not repeated.
 
-If the plan has a search, each setting gets its own, with the same number of trials on a slice of the training rows
-(`experiments/search.py`), and its runs use the best point.
+If the plan has a search, each setting gets its own, with the same trials in the ranges and at most the same number
+beyond them, on a slice of the training rows (`experiments/search.py`), and its runs use the best point.
 """
 
 import itertools
@@ -64,8 +64,7 @@ def _search(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     """The best point of a setting, as overrides."""
     method = composed("config", *setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
-    asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.holdout, out, ranges, alone=True)
-    older = read(asked.path, search.Trials) if asked.path.exists() else None  # of this very search
-    found = older if older and len(older.trials) == plan.trials else search.run(asked)
-    best = {key: value for key, value in found.best.items() if key != "score"}
-    return [*(f"{key}={value}" for key, value in best.items()), f"recipe.trials={plan.trials}"]
+    asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.extra, plan.holdout, out, ranges, alone=True)
+    found = search.run(asked)
+    best = [f"{key}={value}" for key, value in found.point.items()]
+    return [*best, f"recipe.trials={len(found.trials)}"]

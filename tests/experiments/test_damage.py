@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes
 from experiments.record import Record, RecordError, read
-from experiments.search import Trials
 from experiments.studies.expressive.outcome import Contest
 from experiments.studies.memory.footprint import Footprint
 from experiments.studies.rank.construction import Construction
+from experiments.trials import Trials
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "results"

@@ -3,16 +3,18 @@
 import errno
 import json
 
-import numpy as np
 import pytest
 
 from experiments import record
 from experiments.errors import UserError
-from experiments.search import Trials, prepare, read_ranges, sequence
+from experiments.search import prepare, read_ranges
+from experiments.search import run as carry_out
+from experiments.trials import Trials, edges, sequence
 from scripts import search
 from tests.conftest import ROOT
 
 QUICK = ["+exp=glue_sst2", "model=roberta_mini", "tracking=off", "train.device=cpu", "train.rows=48"]
+EFFORT = ["--trials", "2", "--extra", "0", "--holdout", "0.25"]
 SEARCHED = ROOT / "results/search"
 SEARCHES = sorted(SEARCHED.glob("*/*/*.json"))
 RECORDS = ROOT / "results/records"
@@ -20,11 +22,11 @@ RECORDS = ROOT / "results/records"
 
 @pytest.fixture
 def searching(tmp_path):
-    """searching(...) -> exit code of a quick search with these arguments, below tmp_path."""
+    """searching(...) -> exit code of a quick search with these arguments, below tmp_path; by default in its ranges."""
 
     def searching(*arguments):
         where = [f"runs={tmp_path}/runs", "--out", str(tmp_path / "search")]
-        return search.main([*QUICK, "train.max_steps=2", *where, "--trials", "2", "--holdout", "0.25", *arguments])
+        return search.main([*QUICK, "train.max_steps=2", *where, *EFFORT, *arguments])
 
     return searching
 
@@ -80,7 +82,7 @@ def test_every_method_gets_the_same_number_of_trials_and_its_best_is_told(search
         found = trials_of(tmp_path, method)
         assert found["best"]["recipe.head_lr"] == max(trial["recipe.head_lr"] for trial in found["trials"])
         told = f"recipe.lr: {found['best']['recipe.lr']}, recipe.head_lr: {found['best']['recipe.head_lr']}"
-        assert f"| {method} | {found['best']['score']:.4f} | {told}, recipe.trials: 3 |" in printed
+        assert f"| {method} | {found['best']['score']:.4f} | {told}, recipe.trials: 3 | recipe." in printed
 
 
 def test_without_a_method_the_default_one_is_searched(searching, no_training, tmp_path):
@@ -99,26 +101,6 @@ def test_a_range_of_the_command_line_replaces_or_adds_and_is_recorded(searching,
         assert (config.recipe.lr, config.method.dropout) == (trial["recipe.lr"], trial["method.dropout"])
 
 
-@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: "-".join(path.with_suffix("").parts[-3:]))
-def test_the_sequence_is_that_of_the_committed_searches(path):
-    """So that a repeated search finds its records. They are of the older sequence, which is not scrambled."""
-    found = record.read(path, Trials)
-    assert found.best["score"] == max(trial["score"] for trial in found.trials)
-    points = [{key: value for key, value in trial.items() if key != "score"} for trial in found.trials]
-    assert sequence(found.ranges, range(len(points)), scrambled=False) == points
-
-
-def test_the_points_of_a_new_search_are_fixed_and_none_is_a_corner():
-    ranges = {"recipe.lr": [1e-5, 1e-1], "recipe.head_lr": [1e-4, 1.0]}
-    points = [tuple(point.values()) for point in sequence(ranges, range(5))]
-    assert points == [(0.025, 0.53), (0.00064, 0.00047), (9.9e-05, 0.023), (0.0022, 0.002), (0.0045, 0.07)]
-    assert sequence(ranges, [4, 2]) == [sequence(ranges, range(9))[place] for place in (4, 2)]
-    assert sequence(ranges, range(2), scrambled=False)[1] == {"recipe.lr": 1e-5, "recipe.head_lr": 1e-4}
-    unit = np.log10([tuple(point.values()) for point in sequence(ranges, range(64))]) / 4
-    for column in (unit - unit.min(axis=0)).T:
-        assert {int(value * 8) for value in column} >= set(range(8)), "every eighth of every range is tried"
-
-
 def test_a_search_of_the_older_sequence_goes_on_in_it(searching, no_training, tmp_path):
     assert searching("method=lora") == 0
     path = tmp_path / "search/glue_sst2/roberta_mini/lora.json"
@@ -133,27 +115,43 @@ def test_a_search_of_the_older_sequence_goes_on_in_it(searching, no_training, tm
     assert record.read(path, Trials).scrambled
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda found: found["best"].update(score=1.0), "best is"),
-        (lambda found: found["trials"][0].update(score=0.99), "best is"),
-        (lambda found: found["trials"][1].update({"recipe.lr": 3e-3}), "the points of trials"),
-        (lambda found: found["trials"].pop(0), "the points of trials"),
-        (lambda found: found["trials"][0].pop("score"), "needs a score"),
-        (lambda found: found["ranges"].update({"recipe.lr": [0.1, 0.01]}), "no range"),
-        (lambda found: found.update(scrambled=True), "the points of trials"),
-        (lambda found: found.update(method="full"), "holds what belongs to glue_stsb/minilm_l6/full.json"),
-    ],
-)
-def test_a_search_that_does_not_agree_with_itself_is_refused(tmp_path, change, said):
-    found = json.loads((SEARCHED / "glue_stsb/minilm_l6/lora.json").read_text())
-    change(found)
-    path = tmp_path / "glue_stsb/minilm_l6/lora.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(found))
-    with pytest.raises(record.RecordError, match=said):
-        record.read(path, Trials)
+# --- beyond the ranges -----------------------------------------------------------------------------------------------
+
+
+def test_a_search_whose_best_lies_at_an_edge_goes_on_beyond_it(searching, no_training, tmp_path, capsys):
+    """Here the higher rate of the head is always the better, so that only the number of trials ends the search."""
+    assert searching("method=full", "--trials", "3", "--extra", "2") == 0
+    found = record.read(tmp_path / "search/glue_sst2/roberta_mini/full.json", Trials)
+    assert found.places == [0, 1, 2, None, None] and len(no_training) == 5
+    in_ranges, beyond = found.trials[:3], found.trials[3:]
+    best = max(in_ranges, key=lambda trial: trial["recipe.head_lr"])
+    at = edges(found.ranges, in_ranges)
+    assert at.pop("recipe.head_lr") == "highest"
+    assert {*at} <= {"recipe.lr"} and beyond[0] == {**best, **beyond[0]}
+    assert found.edges == {"recipe.head_lr": "highest"}
+    assert "recipe.trials: 5 | recipe.head_lr highest |" in capsys.readouterr().out
+
+
+def test_a_search_that_ended_at_an_edge_goes_on_when_it_is_asked_again_and_repeats_nothing(
+    searching, no_training, tmp_path
+):
+    path = tmp_path / "search/glue_sst2/roberta_mini/head_only.json"
+    for extra, new in ((0, 2), (3, 3), (3, 0), (1, 0), (4, 1)):
+        no_training.clear()
+        before = path.read_text() if path.exists() else ""
+        assert searching("method=head_only", "--extra", str(extra)) == 0
+        assert len(no_training) == new
+        assert (path.read_text() == before) == (new == 0)
+    no_training.clear()
+    assert searching("method=head_only", "--trials", "3", "--extra", "4") == 0
+    assert record.read(path, Trials).places == [0, 1, None, None, None, None, 2] and len(no_training) == 1
+
+
+def test_what_no_run_may_have_ends_the_steps_of_its_key(no_training, tmp_path, capsys):
+    asked = prepare([*QUICK, "method=lora"], 1, 3, 0.25, tmp_path, {"method.dropout": [0.6, 0.9]}, alone=True)
+    found = carry_out(asked)
+    assert len(found.trials) == len(no_training) == 1 and found.edges == {"method.dropout": "highest"}
+    assert "lora, no step to {'method.dropout': 1.7}: method.dropout=1.7" in capsys.readouterr().out
 
 
 # --- what is wrong is said, and nothing is lost ----------------------------------------------------------------------
@@ -171,6 +169,7 @@ def refused(capsys, code):
     ("arguments", "words"),
     [
         (["--trials", "0"], ["--trials 0", "at least one"]),
+        (["--extra", "-1"], ["--extra -1", "0 or more"]),
         (["--holdout", "1.5"], ["train.holdout=1.5", "less than 1"]),
         (["method=lora,lorra"], ["method=lorra", "did you mean lora?"]),
         (["method=lora,"], ["method=", "choose one of"]),
@@ -210,7 +209,7 @@ def test_a_wrong_file_of_ranges_is_named(tmp_path, monkeypatch, content, words):
         (tmp_path / "search").mkdir()
         (tmp_path / "search/lora.yaml").write_text(content)
     with pytest.raises(UserError) as caught:
-        prepare([*QUICK, "method=lora"], 2, 0.25, tmp_path / "out", {}, force=False)
+        prepare([*QUICK, "method=lora"], 2, 0, 0.25, tmp_path / "out", {}, force=False)
     assert all(word in str(caught.value) for word in words), caught.value
 
 

@@ -120,37 +120,41 @@ def test_what_diverges_is_told_and_does_not_stop_the_rest(monkeypatch, tmp_path)
     assert len(failed) == 2 and all("too much" in failure for failure in failed)
 
 
-def test_every_setting_gets_the_same_trials_and_its_runs_the_best_point(monkeypatch, ran, tmp_path):
+def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypatch, ran, tmp_path):
     searched = []
 
     def score(config):  # the higher rate is the better
         if config.train.holdout:
             searched.append(config)
-            return SimpleNamespace(metrics=SimpleNamespace(best=config.recipe.lr))
+            return SimpleNamespace(metrics=SimpleNamespace(best=config.recipe.lr / 10))
         return ran.append(config)
 
     monkeypatch.setattr("experiments.pipeline.run", score)
     ranges = {"fourierft": {"recipe.lr": (0.01, 0.5)}}
     plan = RunPlan(
         runs=(f"{MINI} method.n=10,20 seed=3,4",),
-        search=SearchPlan(trials=3, holdout=0.25, ranges=ranges, overrides=("recipe.epochs=1",)),
+        search=SearchPlan(trials=3, extra=2, holdout=0.25, ranges=ranges, overrides=("recipe.epochs=1",)),
     )
     assert carry_out(plan, tmp_path / "one") == []
-    assert [config.method.n for config in searched] == [10] * 3 + [20] * 3
+    assert [config.method.n for config in searched] == [10] * 5 + [20] * 5
     assert {(config.recipe.epochs, config.seed, config.train.holdout) for config in searched} == {(1, 3, 0.25)}
     best = max(config.recipe.lr for config in searched)
     assert [(c.method.n, c.seed, c.recipe.lr, c.recipe.trials) for c in ran] == [
-        (n, seed, best, 3)
+        (n, seed, best, 5)
         for seed in (3, 4)
         for n in (10, 20)  # every first seed before any second
     ]
     files = sorted((tmp_path / "one/search/glue_rte/roberta_mini").iterdir())
     assert [file.name for file in files] == ["fourierft_n10.json", "fourierft_n20.json"]
-    assert all(len(json.loads(file.read_text())["trials"]) == 3 for file in files)
+    assert all(len(json.loads(file.read_text())["trials"]) == 5 for file in files)
 
-    searched.clear()  # a search that is there is read, not repeated
+    searched.clear()  # a search that is there is read, not repeated, and goes on where it ended at an edge
     carry_out(plan, tmp_path / "one")
     assert searched == []
+    further = plan.model_copy(update={"search": plan.search.model_copy(update={"extra": 3})})
+    carry_out(further, tmp_path / "one")
+    assert [(config.method.n, config.recipe.lr) for config in searched] == [(10, 2 * best), (20, 2 * best)]
+    assert ran[-1].recipe.lr == 2 * best and ran[-1].recipe.trials == 6
 
 
 def test_a_run_that_another_study_has_is_taken_over(ran, tmp_path):

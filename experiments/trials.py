@@ -1,0 +1,146 @@
+"""The record of a search for hyper-parameters: its points, which follow from the ranges and the scores before them.
+
+The first points are of Sobol's sequence, scrambled, in the ranges. The ranges are where a search starts, not its
+limits: while its best trial lies at an edge, one key of it moves a step beyond the values tried so far (`steps`).
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from experiments.record import Document, compare
+from experiments.typed import Share
+
+SEED = 0  # of the sequence
+STEP = 2.0  # a factor, up or down
+FAILED = -1.0  # the score, the lowest possible, of a trial that diverged or ran out of memory
+
+Ranges = dict[str, list[float]]  # key -> [low, high]
+Point = dict[str, float]  # key -> value; of a trial, its score too
+Edges = dict[str, Literal["lowest", "highest"]]
+
+
+class Trials(Document):
+    """The record of a search: the point and the score of each trial, and the best trial, the first of equals.
+
+    scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: the place of each in it, None
+    for a step beyond an edge; without numbers they are the first of the sequence.
+    """
+
+    exp: str | None
+    model: str
+    method: str
+    overrides: list[str]
+    holdout: Share
+    ranges: Annotated[
+        dict[str, Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=99)
+    ]
+    scrambled: bool = False
+    numbers: list[Annotated[NonNegativeInt, Field(lt=2**16)] | None] | None = None
+    trials: Annotated[list[Point], Field(min_length=1)]
+    best: Point
+
+    @property
+    def place(self) -> str:
+        """Without the first folder for older searches without an experiment."""
+        return f"{f'{self.exp}/' if self.exp else ''}{self.model}/{label(self.method, self.overrides)}.json"
+
+    @property
+    def places(self) -> list[int | None]:
+        """`numbers`, also of a search without them."""
+        return list(range(len(self.trials))) if self.numbers is None else self.numbers
+
+    @property
+    def point(self) -> Point:
+        """The best trial's, without its score."""
+        return _unscored(self.best)
+
+    @property
+    def edges(self) -> Edges:
+        """See `edges`."""
+        return edges(self.ranges, self.trials)
+
+    @model_validator(mode="after")
+    def _follows_from_the_ranges(self) -> "Trials":
+        for key, (low, high) in self.ranges.items():
+            if not low < high:
+                raise ValueError(f"ranges.{key} is {[low, high]}, no range: low < high")
+        drawn = [number for number in self.places if number is not None]
+        compare("the order of numbers", drawn, sorted(set(drawn)))
+        compare("the number of numbers", len(self.places), len(self.trials))
+        scores = [trial.get("score", math.inf) for trial in self.trials]
+        if not all(FAILED <= score <= 1 for score in scores):
+            raise ValueError("each of trials needs a score from -1 to 1")
+        points = dict(zip(drawn, sequence(self.ranges, drawn, self.scrambled), strict=True))
+        for count, (number, trial) in enumerate(zip(self.places, self.trials, strict=True)):
+            allowed = steps(self.ranges, self.trials[:count]) if number is None else [points[number]]
+            if _unscored(trial) not in allowed:
+                raise ValueError(f"the points of trials: number {count} is {trial}, where the rest gives {allowed}")
+        compare("best", self.best, best(self.trials))
+        return self
+
+
+def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> list[Point]:
+    """The points with these numbers, from 0, log-uniform in the ranges, rounded to two significant digits.
+
+    The sequence is Sobol's, scrambled (Matoušek 1998). Older searches have one random point and then the unscrambled
+    sequence, which wastes its first trial on the low corner of the ranges.
+    """
+    from scipy.stats import qmc  # a second to import
+
+    count, size = max(numbers, default=0) + 1, len(ranges)
+    unit = qmc.Sobol(size, scramble=scrambled, seed=SEED).random_base2(count.bit_length())
+    if not scrambled:
+        unit = np.concatenate([np.random.RandomState(SEED).random_sample((1, size)), unit])
+    low, high = np.array(list(ranges.values()), dtype=float).T
+    points = np.exp(np.log(low) + unit[list(numbers)] * (np.log(high) - np.log(low)))
+    rounded = np.vectorize(_rounded, otypes=[float])(points)
+    return [dict(zip(ranges, point, strict=True)) for point in np.clip(rounded, low, high).tolist()]
+
+
+def best(trials: Sequence[Point]) -> Point:
+    """The trial with the highest score, the first of equals."""
+    return max(trials, key=lambda trial: trial["score"])
+
+
+def edges(keys: Iterable[str], trials: Sequence[Point]) -> Edges:
+    """The keys whose value in the best trial is the highest of all trials, or the lowest. A key is inside once a higher
+    and a lower value were tried."""
+    found: Edges = {}
+    for key in keys:
+        tried, chosen = [trial[key] for trial in trials], best(trials)[key]
+        if chosen == max(tried):
+            found[key] = "highest"
+        elif chosen == min(tried):
+            found[key] = "lowest"
+    return found
+
+
+def steps(keys: Iterable[str], trials: Sequence[Point]) -> list[Point]:
+    """The points beyond the edges: the best one with one key doubled or halved, rounded to two significant digits.
+
+    In the order of the keys; the first with a valid configuration is tried next. Nothing if every trial failed.
+    """
+    if not trials or best(trials)["score"] == FAILED:
+        return []
+    point, factor = _unscored(best(trials)), {"highest": STEP, "lowest": 1 / STEP}
+    return [point | {key: _rounded(point[key] * factor[end])} for key, end in edges(keys, trials).items()]
+
+
+def label(method: str, overrides: Iterable[str]) -> str:
+    """The method with its settings in the overrides, such as fourierft_n50."""
+    plain = [override for override in overrides if override.startswith("method.") and "$" not in override]
+    asked = [override.partition(".")[2].replace("=", "") for override in plain]
+    return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
+
+
+def _unscored(trial: Point) -> Point:
+    return {key: value for key, value in trial.items() if key != "score"}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
