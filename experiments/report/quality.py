@@ -9,8 +9,9 @@ from experiments.paper.printed import LORA_NAMES, PaperRow
 from experiments.paper.score_tables import HELD_OUT, Column, ScoreTable
 from experiments.record import Selection
 from experiments.report.aggregate import Cell, Row
+from experiments.report.gaps import MARGIN, Gap, Judged, no_loss
 from experiments.report.render import DASH, Table, signed
-from experiments.report.verdicts import Claim, Outcome, by_scale
+from experiments.report.verdicts import Claim, Outcome, by_scale, weakest
 from experiments.trials import LEGEND
 
 ROUNDING = 1e-9  # of a difference of two floats
@@ -30,7 +31,8 @@ def quality(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -
     for a table scored by judges."""
     found, said = (_of_judges if table.judged else compared)(table, rows, paper), table.claim
     pages = (table.key, HELD_OUT.key) if table.judged else (table.key,)
-    return Claim(said.name, said.statement, tuple(found.tables), tuple(found.outcomes), pages, found.whole)
+    measured = (*found.tables, *(one.said for one in found.outcomes if one.said))
+    return Claim(said.name, said.statement, measured, tuple(found.outcomes), pages, found.whole)
 
 
 def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) -> Comparison:
@@ -49,7 +51,7 @@ def _of_judges(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]
 
 @dataclass(frozen=True)
 class Difference:
-    """One column of two rows: the cell of FourierFT, and that of the other method."""
+    """One column of two rows: our cell, of FourierFT or of the head alone, and that of the other method."""
 
     column: Column
     selection: Selection
@@ -63,7 +65,7 @@ class Difference:
 
     @property
     def gap(self) -> float:
-        """FourierFT's centre minus the other's, in the unit of the column."""
+        """Our centre minus the other's, in the unit of the column."""
         ours, theirs = (cell.centre(self.selection, self.column) for cell in (self.ours, self.theirs))
         return ours - theirs
 
@@ -73,10 +75,28 @@ class Difference:
         return marks((self.ours, self.theirs))
 
     @property
-    def is_level(self) -> bool:
-        """Whether FourierFT is worse by at most the mean of the two measured spreads."""
-        spreads = [cell.spread(self.selection, self.column) or 0.0 for cell in (self.ours, self.theirs)]
-        return (self.gap if self.column.loss else -self.gap) <= statistics.mean(spreads) + ROUNDING
+    def ahead(self) -> Gap:
+        """How far ours are better, in the unit of the column."""
+        both = [
+            dict(zip((run.seed for run in cell.runs), cell.scores(self.selection, self.column), strict=True))
+            for cell in (self.ours, self.theirs)
+        ]
+        return Gap.between(*(both[::-1] if self.column.loss else both))
+
+    @property
+    def margin(self) -> float:
+        """What counts as no loss: a point, or as many percent of the other's score where that is no percentage."""
+        in_percent = self.column.factor == 100 and not self.column.loss
+        return MARGIN if in_percent else MARGIN / 100 * abs(self.theirs.centre(self.selection, self.column))
+
+    @property
+    def is_near(self) -> bool:
+        """Whether ours are worse by less than the margin as measured, which is no test."""
+        return self.ahead.mean > -self.margin
+
+    def judged(self, comparisons: int) -> Judged:
+        """What the tests say of ours: worse by less than the margin, or by more. comparisons: of one claim."""
+        return self.ahead.judged(no_loss(comparisons, self.margin), max(2, self.column.digits))
 
     def __str__(self) -> str:
         shown = "".join(mark for mark in self.marks if mark in {"‡", *EDGES})
@@ -93,8 +113,8 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
 
     The verdict needs every FourierFT row of the paper's table and its LoRA row, in all columns, with all seeds at a
     clean commit. The average, or each column in a table without averages, may be worse than LoRA's by at most the mean
-    of the paper's standard deviations; with the settings in the claim's `above` it must be better. At scale small each
-    metric may be worse by at most the mean of the two measured spreads.
+    of the paper's standard deviations; with the settings in the claim's `above` it must be better. At scale small tests
+    decide, by `Difference.margin`.
     """
     lines, outcomes, judged = [], [], set()
     groups = [table.columns] if table.averaged else [(column,) for column in table.columns]
@@ -120,7 +140,11 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
         if row.scale == "small" and other.method in LORA_NAMES:
             heads = (one for one in rows if (one.scale, one.model, one.method) == ("small", row.model, "head_only"))
             head = next(heads, None)
-            outcomes += _at_scale_small(table, row.label, both, _columns(head, other, table) if head else {})
+            versus = f"{row.label} ahead of {other.title} by"
+            outcomes += [
+                replace(one, size=row.label, said=f"small, {row.model}, {one.where}: {versus} {one.said}")
+                for one in _at_scale_small(table, both, _columns(head, other, table) if head else {})
+            ]
     needed = {(line.model, line.title, columns) for line in paper if line.method == "fourierft" for columns in groups}
     return Comparison(_differences(table, lines), outcomes, judged >= needed)
 
@@ -133,22 +157,26 @@ def _columns(row: Row, other: Row, table: ScoreTable) -> dict[Column, Difference
 
 
 def _at_scale_small(
-    table: ScoreTable, size: str, found: dict[Column, Difference], heads: dict[Column, Difference]
+    table: ScoreTable, found: dict[Column, Difference], heads: dict[Column, Difference]
 ) -> Iterator[Outcome]:
-    """For each experiment, whether FourierFT is level with LoRA in all of its metrics; undecided where the head alone
-    is level with LoRA, and where a search behind either ended at an edge: its method may be better than it looks. Runs
-    marked for anything else but missing seeds are no evidence."""
+    """For each experiment, whether FourierFT is level with LoRA or above in all of its metrics; undecided where the
+    head alone is near LoRA in all, and where a search behind either ended at an edge: its method may be better than it
+    looks. Runs marked for anything else but missing seeds are no evidence."""
     experiments: dict[str, list[Difference]] = {}
     for column, pair in found.items():
         if column not in table.extra:
             experiments.setdefault(column.exp, []).append(pair)
     for exp, own in experiments.items():
-        tells = not all(pair.column in heads and heads[pair.column].is_level for pair in own)
-        name = own[0].column.heading if len(own) == 1 else exp
+        judged, several = [pair.judged(len(own)) for pair in own], len(own) > 1
+        tells = not all(pair.column in heads and heads[pair.column].is_near for pair in own)
+        said = ", ".join(
+            f"{pair.column.heading} " * several + one.said for pair, one in zip(own, judged, strict=True)
+        ) + "; but so near to LoRA comes the head alone, so the task cannot tell" * (not tells)
+        name = exp if several else own[0].column.heading
         marked = {mark for pair in own for mark in pair.marks}
         evidence, at_edge = not marked - {"†"} - EDGES, bool(marked & EDGES)
-        holds = all(pair.is_level for pair in own) if tells and not at_edge else None
-        yield Outcome("small", name, holds, min(pair.seeds for pair in own), size, evidence, at_edge)
+        holds = weakest(one.answer for one in judged) if tells and not at_edge else None
+        yield Outcome("small", name, holds, min(pair.seeds for pair in own), "", evidence, at_edge, said)
 
 
 def _differences(table: ScoreTable, lines: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Table]:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from experiments.paper.printed import Asked, Logs, PaperRow, read_facts
 from experiments.report import official_logs, selection
 from experiments.report.aggregate import Row
+from experiments.report.gaps import MARGIN, POWER, SIGNIFICANCE
 from experiments.report.page import Page
 from experiments.report.render import Table, markdown
 from experiments.report.verdicts import FEWEST, Claim
@@ -14,11 +15,23 @@ from experiments.report.verdicts import FEWEST, Claim
 INTRODUCTION = f"""\
 Generated from the records by `make tables`; not edited by hand. Scales are never mixed. The verdict rests on the
 paper's models and data alone. Scale small (a smaller pre-trained model, or part of the data, all real) has a column of
-its own; fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone is level with LoRA. A
-method is level if it is worse by at most the measured spread; in the studies it is better or worse if Welch's t-test
-says so, at 5 % over all comparisons of a claim. What rests on a search whose best rate was the highest or the lowest
-that it tried (↑, ↓ in the tables) cannot tell: a better one may lie beyond. Scale mini, the miniature, is a
-demonstration: it is reported below and decides nothing.
+its own; fewer than {FEWEST} seeds decide nothing there, nor does a task on which the head alone comes within the margin
+of LoRA. Scale mini, the miniature, is a demonstration: it is reported below and decides nothing.
+
+A gap between the scores of two methods is judged by t-tests over the seeds, the data set as it is, at
+{100 * SIGNIFICANCE:g} % over all comparisons of a claim: paired where both have the same seeds, Welch's elsewhere. The
+margin is {MARGIN:g} point, or {MARGIN:g} % of LoRA's score where that is no percentage; in Tables 2 to 5 at the paper's
+scale it is the spread that the paper prints, without a test.
+
+- *above*, *below*: there is a difference, however small. *level*: it is smaller than the margin, by two one-sided
+  tests; a difference that is claimed or asked for may be found level.
+- *not worse*, where the claim is "level or above": worse by less than the margin, if at all. *worse*: by more.
+- *cannot tell*: no test decides. A difference that does not show is no equality. So many seeds would decide with a
+  chance of {100 * POWER:g} %, were the gap and its spread as measured.
+- A gap in a sentence is one of means, with its standard error in brackets. Tables of scores and of their differences go
+  by the paper's statistic, mostly the median.
+- What rests on a search whose best rate was the highest or the lowest that it tried (↑, ↓ in the tables) cannot tell: a
+  better one may lie beyond.
 """
 
 ANSWERS = {"not reproduced": "no", "reproduced": "yes", "does not hold": "no", "holds": "yes"}

@@ -6,31 +6,44 @@ demonstration: it is reported, and decides nothing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from experiments.report.render import DASH, Table, span
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
-CANNOT_TELL = "cannot tell"
+CANNOT_TELL, LEVEL = "cannot tell", "level"
 SCALES = ("paper", "full size", "small", "mini")  # by how much they say about the paper
 FEWEST = 3  # seeds that are needed to decide anything: with fewer the spread is unknown
+
+# Whether a claim holds. LEVEL: it claims a difference, which was shown to be smaller than the margin. None: undecided.
+Answer = bool | Literal["level"] | None
+FROM_THE_WEAKEST: tuple[Answer, ...] = (False, None, LEVEL, True)
+WORDS: dict[Answer, str] = {True: "holds", False: "does not hold", LEVEL: LEVEL, None: CANNOT_TELL}
+
+
+def weakest(answers: Iterable[Answer]) -> Answer:
+    """The answer of all together, one at least: a claim holds if it does everywhere, and fails if it does once."""
+    return min(answers, key=FROM_THE_WEAKEST.index)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a claim holds in one place; `holds` is None where the evidence is undecided.
+    """Whether a claim holds in one place.
 
     where: a task or a model, as the page names it. seeds: how many are behind it; None for exact counts, which no seed
     changes. size: of the method, where several were run there. evidence: whether the runs may decide anything.
-    at_edge: whether a search behind them ended at an edge of what it tried; `holds` is None then.
+    at_edge: whether a search behind them ended at an edge of what it tried; `holds` is None then. said: what was
+    tested, in words.
     """
 
     scale: str
     where: str
-    holds: bool | None
+    holds: Answer
     seeds: int | None = None
     size: str = ""
     evidence: bool = True
     at_edge: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,26 +66,23 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """At the paper's scale, where one outcome that fails refutes the claim."""
-        holds = {one.holds for one in self.outcomes if one.scale in SCALES[:2] and one.evidence}
-        if False in holds:
-            return NOT_REPRODUCED
-        if not holds or not self.whole:
+        """At the paper's scale, where the weakest outcome decides: one that fails refutes the claim."""
+        found = [one.holds for one in self.outcomes if one.scale in SCALES[:2] and one.evidence]
+        if not found or (not self.whole and False not in found):
             return NOT_MEASURED
-        return CANNOT_TELL if None in holds else REPRODUCED
+        return {**WORDS, True: REPRODUCED, False: NOT_REPRODUCED}[weakest(found)]
 
     @property
     def small_scale(self) -> str:
-        """At scale small: "holds (STS-B; 3 seeds)", "does not hold (...)", both as "mixed (...)", "cannot tell (...)",
-        "too few seeds (1)", "holds in 2 of 3 cases" for exact counts, or a dash."""
+        """At scale small: "holds (STS-B; 3 seeds)", or another of WORDS; several of them as "mixed (...)"; "too few
+        seeds (1)"; "holds in 2 of 3 cases" for exact counts; or a dash."""
         found = [one for one in self.outcomes if one.scale == "small"]
         if found and found[0].seeds is None:
             return f"holds in {sum(bool(one.holds) for one in found)} of {len(found)} {self.counted}"
         decided = [one for one in found if _seeds(one) >= FEWEST]
         if not decided:
             return f"too few seeds ({span(map(_seeds, found))})" if found else DASH
-        kinds = {True: "holds", False: "does not hold", None: CANNOT_TELL}
-        groups = {said: [one for one in decided if one.holds is holds] for holds, said in kinds.items()}
+        groups = {said: [one for one in decided if one.holds == holds] for holds, said in WORDS.items()}
         places = {said: _places(own, decided) for said, own in groups.items() if own}
         if len(places) == 1:
             ((said, where),) = places.items()

@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.record import Record, Selection
 from experiments.report import curves
+from experiments.report.gaps import Gap, Judged, difference, no_loss
 from experiments.report.render import DASH, number, signed, with_spread
 from experiments.report.searches import Searches
 from experiments.report.verdicts import FEWEST
@@ -41,7 +42,6 @@ class Groups(dict[Setting, list[Record]]):
         return [setting for setting, runs in self.items() if self.searches.edges(runs[0])]
 
 
-LEVEL = 0.05  # of a test
 HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
 EDGES = " ".join(f"{sign} {meaning}." for sign, meaning in LEGEND.items())
 NOTE = (
@@ -67,27 +67,19 @@ def spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def compare(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> tuple[float, bool | None]:
-    """The difference of the medians, in points, and whether ours are above (True), below (False) or neither (None).
-
-    By Welch's t-test, two-sided, at 5 % over all `comparisons` of one claim (Bonferroni); one run alone tells nothing.
-    """
-    from scipy.stats import ttest_ind  # a second to import
-
-    values = scores(ours), scores(theirs)
-    gap = centre(ours) - centre(theirs)
-    if min(map(len, values)) < 2:
-        return gap, None
-    test = ttest_ind(*values, equal_var=False)
-    return gap, bool(test.statistic > 0) if test.pvalue < LEVEL / comparisons else None
+def gap(ours: Sequence[Record], theirs: Sequence[Record]) -> Gap:
+    """Ours minus theirs in the best epochs' scores, in points. Each side's seeds must differ."""
+    return Gap.between(*({run.seed: 100 * run.metrics.score("best") for run in runs} for runs in (ours, theirs)))
 
 
-def not_below(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> tuple[float, bool | None]:
-    """As `compare`, and whether ours are level or above: True where the difference is no more than the mean of both
-    deviations, False where the test says below, None otherwise."""
-    gap, above = compare(ours, theirs, comparisons)
-    noise = statistics.mean(spread(scores(runs)) or 0.0 for runs in (ours, theirs))
-    return gap, above if above is not None else True if gap >= -noise else None
+def compare(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
+    """Whether ours are above theirs, below, or level; see `gaps.difference`."""
+    return gap(ours, theirs).judged(difference(comparisons))
+
+
+def not_worse(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
+    """Whether ours are level with theirs or above, or worse; see `gaps.no_loss`."""
+    return gap(ours, theirs).judged(no_loss(comparisons))
 
 
 def per_matrix(record: Record) -> float:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from experiments.record import Record
-from experiments.report.render import signed
+from experiments.report.gaps import SIGNIFICANCE, Judged, would_decide
+from experiments.report.verdicts import CANNOT_TELL, LEVEL, Answer, weakest
 from experiments.studies import measures
 from experiments.studies.measures import Groups
 
@@ -17,10 +18,10 @@ TRIED = ("random", "orthogonal")  # by the paper
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one model and task, in words, and whether the claim holds there; None: undecided."""
+    """What was found for one model and task, in words, and whether the claim holds there."""
 
     said: str
-    holds: bool | None
+    holds: Answer
 
 
 Ask = Callable[[Groups], Finding | None]  # None where the runs lack what the question compares
@@ -43,13 +44,15 @@ def helps(groups: Groups) -> Finding | None:
     ours = methods.get("fourierft", [])
     if len(ours) < 2:
         return None
-    said = ", ".join(
+    said = [
         f"{method} from {measures.centre(runs[0]):.1f} to {measures.centre(runs[-1]):.1f}, "
-        f"{sum(measures.compare(after, before)[0] > 0 for before, after in pairwise(runs))} of {len(runs) - 1} steps up"
+        f"{sum(measures.gap(after, before).mean > 0 for before, after in pairwise(runs))} of {len(runs) - 1} steps up"
         for method, runs in methods.items()
-    )
-    steps = [measures.compare(after, before, len(ours))[1] for before, after in pairwise(ours)]
-    return Finding(said, False if False in steps else measures.compare(ours[-1], ours[0], len(ours))[1])
+    ]
+    steps = [measures.compare(after, before, len(ours)).answer for before, after in pairwise(ours)]
+    whole = measures.compare(ours[-1], ours[0], len(ours))
+    said.append(f"the largest n minus the smallest {whole.said}")
+    return Finding("; ".join(said), False if False in steps else whole.answer)
 
 
 def is_above_lora(groups: Groups) -> Finding | None:
@@ -57,8 +60,7 @@ def is_above_lora(groups: Groups) -> Finding | None:
     sizes = {(method, measures.per_matrix(runs[0])): runs for (method, _), runs in groups.items()}
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
     found = {n: measures.compare(sizes["fourierft", n], sizes["lora", n], len(shared)) for n in shared}
-    said = ", ".join(f"{signed(gap)} points at {size:,.0f} parameters per matrix" for size, (gap, _) in found.items())
-    return _all(f"FourierFT minus LoRA {said}", found)
+    return _all("FourierFT minus LoRA", {f"at {n:,.0f} parameters per matrix": one for n, one in found.items()})
 
 
 def smallest_is_level(groups: Groups) -> Finding | None:
@@ -67,9 +69,9 @@ def smallest_is_level(groups: Groups) -> Finding | None:
     if not {"fourierft", "lora"} <= methods.keys():
         return None
     (n, ours), (r, theirs) = (next(iter(methods[method].items())) for method in ("fourierft", "lora"))
-    gap, level = measures.not_below(ours, theirs)
+    found = measures.not_worse(ours, theirs)
     times = measures.per_matrix(theirs[0]) / measures.per_matrix(ours[0])
-    return Finding(f"n={n} minus LoRA r={r} {signed(gap)} points with {times:.0f} times fewer parameters", level)
+    return Finding(f"n={n}, {times:.0f} times fewer parameters, minus LoRA r={r} {found.said}", found.answer)
 
 
 # --- bias ------------------------------------------------------------------------------------------------------------
@@ -78,27 +80,32 @@ def smallest_is_level(groups: Groups) -> Finding | None:
 def most_bands_are_below(groups: Groups) -> Finding | None:
     """More than half of the favoured bands are below no bias; refuted if at least half are above."""
 
-    def holds(above: Sequence[bool | None]) -> bool | None:
-        return True if above.count(False) > len(above) / 2 else False if above.count(True) >= len(above) / 2 else None
+    def holds(answers: Sequence[Answer]) -> Answer:
+        half, above = len(answers) / 2, answers.count(True)
+        if answers.count(False) > half:
+            return True
+        return False if above >= half else LEVEL if above + answers.count(LEVEL) >= half else None
 
     return _bands(groups, holds)
 
 
 def one_band_is_above(groups: Groups) -> Finding | None:
     """Some favoured band is above no bias; refuted if all are below."""
-    return _bands(groups, lambda above: True if True in above else None if None in above else False)
+    return _bands(groups, _strongest)
 
 
-def _bands(groups: Groups, holds: Callable[[list[bool | None]], bool | None]) -> Finding | None:
-    """Compare each band with no bias. holds: the answer, given whether each is above (True), below or neither."""
+def _strongest(answers: Sequence[Answer]) -> Answer:
+    return next((one for one in (True, None, LEVEL) if one in answers), False)
+
+
+def _bands(groups: Groups, holds: Callable[[list[Answer]], Answer]) -> Finding | None:
+    """Compare each band with no bias. holds: the answer, given that to whether each band is above no bias."""
     bands = {band[0]: runs for band, runs in groups.items() if band}
     if not bands or () not in groups:
         return None
     found = {centre: measures.compare(runs, groups[()], len(bands)) for centre, runs in bands.items()}
-    best = max(found, key=lambda centre: found[centre][0])
-    below = sum(gap < 0 for gap, _ in found.values())
-    said = f"{below} of {len(found)} bands below no bias; the best, centre {best:g}, {signed(found[best][0])} points"
-    return Finding(said, holds([above for _, above in found.values()]))
+    said = "; ".join(f"centre {centre:g} {one.said}" for centre, one in found.items())
+    return Finding(f"favoured bands minus no bias: {said}", holds([one.answer for one in found.values()]))
 
 
 # --- basis, initialisation, grid -------------------------------------------------------------------------------------
@@ -117,15 +124,14 @@ def fourier_beats_the_others(groups: Groups) -> Finding | None:
 def _beats(others: Sequence[str], groups: Groups) -> Finding | None:
     there = [basis for basis in others if (basis,) in groups] if ("fourier",) in groups else []
     found = {basis: measures.compare(groups["fourier",], groups[basis,], len(there)) for basis in there}
-    return _all(f"Fourier {', '.join(f'{signed(gap)} to {basis}' for basis, (gap, _) in found.items())}", found)
+    return _all("Fourier minus", found)
 
 
 def normal_beats_zeros(groups: Groups) -> Finding | None:
     """The paper's initialisation is above zeros."""
     if len(groups) < 2:
         return None
-    gap, above = measures.compare(groups["normal",], groups["zeros",])
-    return Finding(f"normal minus zeros {signed(gap)} points", above)
+    return _all("normal minus", {"zeros": measures.compare(groups["normal",], groups["zeros",])})
 
 
 def grid_is_level(groups: Groups) -> Finding | None:
@@ -133,14 +139,14 @@ def grid_is_level(groups: Groups) -> Finding | None:
     kinds = _by_first(groups)
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
     shared = [n for n in grid if n in random]
-    found = {n: measures.not_below(grid[n], random[n], len(shared)) for n in shared}
-    return _all(f"grid minus random {', '.join(f'{signed(gap)} at n={n}' for n, (gap, _) in found.items())}", found)
+    found = {f"at n={n}": measures.not_worse(grid[n], random[n], len(shared)) for n in shared}
+    return _all("grid minus random", found)
 
 
-def _all(said: str, found: Mapping[object, tuple[float, bool | None]]) -> Finding | None:
-    """Holds if every comparison does, fails if one fails; None without any comparison."""
-    holds = {one for _, one in found.values()}
-    return Finding(said, False if False in holds else None if None in holds else True) if found else None
+def _all(said: str, found: Mapping[str, Judged]) -> Finding | None:
+    """The weakest of the comparisons, each told behind its name; None without any."""
+    sentences = "; ".join(f"{name} {one.said}" for name, one in found.items())
+    return Finding(f"{said} {sentences}", weakest(one.answer for one in found.values())) if found else None
 
 
 # --- curves, luck ----------------------------------------------------------------------------------------------------
@@ -162,15 +168,26 @@ def is_better_throughout(groups: Groups) -> Finding | None:
 
 
 def positions_matter_less(groups: Groups) -> Finding | None:
-    """Scores spread less over positions than over seeds of training, by Levene's test of equal spreads."""
-    from scipy.stats import levene  # a second to import
+    """Scores spread less over positions than over seeds of training, by an F test of normal scores, two-sided."""
+    from scipy.stats import f  # a second to import
 
     found = {what: measures.scores(groups.get((what,), ())) for what in (POSITIONS, TRAINING)}
     if min(map(len, found.values())) < 2:
         return None
-    deviations = {what: statistics.stdev(values) for what, values in found.items()}
-    p = float(levene(*found.values()).pvalue)
-    counted = {what: f"{deviations[what]:.2f} points over {len(values)} runs" for what, values in found.items()}
-    said = f"deviation {counted[POSITIONS]} where the {POSITIONS}, {counted[TRAINING]} where {TRAINING}"
-    less = deviations[POSITIONS] < deviations[TRAINING] if p < measures.LEVEL else None
-    return Finding(f"{said} (Levene's test: p = {p:.2f})", less)
+    positions, training = deviations = [statistics.stdev(values) for values in found.values()]
+    if not training:
+        return None  # no ratio
+    ratio, freedom = positions / training, [len(values) - 1 for values in found.values()]
+    low, high = (ratio / f.isf(tail, *freedom) ** 0.5 for tail in (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2))
+    less = True if high < 1 else False if low > 1 else None
+
+    def chance(runs: int) -> float:
+        """That so many runs of each decide, were the ratio the true one."""
+        return f.cdf(f.ppf(SIGNIFICANCE / 2, runs - 1, runs - 1) / min(ratio, 1 / ratio) ** 2, runs - 1, runs - 1)
+
+    told = [f"{one:.2f} points over {len(values)} runs" for one, values in zip(deviations, found.values(), strict=True)]
+    said = (
+        f"deviation {told[0]} where the {POSITIONS}, {told[1]} where {TRAINING}; "
+        f"ratio {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+    )
+    return Finding(said if less is not None else f"{said}: {CANNOT_TELL}, {would_decide(chance)}", less)

@@ -18,6 +18,9 @@ def claim(*outcomes, **fields):
         ((True, False), False, "not reproduced"),
         ((True, None), True, "cannot tell"),
         ((None, False), True, "not reproduced"),
+        ((True, "level"), True, "level"),
+        (("level", None), True, "cannot tell"),
+        (("level", False), False, "not reproduced"),
     ],
 )
 def test_the_verdict_follows_from_the_papers_scale(holds, whole, verdict):
@@ -47,3 +50,9 @@ def test_exact_outcomes_are_counted_and_others_need_three_seeds():
         claim(Outcome("small", "a", True, 3), Outcome("small", "b", True, 5)).small_scale == "holds (a; b; 3–5 seeds)"
     )
     assert claim().small_scale == "—"
+
+
+def test_places_where_the_answers_differ_are_listed_by_answer():
+    places = zip("abcd", (None, "level", True, False), strict=True)
+    said = claim(*(Outcome("small", name, holds, 3) for name, holds in places)).small_scale
+    assert said == "mixed (holds: c / does not hold: d / level: b / cannot tell: a; 3 seeds)"

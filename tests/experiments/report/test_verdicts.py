@@ -27,6 +27,7 @@ def lines(claim):
             if cell != DASH
         )
         for table in claim.measured
+        if not isinstance(table, str)
         for row in table.rows
     ]
 
@@ -367,18 +368,31 @@ def test_rank_of_lora_by_its_other_name_is_judged():
 
 
 def small(method, score, seeds=3, exp="glue_stsb", **changes):
-    """Runs at scale small, a hundredth apart from seed to seed."""
+    """Runs at scale small, a hundredth apart from seed to seed; FourierFT's difference to the others varies by 0.2
+    points."""
     given = {"scale": "small", "model": "minilm_l6", "method": method, "exp": exp, **changes}
-    return [run(score + place / 100, seed=seed, **given) for place, seed in enumerate(SEEDS[:seeds])]
+    apart = (0, 0.001, 0.002, 0.001, 0) if method == "fourierft" else (0.001,) * 5
+    return [run(score + place / 100 + apart[place], seed=seed, **given) for place, seed in enumerate(SEEDS[:seeds])]
 
 
 @pytest.mark.parametrize(
     ("gap", "said"),
-    [(0.0, "holds"), (-0.009, "holds"), (-0.011, "does not hold")],  # the spread of each is 0.01
+    [(0.0, "holds"), (-0.008, "holds"), (-0.0095, "cannot tell"), (-0.0105, "cannot tell"), (-0.012, "does not hold")],
 )
-def test_level_is_what_falls_behind_by_no_more_than_the_measured_spread(gap, said):
+def test_a_method_is_level_that_the_test_says_to_be_less_than_a_point_worse(gap, said):
+    """The standard error is 0.058 points."""
     claim = verdict(small("lora", 0.8) + small("fourierft", 0.8 + gap), "Quality")
     assert (claim.small_scale, claim.verdict) == (f"{said} (STS-B; 3 seeds)", NOT_MEASURED)
+
+
+def test_at_scale_small_a_sentence_tells_the_gap_its_error_and_the_seeds_that_would_decide():
+    def sentences(gap):
+        claim = verdict(small("lora", 0.8) + small("fourierft", 0.8 + gap), "Quality")
+        return [one for one in claim.measured if isinstance(one, str)]
+
+    said = "small, minilm_l6, STS-B: n=1000 ahead of lora (r=8) by"
+    assert sentences(-0.008) == [f"{said} −0.80 (0.06): not worse"]
+    assert sentences(-0.0095) == [f"{said} −0.95 (0.06): cannot tell, about 27 seeds would decide"]
 
 
 def test_a_variant_says_nothing_of_the_method_at_scale_small_either():
@@ -423,12 +437,19 @@ def test_every_metric_of_a_text_must_be_level_and_less_loss_is_better():
         for method in ("lora", "fourierft")
     }
     assert verdict(texts["lora"] + texts["fourierft"], OF_TEXTS).small_scale == "holds (e2e; 3 seeds)"
-    worse = []
-    for one in texts["fourierft"]:
-        test = one.metrics.test.model_copy(update={"last": one.metrics.test.last | {"cider": 1.0}})
-        worse.append(one.model_copy(update={"metrics": one.metrics.model_copy(update={"test": test})}))
-    assert verdict(texts["lora"] + worse, OF_TEXTS).small_scale == "does not hold (e2e; 3 seeds)"
-    for gap, said in ((-0.5, "holds"), (0.5, "does not hold")):
+
+    def moved(metric, gap):
+        found = []
+        for one in texts["fourierft"]:
+            last = one.metrics.test.last | {metric: one.metrics.test.last[metric] + gap}
+            metrics = one.metrics.model_copy(update={"test": one.metrics.test.model_copy(update={"last": last})})
+            found.append(one.model_copy(update={"metrics": metrics}))
+        return verdict(texts["lora"] + found, OF_TEXTS).small_scale
+
+    for metric, within, beyond in (("bleu", -0.009, -0.011), ("cider", -0.023, -0.026), ("nist", -0.05, -0.07)):
+        assert moved(metric, within) == "holds (e2e; 3 seeds)", "a point, or a hundredth of LoRA's 2.4 and 6"
+        assert moved(metric, beyond) == "does not hold (e2e; 3 seeds)"
+    for gap, said in ((-0.5, "holds"), (0.019, "holds"), (0.022, "does not hold")):
         found = [
             instruct(2 + more + i / 100, method=method, scale="small", seed=i)
             for method, more in (("lora_qv", 0), ("fourierft", gap))
