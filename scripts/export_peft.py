@@ -93,6 +93,8 @@ def adapter_config(config: Config) -> peft.PeftConfig:
     if isinstance(method, FourierFT):
         if not method.shared_entries:
             raise UserError("method.shared_entries=false: peft draws the positions of every matrix from the same seed")
+        if method.targets == "all-linear":
+            names["target_modules"] = method.targets  # PEFT's word too
         return peft.FourierFTConfig(
             n_frequency=method.n,
             scaling=one_scale(config),

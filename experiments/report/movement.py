@@ -115,7 +115,9 @@ def _size(config: Config) -> tuple[int, Any]:
 
 def _at_scale_1(config: Config) -> float:
     """The movement at a scale of 1."""
-    (n, _), shapes = _size(config), _shapes(config.model.name, config.model.attention)
+    n, _ = _size(config)
+    whole = getattr(config.method, "targets", "attention") == "all-linear"
+    shapes = _shapes(config.model.name, None if whole else config.model.attention, config.model.head)
     if _is_wave(config):
         return math.sqrt(n * len(shapes))
     return math.hypot(*(1 / fourierft.unit_scale(shape, n) for shape in shapes))
@@ -126,8 +128,13 @@ def _is_wave(config: Config) -> bool:
 
 
 @functools.cache
-def _shapes(model: str, attention: tuple[str, ...]) -> list[tuple[int, int]]:
-    """(out, in) of every adapted matrix of the full-size model. Raises UserError for a model that is not known here."""
+def _shapes(model: str, names: tuple[str, ...] | None, head: tuple[str, ...]) -> list[tuple[int, int]]:
+    """(out, in) of every adapted matrix of the full-size model. names: None for all linear layers outside the head.
+
+    Raises UserError for a model that is not known here.
+    """
     if model not in ARCHITECTURES:
         raise UserError(f"method.scale=auto: the shapes of {model} are not known here; give the scale as a number")
-    return [tuple(weight.shape) for weight in weights(ARCHITECTURES[model].build(), attention).values()]
+    network = ARCHITECTURES[model].build()
+    names = fourierft.all_linear(network, head) if names is None else names
+    return [tuple(weight.shape) for weight in weights(network, names).values()]

@@ -139,10 +139,13 @@ class Transfer(Study):
                 f"{max(raw) / min(raw):.0f} in units of rate × scale"
             )
             measured = (told,)
-            outcomes = (Outcome("small", "all models", max(rates) / min(rates) <= FACTOR),)
-        return [
-            Claim(question.name, question.statement, measured, outcomes, (self.key,), question=True, counted="range")
-        ]
+            centre = statistics.geometric_mean(rates)
+            apart = [max(rate / centre, centre / rate) for rate in rates]
+            outcomes = tuple(
+                Outcome("small", one.name, far <= math.sqrt(FACTOR)) for one, far in zip(rows, apart, strict=True)
+            )
+        told = (question.name, question.statement, measured, outcomes, (self.key,))
+        return [Claim(*told, question=True, counted="settings")]
 
 
 def draw(rows: Sequence[Found], centre: float) -> Figure:

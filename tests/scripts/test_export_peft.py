@@ -96,6 +96,14 @@ def test_both_forms_move_the_model_by_the_rule(export, n):
         assert (written.n_frequency, written.init_weights) == (n, zeros)
 
 
+def test_every_linear_layer_is_peft_s_own_word(export):
+    written = peft.PeftConfig.from_pretrained(export("method.targets=all-linear", "method.n=333")[2])
+    assert written.target_modules == "all-linear"
+    shapes = {(3072, 3072): 2, (1024, 3072): 2, (8192, 3072): 2, (3072, 8192): 1}  # a layer's: q o, k v, gate up, down
+    moved = sum(28 * count * written.scaling**2 * 333 / (2 * out * width) for (out, width), count in shapes.items())
+    assert 0.1 * moved**0.5 == pytest.approx(0.9, rel=2e-3)
+
+
 def test_zeros_and_other_methods_are_peft_s_own(export):
     assert read(export("method.init=zeros", out="a")[2], "adapter_config.json")["init_weights"] is True
     lora = peft.PeftConfig.from_pretrained(export("method=lora", "seed=1", out="b")[2])

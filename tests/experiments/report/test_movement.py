@@ -66,8 +66,15 @@ def test_one_rate_lowers_roberta_base_as_printed():
         ("+exp=e2e_gpt2_medium", "model=gpt2_medium"),  # parts of a fused projection
         ("+exp=vit_cars", "model=vit_base", "recipe=vit_base/fourierft_rule", "method.n=10000"),
         ("+exp=metamath", "model=llama32_3b"),  # two shapes
+        ("+exp=metamath", "model=llama32_3b", "method.targets=all-linear"),  # four
+        (
+            "+exp=glue_rte",
+            "model=roberta_base",
+            "method.scale=auto",
+            "method.targets=all-linear",
+        ),  # not those of the head
     ],
-    ids=lambda overrides: overrides[1],
+    ids=lambda overrides: " ".join(overrides[1:]),
 )
 def test_it_is_the_movement_of_the_layers_that_a_run_has(make, overrides):
     config = make(*overrides)

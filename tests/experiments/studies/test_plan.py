@@ -126,7 +126,7 @@ def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypa
     def score(config):  # the higher rate is the better
         if config.train.holdout:
             searched.append(config)
-            return SimpleNamespace(metrics=SimpleNamespace(best=config.recipe.lr / 10))
+            return SimpleNamespace(metrics=SimpleNamespace(best=config.recipe.lr / 10), rank=None)
         return ran.append(config)
 
     monkeypatch.setattr("experiments.pipeline.run", score)
