@@ -30,14 +30,13 @@ from .linear import FourierLinear, dense_shape
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .scale import MOVEMENT, movement, unit_scale
+from .scale import auto_movement, movement, unit_scale
 from .targets import all_linear
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BASES",
-    "MOVEMENT",
     "Algorithm",
     "Count",
     "Entries",
@@ -48,6 +47,7 @@ __all__ = [
     "adapt",
     "all_linear",
     "allocate",
+    "auto_movement",
     "band_log_probability",
     "check_gradients",
     "count",

@@ -5,26 +5,36 @@ step of Adam moves each coefficient by about the learning rate: a matrix by lr s
 
     movement * lr,   movement = sqrt(sum over its matrices of s^2 n)
 
-The published recipes differ in scale and rate, and most agree in this product: 0.9 for RoBERTa-base, by the official
-scripts, for RoBERTa-large (geometric means over their tasks) and for GPT-2 medium, 0.35 to 1.3 for LLaMA. Outside lie
-GPT-2 large, 2.2, ViT, 15 to 24, and PEFT's defaults, 0.002. `results/tables/movement.md` has them all; there
-RoBERTa-base as printed has 0.6, because of one rate that the scripts do not confirm. The rule is fitted to these: it
-sets movement = 9, in equal shares for all M matrices, scale = 9 sqrt(2 d1 d2 / (n M)), so that those recipes have rates
-near 0.1. Short runs want more.
+Measured on seven models and sizes (`results/tables/study_transfer.md`), the movement * lr of the best rate does not
+depend on the number of matrices, nor on n up to about a third of the width; beyond that it falls as 1 / sqrt(n), since
+a step then follows so much of the gradient that its effect, which grows as lr s n, sets the limit. So the rule is, for
+a matrix of width d = sqrt(d1 d2) and for M matrices,
+
+    scale = 12 sqrt(2 d1 d2 / (n M)) min(1, sqrt(d / 3n))
+
+with the 12 such that the published recipes have rates near 0.1: 0.15 for RoBERTa-base by the official scripts, 0.13 for
+RoBERTa-large (geometric means over their tasks) and GPT-2 medium, 0.03 to 0.11 for LLaMA. Outside lie GPT-2 large, ViT
+and PEFT's defaults: `results/tables/movement.md` has them all. What remains is the task: short runs want more.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .entries import Shape
 from .layer import FourierLayer
 
-MOVEMENT = 9.0
+MOVEMENT = 12.0
 
 
 def movement(layers: Sequence[FourierLayer]) -> float:
     """How far a step of Adam moves the weights of all layers together: Frobenius norm per unit of the learning rate."""
     return math.sqrt(math.fsum(matrices(layer) * (layer.scale / unit(layer)) ** 2 for layer in layers))
+
+
+def auto_movement(matrices: Iterable[tuple[Shape, int]]) -> float:
+    """The movement that the rule gives to matrices of these (out, in) shapes and numbers of coefficients."""
+    shares = [_share(shape, n) ** 2 for shape, n in matrices]
+    return MOVEMENT * math.sqrt(math.fsum(shares) / len(shares))  # fsum: the same in every version of Python
 
 
 def set_scales(layers: Sequence[FourierLayer]) -> float:
@@ -38,13 +48,19 @@ def set_scales(layers: Sequence[FourierLayer]) -> float:
     A plain model into which the file is loaded has the one scale everywhere: the same delta_W, but other steps if it is
     trained further. For the same steps, adapt with "auto", then load.
     """
-    units = [unit(layer) for layer in layers]
-    powers = [2.0 ** round(math.log2(each / min(units))) for each in units]
-    shares = [matrices(layer) * (power / each) ** 2 for layer, power, each in zip(layers, powers, units, strict=True)]
-    smallest = MOVEMENT / math.sqrt(math.fsum(shares))  # fsum: the same in every version of Python
-    for layer, power in zip(layers, powers, strict=True):
-        layer.scale = smallest * power
+    wanted = [unit(layer) * _share(layer.matrix_shape, layer.entries.n) for layer in layers]
+    for layer, scale in zip(layers, wanted, strict=True):
+        layer.scale = 2.0 ** round(math.log2(scale / min(wanted)))
+    each = [(layer.matrix_shape, layer.entries.n) for layer in layers for _ in range(matrices(layer))]
+    smallest = auto_movement(each) / movement(layers)
+    for layer in layers:
+        layer.scale *= smallest
     return smallest
+
+
+def _share(shape: Shape, n: int) -> float:
+    """What the rule leaves of the movement of a matrix with so many coefficients."""
+    return min(1.0, math.sqrt(math.sqrt(math.prod(shape)) / (3 * n)))
 
 
 def unit_scale(shape: Shape, n: int) -> float:

@@ -29,8 +29,8 @@ NOTES = [
     "is the root of the sum of squares.",
     "Movement × lr: how far a step at the recipe's rate, the highest of its schedule, moves the model. Of several "
     "tasks: the geometric mean (the least–the most).",
-    "lr at scale=auto: the rate at which a step moves the model as far where the rule sets the scale; its movement is "
-    f"{fourierft.MOVEMENT:g} for every model and n.",
+    "lr at scale=auto: the rate at which a step moves the model as far where the rule of fourierft/scale.py sets the "
+    "scale.",
     "n: the recipe's own. For ViT at n=10000 the paper prints none; that of n=3000 then moves it 1.8 times as far.",
     "RoBERTa-base by Table 9: QNLI's rate, 0.01, is most likely a misprint; script and logs have 0.1.",
 ]
@@ -51,7 +51,7 @@ def one_scale(config: Config) -> float:
     shapes are not known here.
     """
     _, scale = _size(config)
-    return fourierft.MOVEMENT / _at_scale_1(config) if scale == "auto" else scale
+    return fourierft.auto_movement(_matrices(config)) / _at_scale_1(config) if scale == "auto" else scale
 
 
 def published(paper: Mapping[str, Sequence[PaperRow]]) -> list[list[Config]]:
@@ -91,7 +91,7 @@ def _row(runs: Sequence[Config], *task: str) -> list[str]:
     return [
         *(runs[0].model.name, f"{runs[0].method.name} (n={n})", runs[0].recipe.source, *task),
         *(span(values, ".3g") for values in (scales, rates, moved)),
-        *(f"{mean:.2g}{ends}", f"{mean / fourierft.MOVEMENT:.2g}"),
+        *(f"{mean:.2g}{ends}", f"{mean / fourierft.auto_movement(_matrices(runs[0])):.2g}"),
     ]
 
 
@@ -115,12 +115,16 @@ def _size(config: Config) -> tuple[int, Any]:
 
 def _at_scale_1(config: Config) -> float:
     """The movement at a scale of 1."""
+    wave = _is_wave(config)
+    return math.hypot(*(math.sqrt(n) if wave else 1 / fourierft.unit_scale(shape, n) for shape, n in _matrices(config)))
+
+
+def _matrices(config: Config) -> list[tuple[tuple[int, int], int]]:
+    """The shape and n of every adapted matrix."""
     n, _ = _size(config)
     whole = getattr(config.method, "targets", "attention") == "all-linear"
     shapes = _shapes(config.model.name, None if whole else config.model.attention, config.model.head)
-    if _is_wave(config):
-        return math.sqrt(n * len(shapes))
-    return math.hypot(*(1 / fourierft.unit_scale(shape, n) for shape in shapes))
+    return [(shape, n) for shape in shapes]
 
 
 def _is_wave(config: Config) -> bool:

@@ -21,11 +21,10 @@ from experiments.report.verdicts import Claim, Outcome
 from experiments.studies import views
 from experiments.studies.base import Study
 from experiments.studies.plan import StudyFile, read_study
-from experiments.trials import Trials
-from fourierft import MOVEMENT
+from experiments.trials import Trials, signs
+from fourierft import auto_movement, unit_scale
 
 RATE = "recipe.lr"
-MARKS = {"highest": "↑", "lowest": "↓"}
 FACTOR = 2.0  # the spread of rates that the question allows
 
 
@@ -33,21 +32,22 @@ FACTOR = 2.0  # the spread of rates that the question allows
 class Found:
     """The best rate of one model and n.
 
-    matrices: their number. unit: the movement at scale=1. rate: at scale=auto.
+    matrices: their number. rate: at scale=auto. unit, auto: the movement at scale=1, and at scale=auto.
     """
 
     model: str
     task: str
     n: int
     matrices: int
-    unit: float
     rate: float
+    unit: float
+    auto: float
     marks: str
 
     @property
     def raw(self) -> float:
         """The best rate times the scale that "auto" stands for; that at scale=1, since zeros were the start."""
-        return self.rate * MOVEMENT / self.unit
+        return self.rate * self.auto / self.unit
 
     @property
     def name(self) -> str:
@@ -59,10 +59,11 @@ def found(trials: Trials) -> Found:
     """What a search tells."""
     said = dict(override.split("=", 1) for override in trials.overrides)
     n, matrices = int(said["method.n"]), trials.matrices or []
-    unit = math.sqrt(sum(one.count * n / (2 * math.prod(one.shape)) for one in matrices))
+    each = [((one.shape[0], one.shape[1]), n) for one in matrices for _ in range(one.count)]
+    unit = math.hypot(*(1 / unit_scale(shape, n) for shape, n in each))
     scores = {trial[RATE]: trial["score"] for trial in trials.trials}
-    number, marks = sum(one.count for one in matrices), "".join(MARKS[end] for end in trials.edges.values())
-    return Found(trials.model, said["task"], n, number, unit, vertex(scores), marks)
+    marks = signs(trials.edges)
+    return Found(trials.model, said["task"], n, len(each), vertex(scores), unit, auto_movement(each), marks)
 
 
 def vertex(scores: dict[float, float]) -> float:
@@ -118,8 +119,8 @@ class Transfer(Study):
         centre = statistics.geometric_mean(one.rate for one in rows)
         lines = [
             [
-                *(one.model, one.task, str(one.matrices), f"{one.n:,}", f"{MOVEMENT * one.rate:.1f}"),
-                *(f"{one.raw:.3g}", f"{centre * MOVEMENT / one.unit:.3g}", f"{one.rate:.2f}{one.marks}"),
+                *(one.model, one.task, str(one.matrices), f"{one.n:,}", f"{one.auto * one.rate:.2f}"),
+                *(f"{one.raw:.3g}", f"{centre * one.auto / one.unit:.3g}", f"{one.rate:.2f}{one.marks}"),
             ]
             for one in rows
         ]
@@ -157,7 +158,7 @@ def draw(rows: Sequence[Found], centre: float) -> Figure:
         axes.set_yscale("log")
         axes.set_ylabel("best learning rate", fontsize=8)
     for index, name in enumerate(names):
-        own = {one.n: centre * MOVEMENT / one.unit for one in rows if one.name == name}
+        own = {one.n: centre * one.auto / one.unit for one in rows if one.name == name}
         raw.plot(list(own), list(own.values()), linestyle="dotted", color=style.line_style(index)["color"])
     _band(auto, centre)
     handles, labels = auto.get_legend_handles_labels()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import fourierft
-from fourierft import MOVEMENT, FourierConfig, FourierError, movement
+from fourierft import FourierConfig, FourierError, auto_movement, movement
 
 
 class Network(nn.Module):
@@ -30,7 +30,7 @@ class Network(nn.Module):
         return self.classifier(torch.tanh(self.large(torch.tanh(self.up(torch.tanh(self.small(x)))))))
 
 
-CONFIG = FourierConfig(n=50, scale="auto", targets=("small", "up", "large"), head=("classifier",), init="zeros")
+CONFIG = FourierConfig(n=8, scale="auto", targets=("small", "up", "large"), head=("classifier",), init="zeros")
 
 
 def adapted(config=CONFIG, seed=2):
@@ -49,8 +49,17 @@ def scales(model):
     return [layer.scale for layer in layers(model)]
 
 
-def rule(layer, matrices):
-    return 9 * math.sqrt(2 * math.prod(layer.matrix_shape) / (layer.entries.n * matrices))
+def rule(shape, n, matrices):
+    """Beyond a third of the width the scale falls as 1 / n, below as 1 / sqrt(n)."""
+    scale, width = 12 * math.sqrt(2 * math.prod(shape) / (n * matrices)), math.sqrt(math.prod(shape))
+    return scale * math.sqrt(width / (3 * n)) if 3 * n > width else scale
+
+
+def moved_by_the_rule(model):
+    """The movement, matrix by matrix: 12 in all, less for matrices with many coefficients."""
+    each = [(layer.matrix_shape, layer.entries.n) for layer in layers(model) for _ in layer.parts or [""]]
+    squares = (rule(shape, n, len(each)) ** 2 * n / (2 * math.prod(shape)) for shape, n in each)
+    return math.sqrt(sum(squares))
 
 
 def nested():
@@ -76,9 +85,10 @@ GENERAL = {"n": 50, "scale": "auto", "targets": ("qkv", "fc"), "init": "zeros"}
     ],
 )
 def test_a_step_moves_the_weights_by_the_movement(settings):
-    """Each coefficient by lr, up or down: ||change of delta_W|| = 9 lr, to what n atoms at random overlap."""
+    """Each coefficient by lr, up or down: ||change of delta_W|| = movement lr, to what n atoms at random overlap."""
     model = fourierft.adapt(nested(), FourierConfig(**GENERAL | settings))
-    assert movement(layers(model)) == pytest.approx(9, rel=1e-12)
+    movement = moved_by_the_rule(model)
+    assert fourierft.movement(layers(model)) == pytest.approx(movement, rel=1e-12)
     before, lr = fourierft.delta_weights(model), 0.01
     with torch.no_grad():
         for layer in layers(model):
@@ -87,14 +97,14 @@ def test_a_step_moves_the_weights_by_the_movement(settings):
     after = fourierft.delta_weights(model)
     moved = math.sqrt(sum(float((after[path] - before[path]).square().sum()) for path in before))
     exact = settings.get("basis") in ("orthogonal", "dct", "identity") or "entries" in settings
-    assert moved == pytest.approx(9 * lr, rel=1e-5 if exact else 0.2)
+    assert moved == pytest.approx(movement * lr, rel=1e-5 if exact else 0.2)
 
 
-@pytest.mark.parametrize(("width", "depth", "n"), [(24, 1, 50), (24, 6, 500), (96, 3, 50)])
+@pytest.mark.parametrize(("width", "depth", "n"), [(24, 1, 50), (24, 6, 500), (96, 3, 50), (96, 3, 20), (96, 3, 32)])
 def test_equal_shapes_have_the_scale_of_the_rule(width, depth, n):
     model = nn.Sequential(*(nn.Linear(width, width) for _ in range(depth)))
     fourierft.adapt(model, FourierConfig(n, "auto", tuple(map(str, range(depth))), init="zeros"))
-    assert scales(model) == pytest.approx([9 * math.sqrt(2 * width * width / (n * depth))] * depth, rel=1e-12)
+    assert scales(model) == pytest.approx([rule((width, width), n, depth)] * depth, rel=1e-12)
     assert model.fourierft_config.scale == scales(model)[0]
 
 
@@ -103,7 +113,7 @@ def test_other_shapes_have_it_to_a_power_of_two():
     smallest = model.fourierft_config.scale
     assert scales(model) == [smallest, 2 * smallest, 4 * smallest]
     for layer in layers(model):
-        assert 1 / math.sqrt(2) < layer.scale / rule(layer, 3) < math.sqrt(2)
+        assert 1 / math.sqrt(2) < layer.scale / rule(layer.matrix_shape, layer.entries.n, 3) < math.sqrt(2)
 
 
 def test_no_shapes_put_a_scale_more_than_twice_from_the_rule():
@@ -113,24 +123,30 @@ def test_no_shapes_put_a_scale_more_than_twice_from_the_rule():
         with torch.device("meta"):
             model = nn.Sequential(*(nn.Linear(*pair) for pair in sides))
             fourierft.adapt(model, FourierConfig(20, "auto", tuple("01234"), init="zeros"))
-        assert all(0.5 < layer.scale / rule(layer, 5) < 2 for layer in layers(model))
-        assert movement(layers(model)) == pytest.approx(MOVEMENT, rel=1e-12)
+        assert all(0.5 < layer.scale / rule(layer.matrix_shape, 20, 5) < 2 for layer in layers(model))
+        assert movement(layers(model)) == pytest.approx(moved_by_the_rule(model), rel=1e-12)
 
 
 def test_conv1d_and_a_layer_used_twice_count_as_the_matrices_they_are(gpt2):
     model = fourierft.adapt(gpt2(), FourierConfig(50, "auto", ("c_attn",), init="zeros"))
-    assert scales(model) == pytest.approx([9 * math.sqrt(2 * 96 * 32 / (50 * 2))] * 2, rel=1e-12)
+    assert scales(model) == pytest.approx([rule((96, 32), 50, 2)] * 2, rel=1e-12)
     shared = nn.Linear(24, 24)
     model = fourierft.adapt(nn.Sequential(shared, nn.Tanh(), shared), FourierConfig(50, "auto", ("0",), init="zeros"))
-    assert model[2].scale == pytest.approx(9 * math.sqrt(2 * 24 * 24 / 50), rel=1e-12)
+    assert model[2].scale == pytest.approx(rule((24, 24), 50, 1), rel=1e-12)
 
 
 def test_quantised_layers_have_it_too():
     bnb = pytest.importorskip("bitsandbytes").nn
     model = nn.ModuleDict({"small": bnb.Linear4bit(64, 64), "large": bnb.Linear8bitLt(64, 256)})
-    fourierft.adapt(model, FourierConfig(50, "auto", ("small", "large"), init="zeros"))
+    fourierft.adapt(model, FourierConfig(20, "auto", ("small", "large"), init="zeros"))
     assert model["large"].scale == 2 * model["small"].scale
-    assert movement(layers(model)) == pytest.approx(9, rel=1e-12)
+    assert movement(layers(model)) == pytest.approx(moved_by_the_rule(model), rel=1e-12)
+
+
+def test_the_rule_moves_a_model_alike_whatever_its_depth():
+    few, many = ([((96, 96), 30)] * depth for depth in (2, 24))
+    assert auto_movement(few) == auto_movement(many) == 12
+    assert auto_movement([((96, 96), 320)] * 24) == pytest.approx(12 * math.sqrt(0.1), rel=1e-12)
 
 
 # Files and state dicts ------------------------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def test_the_raw_rate_times_the_scale_moves_the_model_as_far():
     assert (one.n, one.matrices, one.marks) == (200, 3, "")
     assert one.rate == pytest.approx(0.4)
     step = one.raw * math.sqrt(3 * 200 / (2 * 96 * 384))  # Frobenius, of a step of Adam at this rate times scale
-    assert step == pytest.approx(9 * one.rate)
+    movement = 12 * math.sqrt(math.sqrt(96 * 384) / (3 * 200))  # the rule's
+    assert step == pytest.approx(movement * one.rate)
 
 
 def test_the_page_tells_both_spreads_and_marks_an_edge(tmp_path):
