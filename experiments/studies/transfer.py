@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from experiments import style
 from experiments.record import find
 from experiments.report.page import Page
-from experiments.report.render import Table
+from experiments.report.render import Table, span
 from experiments.report.verdicts import Claim, Outcome
 from experiments.studies import views
 from experiments.studies.base import Study
-from experiments.studies.plan import StudyFile, read_study
+from experiments.studies.plan import StudyFile, StudyQuestion, read_study
 from experiments.trials import Trials, signs
 from fourierft import auto_movement, unit_scale
 
@@ -129,24 +129,32 @@ class Transfer(Study):
         return [Page(self.key, self.title, [table], self.file.notes, figures={"": draw(rows, centre)})]
 
     def claims(self, folder: Path) -> list[Claim]:
-        rows, (question,) = self.found(folder), self.file.questions
-        measured, outcomes = (), ()
-        if rows:
-            raw, rates = ([getattr(one, name) for one in rows] for name in ("raw", "rate"))
-            places = len({one.name for one in rows})
-            told = (
-                f"the best rates of {places} models and sizes at {len(rows)} settings lie a factor of "
-                f"{max(rates) / min(rates):.1f} apart at scale=auto ({min(rates):.2f} to {max(rates):.2f}), "
-                f"{max(raw) / min(raw):.0f} in units of rate × scale"
-            )
-            measured = (told,)
-            centre = statistics.geometric_mean(rates)
-            apart = [max(rate / centre, centre / rate) for rate in rates]
-            outcomes = tuple(
-                Outcome("small", one.name, far <= math.sqrt(FACTOR)) for one, far in zip(rows, apart, strict=True)
-            )
+        rows = self.found(folder)
+        return [self.claim(question, rows) for question in self.file.questions]
+
+    def claim(self, question: StudyQuestion, rows: Sequence[Found]) -> Claim:
+        """Compare the best rates within each model, or within all, as the question asks."""
+        groups: dict[str, list[Found]] = {}
+        for one in rows:
+            groups.setdefault(one.model if question.ask == "one_model" else "all models", []).append(one)
+        measured = tuple(f"{where}, {_told(own)}" for where, own in groups.items())
+        outcomes = tuple(Outcome("small", where, _spread(own, "rate") <= FACTOR) for where, own in groups.items())
         told = (question.name, question.statement, measured, outcomes, (self.key,))
-        return [Claim(*told, question=True, counted="settings")]
+        return Claim(*told, question=True, counted="models" if question.ask == "one_model" else "comparison")
+
+
+def _spread(rows: Sequence[Found], unit: str) -> float:
+    """The highest best rate over the lowest, in that unit."""
+    rates = [getattr(one, unit) for one in rows]
+    return max(rates) / min(rates)
+
+
+def _told(rows: Sequence[Found]) -> str:
+    ends = span((one.rate for one in rows), ".2f", " to ")
+    return (
+        f"{len(rows)} settings: best rates {ends} at scale=auto, a factor of {_spread(rows, 'rate'):.1f}; "
+        f"of rate × scale, a factor of {_spread(rows, 'raw'):.0f}"
+    )
 
 
 def draw(rows: Sequence[Found], centre: float) -> Figure:

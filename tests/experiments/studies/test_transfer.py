@@ -60,9 +60,12 @@ def test_the_page_tells_both_spreads_and_marks_an_edge(tmp_path):
     [page] = study.pages(tmp_path)
     assert [row[-1] for row in page.tables[0].rows] == ["0.40", "0.40", "1.40↑"]
     assert page.figures.keys() == {""}
-    [claim] = study.claims(tmp_path)
-    assert claim.small_scale == "holds in 0 of 3 settings"
-    assert "a factor of 3.5 apart at scale=auto (0.40 to 1.40)" in claim.measured[0]
+    within, across = study.claims(tmp_path)
+    assert (within.small_scale, across.small_scale) == ("holds in 2 of 2 models", "holds in 0 of 1 comparison")
+    assert within.measured[0].startswith(
+        "roberta_mini, 2 settings: best rates 0.40 at scale=auto, a factor of 1.0; of rate"
+    )
+    assert "3 settings: best rates 0.40 to 1.40 at scale=auto, a factor of 3.5" in across.measured[0]
 
 
 @pytest.mark.parametrize("scale", ["small", "mini"])
