@@ -5,16 +5,17 @@ step of Adam moves each coefficient by about the learning rate: a matrix by lr s
 
     movement * lr,   movement = sqrt(sum over its matrices of s^2 n)
 
-Measured on seven models and sizes (`results/tables/study_transfer.md`), the movement * lr of the best rate does not
-depend on the number of matrices, nor on n up to about a third of the width; beyond that it falls as 1 / sqrt(n), since
-a step then follows so much of the gradient that its effect, which grows as lr s n, sets the limit. So the rule is, for
-a matrix of width d = sqrt(d1 d2) and for M matrices,
+Measured in short runs of six models (`results/tables/study_transfer.md`), movement * lr of a model's best rate hardly
+depends on the number of matrices, nor on n up to about a third of the width; beyond that it falls about as 1 / sqrt(n),
+since a step then follows so much of the gradient that its effect, which grows as lr s n, sets the limit. So the rule
+is, for a matrix of width d = sqrt(d1 d2) and for M matrices,
 
     scale = 12 sqrt(2 d1 d2 / (n M)) min(1, sqrt(d / 3n))
 
 with the 12 such that the published recipes have rates near 0.1: 0.15 for RoBERTa-base by the official scripts, 0.13 for
 RoBERTa-large (geometric means over their tasks) and GPT-2 medium, 0.03 to 0.11 for LLaMA. Outside lie GPT-2 large, ViT
-and PEFT's defaults: `results/tables/movement.md` has them all. What remains is the task: short runs want more.
+and PEFT's defaults: `results/tables/movement.md` has them all. What remains, a factor of
+ten and more between models and tasks, has to be searched; short runs want more.
 """
 
 import math

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from experiments import style
 from experiments.record import find
@@ -116,17 +116,17 @@ class Transfer(Study):
         rows = self.found(folder)
         if not rows:
             return []
-        centre = statistics.geometric_mean(one.rate for one in rows)
+        expected = predicted(rows)
         lines = [
             [
                 *(one.model, one.task, str(one.matrices), f"{one.n:,}", f"{one.auto * one.rate:.2f}"),
-                *(f"{one.raw:.3g}", f"{centre * one.auto / one.unit:.3g}", f"{one.rate:.2f}{one.marks}"),
+                *(f"{one.raw:.3g}", f"{expected[one]:.3g}", f"{one.rate:.2f}{one.marks}"),
             ]
             for one in rows
         ]
         header = [*self.file.labels, "Matrices", "n", "Movement", "Best rate × scale", "Predicted"]
         table = Table("The best rate by model and n", [*header, "Best rate at scale=auto"], lines)
-        return [Page(self.key, self.title, [table], self.file.notes, figures={"": draw(rows, centre)})]
+        return [Page(self.key, self.title, [table], self.file.notes, figures={"": draw(rows)})]
 
     def claims(self, folder: Path) -> list[Claim]:
         rows = self.found(folder)
@@ -157,22 +157,31 @@ def _told(rows: Sequence[Found]) -> str:
     )
 
 
-def draw(rows: Sequence[Found], centre: float) -> Figure:
-    """Best rates against n, a line per model: in the paper's units with the predictions, and at scale=auto."""
+def predicted(rows: Sequence[Found]) -> dict[Found, float]:
+    """Rate times scale by the rule: with one rate at scale=auto for each model, the geometric mean of its best ones."""
+    rates: dict[str, list[float]] = {}
+    for one in rows:
+        rates.setdefault(one.model, []).append(one.rate)
+    return {one: statistics.geometric_mean(rates[one.model]) * one.auto / one.unit for one in rows}
+
+
+def draw(rows: Sequence[Found]) -> Figure:
+    """Best rates against n, a line per model: in the paper's units with the predictions, and at scale=auto; both axes
+    span the same factor."""
     figure, (raw, auto) = style.panels(["rate × scale, the paper's units; dotted: predicted", "rate at scale=auto"])
-    names = dict.fromkeys(one.name for one in rows)
+    names, expected = dict.fromkeys(one.name for one in rows), predicted(rows)
     for axes, of in ((raw, lambda one: one.raw), (auto, lambda one: one.rate)):
         views.lines(axes, {name: {o.n: [of(o)] for o in rows if o.name == name} for name in names}, "n", log=True)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel("best learning rate", fontsize=8)
     for index, name in enumerate(names):
-        own = {one.n: centre * one.auto / one.unit for one in rows if one.name == name}
+        own = {one.n: expected[one] for one in rows if one.name == name}
         raw.plot(list(own), list(own.values()), linestyle="dotted", color=style.line_style(index)["color"])
-    _band(auto, centre)
+    low, high = raw.get_ylim()
+    centre = statistics.geometric_mean(one.rate for one in rows)
+    auto.set_ylim(centre / math.sqrt(high / low), centre * math.sqrt(high / low))
     handles, labels = auto.get_legend_handles_labels()
-    style.legend(figure, handles, labels, 3, "band: a factor of two around the geometric mean")
+    style.legend(figure, handles, labels, 3)
     return figure
-
-
-def _band(axes: Axes, centre: float) -> None:
-    axes.axhspan(centre / math.sqrt(FACTOR), centre * math.sqrt(FACTOR), color="0.85", linewidth=0, zorder=0)
