@@ -17,8 +17,9 @@ class FourierConfig:
 
     n: number of coefficients of each adapted matrix (paper: n; PEFT: n_frequency).
     scale: factor of delta_W (paper: alpha; PEFT: scaling), for the width, depth and n that it was found at; or "auto",
-        by the rule of `scale.py`, with which a learning rate near 0.1 suits all of them. `adapt` replaces "auto" by a
-        number: that of the matrices with the smallest scale, where their shapes or n differ.
+        by the rule of `scale.py`, with which a model's best learning rate hardly depends on n and the number of
+        matrices, and that of most published recipes is near 0.1. `adapt` replaces "auto" by a number: that of the
+        matrices with the smallest scale, where their shapes or n differ.
     targets: names of the modules to adapt. A name matches a module whose path is that name, or ends in it after a dot;
         a plain string is a regular expression that must match the whole path. Both are PEFT's rules for target_modules.
         A name may end in parts of a fused projection, "c_attn:q,v" or "attn.qkv:q,v": each is a matrix of its own.

@@ -1,4 +1,4 @@
-"""The scale that carries over: scale="auto" makes one learning rate suit every width, depth and number of coefficients.
+"""The scale that carries over: with scale="auto" a learning rate found at one n or depth is near the best at others.
 
 With s = scale / sqrt(2 d1 d2) the n cosines of a matrix have unit norm, so that ||delta_W|| = s ||c|| (Frobenius). A
 step of Adam moves each coefficient by about the learning rate: a matrix by lr s sqrt(n), and a model by
@@ -14,8 +14,8 @@ is, for a matrix of width d = sqrt(d1 d2) and for M matrices,
 
 with the 12 such that the published recipes have rates near 0.1: 0.15 for RoBERTa-base by the official scripts, 0.13 for
 RoBERTa-large (geometric means over their tasks) and GPT-2 medium, 0.03 to 0.11 for LLaMA. Outside lie GPT-2 large, ViT
-and PEFT's defaults: `results/tables/movement.md` has them all. What remains, a factor of
-ten and more between models and tasks, has to be searched; short runs want more.
+and PEFT's defaults: `results/tables/movement.md` has them all. What remains, a factor of ten and more between models
+and tasks, has to be searched; short runs want more.
 """
 
 import math

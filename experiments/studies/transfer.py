@@ -83,7 +83,7 @@ def vertex(scores: dict[float, float]) -> float:
 
 
 class Transfer(Study):
-    """Whether one rate suits every width, depth and n."""
+    """Whether one rate suits every n and depth of a model, and every model."""
 
     name = "transfer"
 
