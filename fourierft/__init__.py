@@ -9,7 +9,7 @@
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
 
 With scale="auto" (`scale.py`) a learning rate found at one n is near the best at others; targets="all-linear" adapts
-every linear layer; `n_pattern` gives modules an n of their own, which `allocate` finds from gradients (`allocation.py`).
+every linear layer; `n_pattern` gives modules their own n, which `allocate` finds from gradients (`allocation.py`).
 
 `reference.py` is the paper's definition. `spectral.py` and `kernel.py` (in Triton) form delta_W exactly but faster;
 `tokens.py` applies it without forming it, also in C (`native.py`) and in Triton (`kernel_tokens.py`). `choice.py`
