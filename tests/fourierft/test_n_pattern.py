@@ -70,8 +70,9 @@ def test_the_configuration_stays_immutable_whatever_the_order():
 def test_the_scale_follows_the_n_of_each_matrix():
     model = nn.Sequential(nn.Linear(24, 24), nn.Linear(24, 24))
     fourierft.adapt(model, FourierConfig(100, "auto", ("0", "1"), n_pattern={"1": 25}, init="zeros"))
-    assert model[1].scale == 2 * model[0].scale
-    assert model[1].scale == pytest.approx(9 * (2 * 24 * 24 / (25 * 2)) ** 0.5)
+    assert model[1].scale == 4 * model[0].scale  # beyond a third of the width as 1 / n
+    wanted = 12 * (2 * 24 * 24 / (25 * 2)) ** 0.5 * (24 / (3 * 25)) ** 0.5
+    assert model[1].scale == pytest.approx(wanted)
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_dropout_is_the_model_s_own_unless_it_is_given(folders):
 def test_the_same_training_gives_the_same_adapter(folders, kind):
     """The matrices are thirds of one in timm: delta_W of each must come out as that of the layer of its own."""
     if kind == "fourierft":
-        start = {"entry_seed": 2024, "init": "normal", "shared_entries": True}
+        start = {"entry_seed": 2024, "init": "normal", "shared_entries": True, "targets": "attention"}
         method = FourierFT(name=kind, n=N, scale=8.0, **start, band=None, basis="fourier", entries="random")
     else:
         method = Lora(name=kind, r=3, alpha=6.0, dropout=0.0)
