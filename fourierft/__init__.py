@@ -30,7 +30,7 @@ from .linear import FourierLinear, dense_shape
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .scale import auto_movement, movement, unit_scale
+from .scale import auto_movement, movement, unit_movement
 from .targets import all_linear
 
 __version__ = "0.1.0"
@@ -65,7 +65,7 @@ __all__ = [
     "reference",
     "save",
     "split_target",
-    "unit_scale",
+    "unit_movement",
     "unmerge",
     "use",
 ]

@@ -32,6 +32,11 @@ def movement(layers: Sequence[FourierLayer]) -> float:
     return math.sqrt(math.fsum(matrices(layer) * (layer.scale / unit(layer)) ** 2 for layer in layers))
 
 
+def unit_movement(matrices: Iterable[tuple[Shape, int]]) -> float:
+    """The movement of matrices of these (out, in) shapes and numbers of coefficients at a scale of 1."""
+    return math.hypot(*(1 / unit_scale(shape, n) for shape, n in matrices))
+
+
 def auto_movement(matrices: Iterable[tuple[Shape, int]]) -> float:
     """The movement that the rule gives to matrices of these (out, in) shapes and numbers of coefficients."""
     shares = [_share(shape, n) ** 2 for shape, n in matrices]

@@ -82,7 +82,7 @@ class Record(Document):
         return self
 
     @model_validator(mode="after")
-    def _trained_asconfigured(self) -> "Record":
+    def _trained_as_configured(self) -> "Record":
         if self.status != "ok":
             return self
         rows, cost, epochs = self.dataset.rows, self.cost, len(self.metrics.per_epoch)

@@ -115,8 +115,8 @@ def _size(config: Config) -> tuple[int, Any]:
 
 def _at_scale_1(config: Config) -> float:
     """The movement at a scale of 1."""
-    wave = _is_wave(config)
-    return math.hypot(*(math.sqrt(n) if wave else 1 / fourierft.unit_scale(shape, n) for shape, n in _matrices(config)))
+    each = _matrices(config)
+    return math.sqrt(sum(n for _, n in each)) if _is_wave(config) else fourierft.unit_movement(each)
 
 
 def _matrices(config: Config) -> list[tuple[tuple[int, int], int]]:

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from experiments.errors import UserError
 from experiments.report.page import Page
 from experiments.report.verdicts import Claim
+from experiments.studies.plan import StudyFile, read_study
 
 
 class Study(ABC):
@@ -46,3 +48,16 @@ class Study(ABC):
             raise UserError(f"scale={scale}: the study {self.name} has no such scale; use scale={self.scale}")
         if overrides or share != (1, 1):
             raise UserError(f"study {self.name} is one measurement: it takes neither overrides nor --share")
+
+
+class DeclaredStudy(Study):
+    """A study whose texts, questions and runs stand in its file."""
+
+    @cached_property
+    def file(self) -> StudyFile:
+        """The content of configs/study/<name>.yaml."""
+        return read_study(self.name)
+
+    @property
+    def title(self) -> str:
+        return self.file.title

@@ -53,6 +53,10 @@ class RunPlan(Typed):
                 found.setdefault(setting, []).extend(seeds or ["seed=0"])
         return found
 
+    def part(self, share: tuple[int, int]) -> list[tuple[Overrides, list[str]]]:
+        """Every m-th of the settings, starting with the k-th, for share (k, m)."""
+        return list(self.settings.items())[share[0] - 1 :: share[1]]
+
     @property
     def places(self) -> dict[tuple[str, str], list["Planned"]]:
         """(model, task) -> its runs."""

@@ -4,7 +4,6 @@ If the plan has a search, each setting gets its own, with the same trials in the
 beyond them, on a slice of the training rows (`experiments/search.py`), and its runs use the best point.
 """
 
-import itertools
 from pathlib import Path
 
 import torch
@@ -29,7 +28,7 @@ def carry_out(
     `search.prepare` raise.
     """
     failed, points = [], {}
-    mine = list(itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]))
+    mine = plan.part(share)
     for place in range(max((len(seeds) for _, seeds in mine), default=0)):
         for setting, seeds in mine:
             if place >= len(seeds):

@@ -23,9 +23,9 @@ from experiments.report.render import Table, span
 from experiments.report.searches import Searches
 from experiments.report.verdicts import SCALES, Claim, Outcome
 from experiments.studies import measures, questions, views
-from experiments.studies.base import Study
+from experiments.studies.base import DeclaredStudy
 from experiments.studies.measures import Groups, Setting
-from experiments.studies.plan import Planned, StudyFile, StudyQuestion, read_study
+from experiments.studies.plan import Planned, StudyQuestion
 from experiments.studies.questions import Ask
 
 Key = TypeVar("Key", bound=Hashable)
@@ -36,7 +36,7 @@ def _scored(groups: Groups) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep(Study):
+class Sweep(DeclaredStudy):
     """One sweep.
 
     setting: the setting of a record or of a planned run. order: the sort key of settings. label: the cells that name a
@@ -145,15 +145,6 @@ class Sweep(Study):
             judged >= needed,
             question.is_open,
         )
-
-    @cached_property
-    def file(self) -> StudyFile:
-        """The content of configs/study/<name>.yaml."""
-        return read_study(self.name)
-
-    @property
-    def title(self) -> str:
-        return self.file.title
 
     @cached_property
     def planned(self) -> dict[tuple[str, str], Counter[Setting]]:

@@ -3,7 +3,6 @@
 Its measurements are searches: trials a factor of two apart until the best is inside (`experiments/search.py`).
 """
 
-import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -19,10 +18,10 @@ from experiments.report.page import Page
 from experiments.report.render import Table, span
 from experiments.report.verdicts import Claim, Outcome
 from experiments.studies import views
-from experiments.studies.base import Study
-from experiments.studies.plan import StudyFile, StudyQuestion, read_study
+from experiments.studies.base import DeclaredStudy
+from experiments.studies.plan import StudyQuestion
 from experiments.trials import Trials, signs
-from fourierft import auto_movement, unit_scale
+from fourierft import auto_movement, unit_movement
 
 RATE = "recipe.lr"
 FACTOR = 2.0  # the spread of rates that the question allows
@@ -60,10 +59,11 @@ def found(trials: Trials) -> Found:
     said = dict(override.split("=", 1) for override in trials.overrides)
     n, matrices = int(said["method.n"]), trials.matrices or []
     each = [((one.shape[0], one.shape[1]), n) for one in matrices for _ in range(one.count)]
-    unit = math.hypot(*(1 / unit_scale(shape, n) for shape, n in each))
     scores = {trial[RATE]: trial["score"] for trial in trials.trials}
     marks = signs(trials.edges)
-    return Found(trials.model, said["task"], n, len(each), vertex(scores), unit, auto_movement(each), marks)
+    return Found(
+        trials.model, said["task"], n, len(each), vertex(scores), unit_movement(each), auto_movement(each), marks
+    )
 
 
 def vertex(scores: dict[float, float]) -> float:
@@ -82,19 +82,10 @@ def vertex(scores: dict[float, float]) -> float:
     return near[1] * math.exp(-b / (2 * a)) if a else near[1]
 
 
-class Transfer(Study):
+class Transfer(DeclaredStudy):
     """Whether one rate suits every n and depth of a model, and every model."""
 
     name = "transfer"
-
-    @property
-    def file(self) -> StudyFile:
-        """The content of configs/study/transfer.yaml."""
-        return read_study(self.name)
-
-    @property
-    def title(self) -> str:
-        return self.file.title
 
     def run(
         self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
@@ -103,7 +94,7 @@ class Transfer(Study):
         from experiments.studies.runs import best_point  # seconds to import, and not needed to read trials
 
         plan = self.file.plan(self.name, scale)
-        for setting, seeds in itertools.islice(plan.settings.items(), share[0] - 1, None, share[1]):
+        for setting, seeds in plan.part(share):
             best_point(plan.search, [*setting, *overrides, f"scale={scale}", seeds[0]], folder / "search")
         return []
 
