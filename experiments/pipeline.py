@@ -25,7 +25,7 @@ from experiments.data.assets import Source, find_model
 from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
-from experiments.methods.base import check_precision, count, stored, stored_sha256
+from experiments.methods.trained import check_precision, count, stored, stored_sha256
 from experiments.models.heads import check_head
 from experiments.record import Rank, Record, Selections
 from experiments.record.parts import Cost, Metrics, Params, Tracked
@@ -106,6 +106,7 @@ def run(config: Config) -> Record:
     Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
     cannot be written to; and whatever a failing run raises, after its record is written.
     """
+    config.method.check()
     processes.take_device(config.train.torch_device())
     weights, data = find(config)
     scale, cell = cells.standing(config, weights, data)

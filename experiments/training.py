@@ -21,7 +21,7 @@ from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.measure import loader
-from experiments.methods.base import Stateful, trained_state
+from experiments.methods.trained import Stateful, trained_state
 from experiments.models.causal import IGNORED
 from experiments.models.heads import is_head
 from experiments.record.parts import Cost, Metrics

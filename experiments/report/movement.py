@@ -13,7 +13,7 @@ from typing import Any
 import fourierft
 from experiments.config import Config, parse, suite
 from experiments.errors import UserError
-from experiments.methods.base import weights
+from experiments.methods.trained import weights
 from experiments.models.architectures import ARCHITECTURES
 from experiments.paper.printed import PaperRow
 from experiments.paper.score_tables import SCORE_TABLES

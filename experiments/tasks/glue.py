@@ -1,26 +1,27 @@
 """GLUE: seven sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
 
+from __future__ import annotations
+
 import functools
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from datasets import Dataset
 from pydantic import Field, PositiveInt
-from torch import Tensor
-from torch.nn.functional import mse_loss
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, EvalPrediction
-from transformers.utils import ModelOutput
 
 from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
-from experiments.data.labels import as_classes, as_scores
-from experiments.metrics.glue import Glue
 from experiments.mini import glue
-from experiments.models.pretrained import read_config, read_model, read_tokenizer
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Prepared, Splits, Task, class_loss, evaluated, row_length
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import EvalPrediction
+    from transformers.utils import ModelOutput
+
+    from experiments.metrics.glue import Glue
 
 HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 TOP_SCORE = 5.0  # of a regression: STS-B's
@@ -47,6 +48,8 @@ class GlueTask(Task):
         return find_dataset(self.local, splits, HUB, assets)
 
     def read_split(self, source: Source, split: str) -> Dataset:
+        from experiments.data.labels import as_classes, as_scores
+
         rows, where = read_split(source, split, self.inputs, ["label"]), source.where(split)
         if not self.classes:
             return as_scores(rows, "label", TOP_SCORE, where)
@@ -63,6 +66,11 @@ class GlueTask(Task):
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Raises UserError for a maximum length that the model does not have."""
+        from transformers import DataCollatorWithPadding
+
+        from experiments.metrics.glue import Glue
+        from experiments.models.pretrained import read_tokenizer
+
         folder = weights.files["config.json"].parent
         tokenizer = read_tokenizer(folder)
         encoder = self._model(model, folder, train)
@@ -84,6 +92,11 @@ class GlueTask(Task):
         )
 
     def _model(self, model: Model, folder: Path, train: Train) -> torch.nn.Module:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        from experiments.models.pretrained import read_config, read_model
+
         labels = {"num_labels": max(1, len(self.classes)), "problem_type": None if self.classes else "regression"}
         config = read_config(folder, model.dropout, **labels)
         options = {"dtype": torch.float32, "attn_implementation": train.attention_kernel()}
@@ -94,7 +107,9 @@ class GlueTask(Task):
         encoded["labels"] = rows["label"]
         return encoded
 
-    def _loss(self, outputs: ModelOutput, labels: Tensor) -> Tensor:
+    def _loss(self, outputs: ModelOutput, labels: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import mse_loss
+
         return class_loss(outputs, labels) if self.classes else mse_loss(outputs.logits.squeeze(-1), labels)
 
     def _score(self, metric: Glue, outputs: EvalPrediction) -> dict[str, float]:

@@ -15,7 +15,7 @@ import fourierft
 from experiments import pipeline, record
 from experiments.checkpoints import MANIFEST
 from experiments.errors import UserError
-from experiments.methods.base import stored_sha256
+from experiments.methods.trained import stored_sha256
 from experiments.record import RecordError, replace_file
 from experiments.training import Diverged
 from tests import forked
