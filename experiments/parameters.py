@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from experiments import record
-from experiments.config import composed
+from experiments.composing import composed
 from experiments.measure.sizes import Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import cells, processes, tracking
+from experiments import cells, processes, progress, tracking
 from experiments import record as records
 from experiments.checkpoints import Stamp, load_trained
 from experiments.config import Config
@@ -106,6 +106,7 @@ def run(config: Config) -> Record:
     Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
     cannot be written to; and whatever a failing run raises, after its record is written.
     """
+    progress.hide_bars()
     config.method.check()
     processes.take_device(config.train.torch_device())
     weights, data = find(config)

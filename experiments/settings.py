@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from experiments import processes
 from experiments.errors import UserError
@@ -48,6 +48,14 @@ class Train(Typed):
     max_steps: PositiveInt | None
     rows: PositiveInt | None
     holdout: Share | None
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _has_no_index(cls, device: str) -> str:
+        kind, colon, index = str(device).partition(":")
+        if kind == "cuda" and colon:
+            raise ValueError(f"choose the GPU by the environment, CUDA_VISIBLE_DEVICES={index}, and train.device=cuda")
+        return device
 
     def torch_device(self) -> str:
         """cuda or cpu. Raises UserError where a GPU is required and there is none."""

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 # From the ground up: a package imports from those before it, and from its own line.
 FLOORS = [
     {"fourierft"},
-    {"errors", "typed", "yaml_files", "processes", "locks"},
+    {"errors", "typed", "yaml_files", "processes", "progress", "locks"},
     {
         "record",
         "lines",
@@ -23,6 +23,7 @@ FLOORS = [
         "tracking",
         "metrics",
         "recipes",
+        "composing",
     },
     {"mini", "models", "data", "methods"},
     {"measure", "judging"},
@@ -30,6 +31,7 @@ FLOORS = [
         "tasks",
         "checkpoints",
         "history",
+        "callbacks",
         "config",
         "cells",
         "training",

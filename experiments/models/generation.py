@@ -14,7 +14,6 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file
 from torch import nn
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -23,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from experiments import processes
+from experiments import processes, progress
 from experiments.lines import sealed, unsealed
 from experiments.models.language import BeamSearch, Sampling, Text
 from experiments.record import replace_lines
@@ -86,8 +85,8 @@ def generate(
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
-    hidden = not processes.is_first()
-    with open(path, "a", encoding="utf-8") as file, tqdm(total=len(left), desc="generating", disable=hidden) as bar:
+    bar = progress.counter(len(left), "generating", hidden=not processes.is_first())
+    with open(path, "a", encoding="utf-8") as file, bar:
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
             with precision:

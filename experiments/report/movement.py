@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fourierft
-from experiments.config import Config, parse, suite
+from experiments.composing import suite
+from experiments.config import Config, parse
 from experiments.errors import UserError
 from experiments.methods.trained import weights
 from experiments.models.architectures import ARCHITECTURES

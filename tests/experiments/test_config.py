@@ -8,7 +8,8 @@ from hydra import compose
 from hydra.errors import HydraException
 
 from experiments import cells
-from experiments.config import explain, parse
+from experiments.composing import explain
+from experiments.config import parse
 from experiments.errors import UserError
 from tests.conftest import ROOT
 
