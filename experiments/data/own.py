@@ -1,5 +1,6 @@
 """A person's own data: a file, a folder of splits, or a data set on the hub, read by `datasets`; and their labels."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from experiments.errors import UserError
 from experiments.typed import user_path
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a name on the hub
 CSV = {"keep_default_na": False, "na_values": [""]}  # a text "NA" is a text
 DIFFERENT = 0.5  # share of different values in a column, above which its values are no classes
 Kind = Literal["classes", "scores"]
@@ -35,7 +37,8 @@ def find(data: str, name: str, assets: Assets, endings: Sequence[str]) -> Source
             return Source(name, "local", data, files)
         raise UserError(f"task.data={data}: the folder holds no file in {kinds}")
     patterns = [*(f"*{ending}" for ending in endings), "README.md"]
-    for folder in hub.snapshots(data, "dataset", patterns, assets.hub, hub.CONVERTED):
+    named = REPOSITORY.fullmatch(data)
+    for folder in hub.snapshots(data, "dataset", patterns, assets.hub, hub.CONVERTED) if named else ():
         if files := _files(folder, endings):
             return Source(name, "hub", data, files, folder.name)
     raise UserError(
