@@ -23,10 +23,10 @@ from .errors import FourierError, require
 from .io import PREFIX, gathered, spectrum_key, write
 from .layer import FourierLayer
 from .model import adapted_model, config_of, fourier_layers
-from .parts import part_rows
+from .parts import part_rows, split_target
 from .plan import BasisPlan, make_plan, waves
 from .products import delta_weight
-from .targets import naming, select_heads
+from .targets import select_heads
 
 EXACT = 2.0**-24  # an error that the rounding to float32 makes anyway
 
@@ -80,7 +80,9 @@ def to_lora(model: nn.Module, folder: str | os.PathLike, rank: int | None = None
         tensors[f"{PREFIX}{path}.lora_A.weight"] = nn.functional.pad(a, (0, 0, 0, missing))
         tensors[f"{PREFIX}{path}.lora_B.weight"] = nn.functional.pad(b, (0, missing))
     transposed = any(getattr(layer, "fan_in_fan_out", False) for layer in layers.values())
-    document = shared_document(replace(config, targets=naming(tuple(layers), model)), transposed, type(model))
+    if not isinstance(config.targets, str):
+        config = replace(config, targets=tuple(dict.fromkeys(split_target(target)[0] for target in config.targets)))
+    document = shared_document(config, transposed, type(model))
     write(folder, document | {"peft_type": "LORA", "r": r, "lora_alpha": r, "lora_dropout": 0.0}, tensors, {})
     worst = max(errors, key=lambda path: errors[path])
     if errors[worst]:

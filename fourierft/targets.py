@@ -56,19 +56,16 @@ def all_linear(model: nn.Module, head: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def resolve(model: nn.Module, config: FourierConfig) -> FourierConfig:
-    """The configuration with "all-linear" replaced by what means the layers that `all_linear` lists."""
+    """The configuration with "all-linear" replaced by the paths that `all_linear` lists, or by a regular expression of
+    them where one is also the end of another module's path, as "0" is of "1.0".
+    """
     if config.targets != ALL_LINEAR:
         return config
-    return replace(config, targets=naming(all_linear(model, config.head), model))
-
-
-def naming(paths: tuple[str, ...], model: nn.Module) -> tuple[str, ...] | str:
-    """The targets that mean these modules and no other of the model: their paths, or a regular expression of them where
-    one is also the end of another module's path, as "0" is of "1.0".
-    """
+    paths = all_linear(model, config.head)
     others = modules_by_path(model).keys() - paths
-    ambiguous = any(matches(path, other) for path in paths for other in others)
-    return "|".join(map(re.escape, paths)) if ambiguous else paths
+    if not any(matches(path, other) for path in paths for other in others):
+        return replace(config, targets=paths)
+    return replace(config, targets="|".join(map(re.escape, paths)))
 
 
 def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:

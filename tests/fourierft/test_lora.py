@@ -161,11 +161,13 @@ def test_over_a_quantised_weight_the_change_is_the_same(block, tmp_path):
 
 
 def test_only_the_adapted_layers_become_a_lora(roberta, tokens, tmp_path):
-    """`dense` also ends the path of a layer of the head, which trains whole."""
+    """`output.dense` also ends the path of a layer in a head, which trains whole."""
     model = trained(roberta(), replace(GRID, n=8, targets=("output.dense",), head=("classifier", "layer.1.output")))
     fourierft.to_lora(model, tmp_path)
     loaded = peft.PeftModel.from_pretrained(roberta(), tmp_path)
     torch.testing.assert_close(loaded(tokens).logits, model(tokens).logits, rtol=1e-5, atol=1e-5)
+    changed = {path for path, module in loaded.base_model.model.named_modules() if hasattr(module, "lora_A")}
+    assert changed == fourierft.fourier_layers(model).keys()
 
 
 def test_the_files_tell_the_base_and_the_task_as_save_does(roberta, tmp_path):
