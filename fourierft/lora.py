@@ -57,22 +57,11 @@ def to_lora(model: nn.Module, folder: str | os.PathLike, rank: int | None = None
     tensors = gathered(config, layers, select_heads(model, config.head))
     pairs, errors = {}, {}
     for path, layer in layers.items():
-        spectrum = tensors.pop(spectrum_key(path))
-        if not spectrum.isfinite().all():
-            raise FourierError(f"{path}: its coefficients are not finite: the adapter is broken (a diverged run?)")
-        b, a, values = _factors(layer, spectrum)
-        tails = values.square().flip(0).cumsum(0).flip(0).sqrt()  # what is left out before each of the values
-        whole = int((tails > EXACT * tails[0]).sum())
-        if rank is None and whole * (len(b) + a.shape[1]) >= len(b) * a.shape[1]:
-            raise FourierError(
-                f"delta_W of {path} has rank {whole}: an exact LoRA would be as large as the weight, {len(b)} x "
-                f'{a.shape[1]}. Give a rank, e.g. rank=16, for the best approximation; a grid (entries="grid") has a '
-                "low rank"
-            )
-        kept = whole if rank is None else min(rank, whole)
-        errors[path] = float(tails[kept] / tails[0]) if kept < whole else 0.0
-        root = values[:kept].sqrt()
-        pairs[path] = (b[:, :kept] * root).to(spectrum.dtype), (a[:kept] * root[:, None]).to(spectrum.dtype)
+        try:
+            b, a, errors[path] = _truncated(layer, tensors.pop(spectrum_key(path)), rank)
+        except FourierError as error:
+            raise FourierError(f"{path}: {error}") from None
+        pairs[path] = b, a
 
     r = max(1, *(len(a) for _, a in pairs.values()))
     for path, (b, a) in pairs.items():
@@ -94,11 +83,29 @@ def to_lora(model: nn.Module, folder: str | os.PathLike, rank: int | None = None
     return errors
 
 
+def _truncated(layer: FourierLayer, spectrum: Tensor, rank: int | None) -> tuple[Tensor, Tensor, float]:
+    """B, (out, k), A, (k, in), in the dtype of the coefficients, and the relative error of B A, for `to_lora`."""
+    if not spectrum.isfinite().all():
+        raise FourierError("its coefficients are not finite: the adapter is broken (a diverged run?)")
+    left, right, values = _factors(layer, spectrum)
+    tails = values.square().flip(0).cumsum(0).flip(0).sqrt()  # [k]: the norm of what k ranks leave out
+    whole = int((tails > EXACT * tails[0]).sum())
+    if rank is None and whole * (len(left) + right.shape[1]) >= len(left) * right.shape[1]:
+        raise FourierError(
+            f"delta_W has rank {whole}: an exact LoRA would be as large as the weight, {len(left)} x {right.shape[1]}. "
+            'Give a rank, e.g. rank=16, for the best approximation; a grid (entries="grid") has a low rank'
+        )
+    kept = whole if rank is None else min(rank, whole)
+    root = values[:kept].sqrt()
+    b, a = left[:, :kept] * root, right[:kept] * root[:, None]
+    return b.to(spectrum.dtype), a.to(spectrum.dtype), float(tails[kept] / tails[0]) if kept < whole else 0.0
+
+
 def _factors(layer: FourierLayer, spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The singular value decomposition of the delta_W of a layer with these coefficients, float64, on the CPU.
 
-    Returns left vectors, (out, k), right vectors, (k, in), and singular values, (k,) in descending order. Left of a
-    value that is no more than rounding may stand zeros.
+    Returns left vectors, (out, k), right vectors, (k, in), and singular values, (k,), in descending order; the vectors
+    of values that are 0 up to rounding may be 0 too.
     """
     left, core, right = _blocks(layer, spectrum.double().view(-1, layer.entries.n))
     u, values, v = torch.linalg.svd(core.flatten(1, 2), full_matrices=False)

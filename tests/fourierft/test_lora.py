@@ -134,7 +134,9 @@ def test_a_fused_projection_and_its_parts_become_a_lora_of_the_whole(gpt2, token
 
 def test_without_a_low_rank_a_rank_must_be_given(roberta, tmp_path):
     model = trained(roberta(), replace(RANDOM, n=400))
-    with pytest.raises(FourierError, match=r"layer\.0\.attention\.self\.query has rank \d+: .*32 x 32.*rank=16.*grid"):
+    with pytest.raises(
+        FourierError, match=r"0\.attention\.self\.query: delta_W has rank \d+: .*32 x 32.*rank=16.*grid"
+    ):
         fourierft.to_lora(model, tmp_path / "lora")
     assert not (tmp_path / "lora").exists()
 
