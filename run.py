@@ -66,7 +66,7 @@ def carry_out(overrides: list[str]) -> None:
     try:
         pipeline.run(config)
     except pipeline.MissingAssets as missing:
-        if config.scale != "auto":
+        if config.scale != "auto" or config.model.miniature is None:
             raise
         rule = "=" * 100
         print(
@@ -79,6 +79,8 @@ def carry_out(overrides: list[str]) -> None:
 
 def miniature(config: Config, overrides: list[str], *more: str) -> Config:
     """The same command with the miniature model, its recipe and its generated data."""
+    if config.model.miniature is None:
+        raise UserError(f"scale={config.scale}: no miniature stands in for {config.model.name}; choose another scale")
     replaced = ("model", "model.name", "model.hub", "model.local", "recipe", "scale")
     kept = [override for override in overrides if override.split("=")[0] not in replaced]
     return load(*kept, f"model={config.model.miniature}", *more)

@@ -130,7 +130,7 @@ def _described(error: ValidationError, values: dict[str, Any], cells: dict[str, 
     empty = [item for item in items if item["loc"][0] == "recipe" and item["input"] is None]
     if empty and cells and task not in cells:
         other = suite(f"task={min(cells)}", f"model={model}", f"method={method}").task.family
-        own, theirs = ("images" if family == "images" else "text" for family in (values["task"]["family"], other))
+        own, theirs = ("images" if "images" in family else "text" for family in (values["task"]["family"], other))
         if own != theirs:
             return (
                 f"{task} is a task of {own}, and {model} a model of {theirs}: choose another model, or a task that its "

@@ -5,6 +5,7 @@
     ...                                 # train as usual; fourierft.check_gradients(model) after the first backward pass
     fourierft.save(model, "adapter/")   # 4 n bytes per layer; PEFT can load it
     fourierft.load(model, "adapter/")   # a file of this library or of PEFT, into a plain or an adapted model
+    fourierft.to_lora(model, "lora/")   # the same as a LoRA, exactly if the positions are a grid
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) undoes it, bit for bit
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
 
@@ -57,6 +58,7 @@ __all__ = [  # noqa: F405
     "reference",
     "save",
     "split_target",
+    "to_lora",
     "unit_movement",
     "unmerge",
     "use",

@@ -10,6 +10,7 @@ from .entries import Entries, band_log_probability
 from .function import fourier_linear
 from .io import digest, load, save
 from .linear import FourierLinear, dense_shape
+from .lora import to_lora
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,11 @@ from experiments.tracking import Tracker
 
 
 def classifier(
-    folder: Path, names: Sequence[str], head: Sequence[str], attention: str, dropout: float | None = None
+    folder: Path,
+    names: Sequence[str],
+    head: tuple[str, ...] | Literal["auto"],
+    attention: str,
+    dropout: float | None = None,
 ) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 

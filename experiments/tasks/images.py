@@ -16,7 +16,10 @@ from experiments.typed import Share
 
 
 class ImageTask(Task):
-    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split."""
+    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split.
+
+    classes: their number; None: as many as there are.
+    """
 
     family: Literal["images"]
     name: str
@@ -24,7 +27,7 @@ class ImageTask(Task):
     hub: dict[Split, str] | None
     image: str
     label: str
-    classes: PositiveInt
+    classes: PositiveInt | None
     rows: dict[Split, PositiveInt]
     validation_share: Share | None
     test_share: Share | None
