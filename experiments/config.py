@@ -1,7 +1,7 @@
 """The typed configuration: what Hydra composes from configs/ becomes a `Config`, or one clear error."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,11 +90,12 @@ def parse(composed: DictConfig) -> Config:
         direct = isinstance(error, MissingMandatoryValue)  # else full_key is where the value is used
         key = error.full_key if direct else str(error).partition("Missing mandatory value: ")[2].split()[0]
         raise UserError(f"{key} has no value: give it, {key}=...") from error
+    _check_kind(values, cells)
     try:
         config = Config.model_validate(values)
         return config.model_copy(update={"model": _known(config.model)})
     except ValidationError as error:
-        raise UserError(_described(error, values, cells)) from error
+        raise UserError(_described(error, values)) from error
 
 
 def load(*overrides: str) -> Config:
@@ -124,18 +125,30 @@ def _configured(name: str) -> Model | None:
     return Model.model_validate(OmegaConf.to_container(suite("task=glue_rte", f"model={name}").model, resolve=True))
 
 
-def _described(error: ValidationError, values: dict[str, Any], cells: dict[str, Any]) -> str:
-    """A line for each of pydantic's errors in `values`, in the words of a config key. cells: the rows of the recipe."""
-    items, (task, model, method) = error.errors(), (values[group].get("name") for group in ("task", "model", "method"))
-    empty = [item for item in items if item["loc"][0] == "recipe" and item["input"] is None]
-    if empty and cells and task not in cells:
-        other = suite(f"task={min(cells)}", f"model={model}", f"method={method}").task.family
-        own, theirs = ("images" if "images" in family else "text" for family in (values["task"]["family"], other))
-        if own != theirs:
-            return (
-                f"{task} is a task of {own}, and {model} a model of {theirs}: choose another model, or a task that its "
-                f"recipe is for, {', '.join(cells)}"
-            )
+def _check_kind(values: dict[str, Any], cells: Iterable[str]) -> None:
+    """Raises UserError for a task of images on a model of text, or the reverse. cells: the tasks in the recipe's table,
+    if it has one: they tell what the model reads."""
+    task, model = values["task"].get("name"), values["model"].get("name")
+    if not cells or task in cells:
+        return
+    families = str(values["task"].get("family")), _family(min(cells))
+    own, theirs = ("images" if "images" in family else "text" for family in families)
+    if own != theirs:
+        raise UserError(
+            f"{task} is a task of {own}, and {model} a model of {theirs}: choose another model, or a task that "
+            f"its recipe is for, {', '.join(cells)}"
+        )
+
+
+@functools.cache
+def _family(task: str) -> str:
+    """The family of the task of configs/task/<task>.yaml."""
+    return suite(f"task={task}", "model=roberta_mini").task.family
+
+
+def _described(error: ValidationError, values: dict[str, Any]) -> str:
+    """A line for each of pydantic's errors in `values`, in the words of a config key."""
+    items = error.errors()
     extra = {item["loc"][-1] for item in items if item["type"] == "extra_forbidden"}
     return "\n".join(_line(item, values, extra) for item in items)
 

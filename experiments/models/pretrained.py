@@ -84,6 +84,8 @@ def _object(path: Path) -> dict[str, Any]:
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder. Raises UserError where its files are damaged or missing."""
+    if (folder / "preprocessor_config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"{folder}: a model of images, without a tokenizer; choose one of text, or a task of images")
     with reading(f"{folder}, tokenizer"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

@@ -167,6 +167,7 @@ def test_every_recipe_says_where_it_comes_from(file):
             ["+exp=glue_rte", "model=vit_base"],
             ["glue_rte is a task of text, and vit_base a model of images"],
         ),
+        (["+exp=glue_rte", "model=vit_base", "method=head_only"], ["a model of images"]),
         (["+exp=vit_cifar", "model=minilm_l6"], ["vit_cifar is a task of images, and minilm_l6 a model of text"]),
         (["+exp=glue_rte", "seed=0", "1", "2"], ["1: no KEY=VALUE", "commas", "-m seed=0,1,2"]),
         (["+exp=glue_rte", "seed=0,", "1"], ["1: no KEY=VALUE", "-m seed=0,1"]),
