@@ -20,6 +20,7 @@ layers of PEFT by that function. Beyond the paper are positions on a grid (`grid
 from . import reference
 from .allocation import allocate
 from .bases import BASES
+from .checkpoints import light_checkpoints
 from .choice import Algorithm
 from .config import FourierConfig
 from .entries import Entries, band_log_probability
@@ -56,6 +57,7 @@ __all__ = [
     "digest",
     "fourier_layers",
     "fourier_linear",
+    "light_checkpoints",
     "load",
     "matches",
     "merge",
