@@ -29,8 +29,10 @@ FLOORS = [
     {
         "tasks",
         "checkpoints",
+        "draft",
         "history",
         "config",
+        "card",
         "cells",
         "training",
         "pipeline",

@@ -18,6 +18,15 @@ from experiments.models.heads import is_head
 from experiments.sharding import whole
 from experiments.typed import Typed
 
+# By the ending of a model's class: what it does, in PEFT's words. PEFT has none for the classification of images.
+TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "ForCausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
+
+
+def task_type(model: nn.Module) -> str | None:
+    """What a model of transformers does, as an adapter's file names it; None where PEFT has no name for it."""
+    name = type(model).__name__
+    return next((kind for ending, kind in TASK_TYPES.items() if name.endswith(ending)), None)
+
 
 def check_precision(model: nn.Module) -> None:
     """Raises UserError for trainable parameters that are not float32: small steps would be lost in rounding."""
@@ -78,7 +87,8 @@ class Method(Typed):
         return []
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the trained parameters, here as safetensors; subclasses write adapters in PEFT's format."""
+        """Write the trained parameters, here as safetensors; subclasses write adapters in PEFT's format, which name
+        the base model by its `name_or_path`."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(trained_state(model), folder / "trained.safetensors")
 

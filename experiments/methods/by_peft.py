@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from experiments.errors import UserError
-from experiments.methods.base import Method
+from experiments.methods.base import Method, task_type
 from fourierft import quantized_shape
 
 OURS = {"target_modules", "modules_to_save"}  # the fields of a configuration that the suite sets
@@ -54,7 +54,9 @@ class ByPeft(Method):
                 yield path.removeprefix("base_model.model."), _merged_difference(module)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        model.save_pretrained(folder)
+        # Not before training: a PeftModel of a task type computes and counts heads in ways of its own.
+        model.peft_config["default"].task_type = task_type(model.get_base_model())
+        model.save_pretrained(folder, save_embedding_layers=False)  # none train; "auto" asks the hub about the base's
 
 
 def _merged_difference(layer: BaseTunerLayer) -> Tensor:
