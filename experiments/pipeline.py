@@ -213,7 +213,7 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     tracker.summary(_named("params", kept))
     if processes.is_first() and (analysis := rank.summarise(config.method.delta_weights(model))):
         draft.rank, ranks = analysis, analysis.summary
-        medians = {"numerical": ranks.numerical_rank.median, "effective": ranks.effective_rank.median}
+        medians = {"numerical_median": ranks.numerical_rank.median, "effective_median": ranks.effective_rank.median}
         tracker.summary(_named("rank", medians))
         title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
         rank.plot(analysis, folder / "rank.png", title)

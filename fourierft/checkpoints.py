@@ -30,9 +30,7 @@ def light_checkpoints(model: nn.Module) -> nn.Module:
     trained, pretrained = set(_trained(model)), cast(Any, model)
     # The Trainer warns of keys that it misses in a checkpoint, unless they are exactly these.
     pretrained._keys_to_ignore_on_save = [name for name in model.state_dict() if name not in trained]
-    pretrained.save_pretrained = MethodType(
-        _save_pretrained, model
-    )  # a method: a copy of the model saves itself
+    pretrained.save_pretrained = MethodType(_save_pretrained, model)  # a method: a copy of the model saves itself
     return model
 
 
