@@ -48,7 +48,7 @@ from huggingface_hub import snapshot_download
 from transformers import {{ auto }}, {{ reader }}
 
 adapter = snapshot_download("{{ here }}")
-inputs = {{ reader }}.from_pretrained(adapter)
+inputs = {{ reader }}.from_pretrained({% if has_reader %}adapter{% else %}"{{ base }}"{% endif %})
 base = {{ auto }}.from_pretrained(
     "{{ base }}", dtype="{{ dtype }}"{% if classes is not none %},
     num_labels={{ count }}, ignore_mismatched_sizes=True{% endif %}
@@ -94,7 +94,7 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
         return  # parameters of a method for which there is no format
     document = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     auto, reader, pipeline = KINDS[document["task_type"]]
-    getattr(transformers, reader).from_pretrained(source, local_files_only=True).save_pretrained(folder)
+    saved = getattr(transformers, reader).from_pretrained(source, local_files_only=True).save_pretrained(folder)
 
     base, kind = document["base_model_name_or_path"], document["peft_type"]
     by_peft = not kind.startswith("FOURIERFT_EXTENDED")
@@ -129,6 +129,7 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
         base=base,
         auto=auto,
         reader=reader,
+        has_reader=bool(saved),  # timm's image processors are in the base's configuration alone
         here=HERE,
         dtype="float32" if precision in (None, "fp32") else "bfloat16",
         classes=None if document["task_type"] == "CAUSAL_LM" else named,

@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
 from experiments import pipeline
-from experiments.card import HERE
+from experiments.card import HERE, complete
+from tests import handmade
 
 QUICK = ("train.rows=64", "train.max_steps=4")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -82,6 +83,7 @@ def test_the_code_in_the_card_makes_the_model_of_the_run(ran, monkeypatch, overr
 
 def test_the_card_tells_the_record(ran):
     _, record, folder, _ = ran("+exp=vit_cifar", "model=vit_mini", hub="someone/vit")
+    assert not record.metrics.best_is_last, "both cards are the same: the test shows nothing"
     for selection in ("best", "last"):
         card = ModelCard.load(folder.parent / selection / "README.md")
         told = {(one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results}
@@ -113,6 +115,20 @@ def test_the_tokenizer_is_the_base_s(ran):
     texts = ["a b c", "The cat sat on the mat, did it?"]
     base, ours = (AutoTokenizer.from_pretrained(where) for where in (weights.files["config.json"].parent, folder))
     assert ours(texts)["input_ids"] == base(texts)["input_ids"]
+
+
+def test_the_image_processor_of_a_model_in_timm_s_form_is_the_base_s(tmp_path):
+    """It is in the base's config.json, and has no file of its own."""
+    base, folder = tmp_path / "base", tmp_path / "best"
+    timm = {"model_type": "timm_wrapper", "num_classes": 9, "pretrained_cfg": {"input_size": [3, 64, 64]}}
+    adapter = {"peft_type": "FOURIERFT_EXTENDED", "task_type": None, "base_model_name_or_path": "timm/vit"}
+    for path, content in {base / "config.json": timm, folder / "adapter_config.json": adapter}.items():
+        path.parent.mkdir()
+        path.write_text(json.dumps(content))
+    complete(folder, "best", handmade.run(exp="vit_cifar"), base, {0: "cat", 1: "dog"})
+    text = (folder / "README.md").read_text()
+    assert 'inputs = AutoImageProcessor.from_pretrained("timm/vit")' in text
+    assert "in the order of the labels: cat, dog" in text and "With PEFT" not in text
 
 
 def test_what_is_no_adapter_has_no_card(ran):
