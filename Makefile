@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 OLDEST_PYTHON ?= python3.12
 OLDEST := .venv-oldest
 OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(SEED),seed=$(SEED)) $(ARGS)
-GLUE := cola mrpc qnli rte sst2 stsb
+GLUE := cola mnli mrpc qnli qqp rte sst2 stsb
 VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
 E2E := medium large
 STUDIES := scaling bias basis rank expressive memory curves initialisation luck grid transfer

@@ -41,7 +41,7 @@ def carry_out(config: Config) -> None:
     try:
         pipeline.run(config)
     except pipeline.MissingAssets as missing:
-        if config.scale != "auto":
+        if config.scale != "auto" or config.model.miniature is None:
             raise
         rule = "=" * 100
         print(

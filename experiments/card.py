@@ -29,7 +29,8 @@ TEMPLATE = """\
 
 {{ "{:,}".format(record.params.adapter) }} values of {{ record.method }} beside the frozen `{{ base }}`\
 {% if record.params.head %}, and {{ "{:,}".format(record.params.head) }} of its head{% endif %}, trained on \
-{{ "{:,}".format(record.dataset.rows["train"]) }} rows of {{ record.dataset.name }} (`{{ record.dataset.id }}`)\
+{{ "{:,}".format(record.dataset.rows["train"]) }} rows of {{ record.dataset.name }}\
+{% if public %} (`{{ record.dataset.id }}`){% endif %}\
 {% if classes %}. Classes, in the order of the labels: {{ classes | join(", ") }}{% endif %}.
 
 ## Scores
@@ -102,6 +103,8 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
     found = {split: getattr(both, selection) for split, both in measured.items() if both}
     scores = [(split, *item) for split, values in found.items() for item in values.items() if item[0] not in ASIDE]
     name = f"{record.method} on {record.model.name}, {record.task}"
+    public = record.dataset.source != "local"  # else its id may be a path of this machine
+    data_id = record.dataset.id if public else record.dataset.name
     data = ModelCardData(
         base_model=None if Path(base).is_dir() else base,
         datasets=record.dataset.id.split(", ") if record.dataset.source == "hub" else None,
@@ -110,7 +113,7 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
         tags=[record.method, record.task],
         model_name=name,
         eval_results=[
-            EvalResult(pipeline, record.dataset.id, record.dataset.name, metric, value, dataset_split=split)
+            EvalResult(pipeline, data_id, record.dataset.name, metric, value, dataset_split=split)
             for split, metric, value in scores
         ],
     )
@@ -134,6 +137,7 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
         dtype="float32" if precision in (None, "fp32") else "bfloat16",
         classes=None if document["task_type"] == "CAUSAL_LM" else named,
         count=len(labels),
+        public=public,
         by_peft=by_peft,
         by_fourierft=kind.startswith("FOURIERFT"),
         settings=[

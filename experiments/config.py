@@ -50,11 +50,16 @@ def after_slash(repository: str) -> str:
 
 
 def as_name(folder: str) -> str:
-    """The name in records of a model in that folder."""
-    return re.sub(r"\W", "_", folder).lower()
+    """The name in records of a model in that folder, which may be anywhere."""
+    return re.sub(r"\W", "_", Path(folder).name if Path(folder).is_absolute() else folder).lower()
 
 
-for resolver in (after_slash, as_name):  # None stays None
+def as_set(data: str) -> str:
+    """The name in records of data of one's own: that of the file or folder, or of the set on the hub."""
+    return as_name(re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", Path(data).name))
+
+
+for resolver in (after_slash, as_name, as_set):  # None stays None
     OmegaConf.register_new_resolver(resolver.__name__, lambda text, of=resolver: text and of(text), replace=True)
 
 

@@ -26,7 +26,7 @@ from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
 from experiments.methods.base import check_precision, count, stored, stored_sha256
-from experiments.models.heads import check_head
+from experiments.models import attention, heads
 from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
 from experiments.record.summary import summary
@@ -175,17 +175,17 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     if draft.scale == "paper" and any((prepared.skipped or {}).values()):
         draft.scale, draft.cell = "small", None  # on part of the data it is not the paper's run
     tracker.scale(draft.scale)
-    check_head(prepared.model, config.model.head)
     draft.labels = prepared.model.config.id2label
     if config.model.hub:
         prepared.model.name_or_path = config.model.hub  # as an adapter's file names its base, else by its folder
-    model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
+    head = heads.found(prepared.model, config.model.head)
+    model = config.method.adapt(prepared.model, attention.found(prepared.model, config.model.attention, head), head)
     check_precision(model)
     if config.train.checkpointing:
         model.gradient_checkpointing_enable(
             {"use_reentrant": False}
         )  # the reentrant kind needs inputs that require a gradient
-    counts = count(model, config.model.head)
+    counts = count(model, head)
     draft.params = Params(**counts)
     tracker.summary(_named("params", counts))
     processes.say(f"{config.name}: trains {draft.params.adapter:,} parameters and {draft.params.head:,} in the head")
@@ -193,7 +193,7 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     saved = _saved_bytes(config, prepared, model)
     memory.start_peak(device)
     callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
-    trained = train(config, prepared, model, callbacks, folder, draft.stamp())
+    trained = train(config, prepared, model, head, callbacks, folder, draft.stamp())
     draft.metrics = trained.metrics
     draft.cost = trained.cost.model_copy(update={"saved_bytes": saved, "peak_memory_bytes": memory.peak(device)})
     tracker.summary(_named("cost", draft.cost.model_dump(exclude={"test_s"})))

@@ -217,11 +217,13 @@ def train(
     config: Config,
     prepared: Prepared,
     model: nn.Module,
+    head: tuple[str, ...],
     callbacks: list[TrainerCallback],
     folder: Path,
     stamp: Stamp,
 ) -> Trained:
-    """Train `model` to the end of its recipe, from the newest complete checkpoint in `folder` with this stamp.
+    """Train `model`, and its `head` at its own rate, to the end of the recipe, from the newest complete checkpoint in
+    `folder` with this stamp.
 
     Leaves the last weights in the model. Raises Diverged where the loss is no longer finite, and as
     `checkpoints.to_resume` does.
@@ -241,7 +243,7 @@ def train(
         ),
         preprocess_logits_for_metrics=prepared.reduce,
         callbacks=[Manifests(stamp), *callbacks],
-        head=config.model.head,
+        head=head,
         lr=config.recipe.lr,
         head_lr=config.recipe.head_lr,
     )

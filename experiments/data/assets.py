@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import huggingface_hub
 import pyarrow
@@ -56,15 +56,18 @@ class Assets(Typed):
 
 
 class Model(Typed):
-    """A pre-trained model and the names of its parts."""
+    """A pre-trained model and the names of its parts; "auto": found in the model.
+
+    miniature: the model that stands in where neither weights nor hub can be had; None: none does.
+    """
 
     name: str
     scale: Literal["paper", "small", "mini"]
-    miniature: str
+    miniature: str | None
     hub: str | None
     local: str
-    attention: tuple[str, ...] = Field(min_length=1)
-    head: tuple[str, ...]
+    attention: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"]
+    head: tuple[str, ...] | Literal["auto"]
     dropout: NonNegativeFloat | None
 
 
@@ -146,14 +149,14 @@ def find_dataset(name: str, splits: dict[str, str], repo: str, assets: Assets) -
     """The files of a data set; None where they are out of reach.
 
     `splits` maps a split to its file in the repository, or to "" where the split's name is enough to find it; locally
-    it is <root>/datasets/<name>/<split>.parquet, or .json.
+    it is <root>/datasets/<name>/<split>.parquet, or .json, or has the name that it has there.
     """
     folder = assets.root and assets.root / "datasets" / name
     if folder and folder.is_dir():
         files = {split: folder / f"{split}.parquet" for split in splits}
         for split, file in files.items():
-            if not file.is_file() and (other := file.with_suffix(".json")).is_file():
-                files[split] = other
+            others = (file.with_suffix(".json"), folder / PurePosixPath(splits[split]).name)
+            files[split] = next((other for other in (file, *others) if other.is_file()), file)
         missing = [str(file) for file in files.values() if not file.is_file()]
         if missing:
             raise UserError(f"missing {', '.join(missing)}; add it, or remove the folder to use the hub")

@@ -15,7 +15,7 @@ from experiments.record import usable_cores
 UNDECODED = Image(decode=False)
 
 
-def read(source: Source, image: str, label: str, classes: int) -> dict[str, Dataset]:
+def read(source: Source, image: str, label: str, classes: int | None) -> dict[str, Dataset]:
     """The splits of the source: rows of an `image`, undecoded, and a `label`, a class by the names of train's.
 
     `image`, `label`: the columns of parquet files. Images in folders take their class from the folder.
@@ -47,24 +47,26 @@ def _shard(path: Path, image: str, label: str) -> Dataset:
         raise UserError(f"{path}: {image} is no column of images ({error}); name theirs, task.image=...") from error
 
 
-def _class_names(shards: list[Dataset], classes: int) -> list[str]:
+def _class_names(shards: list[Dataset], classes: int | None) -> list[str]:
     """The names of the classes: from the files, from labels that are text, or numbers."""
     kind = shards[0].features["label"]
     if isinstance(kind, ClassLabel):
         return kind.names
     labels = {label for rows in shards for label in values(rows.data.column("label"))}
-    return sorted(label for label in labels if isinstance(label, str)) or list(map(str, range(classes)))
+    texts = sorted(label for label in labels if isinstance(label, str))
+    numbers = range(classes) if classes else sorted(label for label in labels if type(label) is int)
+    return texts or list(map(str, numbers))
 
 
-def _counted(names: list[str], classes: int, source: Source) -> list[str]:
-    """The names. Raises UserError where there are more or fewer than `classes`."""
-    if len(names) != classes:
+def _counted(names: list[str], classes: int | None, source: Source) -> list[str]:
+    """The names. Raises UserError where there are more or fewer than `classes`, if that is told."""
+    if len(names) != (classes or len(names)):
         told = f"{len(names)} classes where the set has {classes}"
         raise UserError(f"{source.id}: {told}; task.classes={len(names)} if meant")
     return names
 
 
-def _from_folders(source: Source, classes: int) -> dict[str, Dataset]:
+def _from_folders(source: Source, classes: int | None) -> dict[str, Dataset]:
     """Images in <split>/<class>/, or only in <class>/, which are train."""
     found: dict[str, dict[str, list[Path]]] = {}
     for name, path in source.files.items():

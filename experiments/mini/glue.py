@@ -1,4 +1,4 @@
-"""The seven GLUE tasks of the paper in the miniature world, with GLUE's columns and labels.
+"""Eight GLUE tasks in the miniature world, with GLUE's columns and labels.
 
 The sentences of a negative pair are as good as those of a positive one: only both together show the label. Synonyms,
 voice and order are drawn for each sentence, so that counting common words helps but is not enough.
@@ -22,7 +22,7 @@ from experiments.mini.language import (
     write,
 )
 
-ROWS = {"train": 3000, "validation": 500}
+ROWS = {"train": 3000, "validation": 500, "test": 500}
 ADVERBIALS = ("place", "time")
 
 
@@ -81,6 +81,15 @@ def rte(rng: Random, not_entailed: int) -> tuple[str, str]:
     return write(say_event(event, rng)), write(["it", "was", *rng.choice(claimed).split()])
 
 
+def mnli(rng: Random, label: int) -> tuple[str, str]:
+    """A report, and a claim about its place or time: true, not in the report, or another than there."""
+    event = draw_event(rng, social=rng.random() < 0.5)
+    asked = rng.choice(ADVERBIALS)
+    claimed = getattr(another(event, rng) if label == 2 else event, asked)
+    told = replace(event, **{asked: None}) if label == 1 else event
+    return write(say_event(told, rng)), write(["it", "was", *rng.choice(claimed).split()])
+
+
 def qnli(rng: Random, not_entailed: int) -> tuple[str, str]:
     """A question of where or when, and a sentence that answers it, omits it, or is about somebody else."""
     event = draw_event(rng, social=rng.random() < 0.7)
@@ -132,6 +141,7 @@ PAIR = ("sentence1", "sentence2")
 TASKS = {
     "cola": MiniTask(cola, ("sentence",), ("unacceptable", "acceptable")),
     "mrpc": MiniTask(mrpc, PAIR, ("not_equivalent", "equivalent")),
+    "mnli": MiniTask(mnli, ("premise", "hypothesis"), ("entailment", "neutral", "contradiction")),
     "qnli": MiniTask(qnli, ("question", "sentence"), ("entailment", "not_entailment")),
     "qqp": MiniTask(qqp, ("question1", "question2"), ("not_duplicate", "duplicate")),
     "rte": MiniTask(rte, PAIR, ("entailment", "not_entailment")),
@@ -141,7 +151,7 @@ TASKS = {
 
 
 def generate(task: str, split: str, seed: int = 0) -> Dataset:
-    """A split of a GLUE task in the miniature world: train, 3,000 rows, or validation, 500 rows.
+    """A split of a GLUE task in the miniature world: train, 3,000 rows, validation or test, 500 rows each.
 
     Columns, types and labels are GLUE's; the labels are balanced; no row occurs twice, within or across splits. Raises
     ValueError for an unknown task or split.
@@ -154,7 +164,7 @@ def generate(task: str, split: str, seed: int = 0) -> Dataset:
     rng = Random(f"{task} {seed}")
     grades = len(spec.labels) if spec.labels else 6
     seen: set[frozenset[str]] = set()
-    for name, size in ROWS.items():  # always both splits, since the second must avoid the first
+    for name, size in ROWS.items():  # from the first on, since a later split must avoid the earlier ones
         rows = []
         while len(rows) < size:
             label = len(rows) % grades

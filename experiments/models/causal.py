@@ -69,7 +69,7 @@ def language_model(
         )
         options["device_map"] = {"": device}
     model = pretrained.read_model(
-        AutoModelForCausalLM, folder, [], config=config, attn_implementation=attention, **options
+        AutoModelForCausalLM, folder, (), config=config, attn_implementation=attention, **options
     )
     model.generation_config = GenerationConfig()  # the file's must not set what a call leaves out
     if base == "4bit":

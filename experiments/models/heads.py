@@ -1,5 +1,7 @@
 """The head of a model: which of its modules and parameters belong to it."""
 
+from typing import Literal
+
 from torch import nn
 
 from experiments.errors import UserError
@@ -21,3 +23,16 @@ def check_head(model: nn.Module, head: tuple[str, ...]) -> None:
                 f"model.head={name}: {type(model).__name__} has no module of that name; its last linear layer is "
                 f"called {last}: if that is the classifier, model.head=[{last}]"
             )
+
+
+def found(model: nn.Module, head: tuple[str, ...] | Literal["auto"]) -> tuple[str, ...]:
+    """The names of the head's modules: `head`, or with "auto" the modules with parameters outside of the largest
+    part of a model, and the pooler between them, which many files have untrained or not at all."""
+    if head != "auto":
+        return head
+    base = max(model.children(), key=lambda child: sum(parameter.numel() for parameter in child.parameters()))
+    if classifier := getattr(base, "get_classifier", None):  # timm's, in its wrapper
+        return tuple(path.rpartition(".")[2] for path, module in model.named_modules() if module is classifier())
+    parts = [(name, module) for name, module in model.named_children() if module is not base]
+    parts += [("pooler", module) for name, module in base.named_children() if name == "pooler"]
+    return tuple(name for name, module in parts if next(module.parameters(), None) is not None)

@@ -1,10 +1,10 @@
 """A pre-trained model's folder: its files and what is read from them. Errors name what is damaged."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import torch
@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 
 from experiments.errors import UserError
 from experiments.models.dropout import dropout_settings
-from experiments.models.heads import check_head, is_head
+from experiments.models.heads import check_head, found, is_head
 
 FILES = (
     "config.json",
@@ -97,10 +97,11 @@ def read_config(folder: Path, dropout: float | None, **changes: Any) -> Pretrain
     return config
 
 
-def read_model(kind: Any, folder: Path, head: Sequence[str], **options: Any) -> nn.Module:
+def read_model(kind: Any, folder: Path, head: tuple[str, ...] | Literal["auto"], **options: Any) -> nn.Module:
     """The model in a folder, by one of transformers' Auto classes and its `options`.
 
-    head: names of modules that may be absent from the file or have another size there: they are initialised anew.
+    head: names of modules, as in Model, that may be absent from the file or have another size there: they are
+    initialised anew.
     Raises UserError where the files are damaged, where the model has no module of such a name, or where any other
     weight is absent: transformers would initialise it at random.
     """
@@ -108,7 +109,7 @@ def read_model(kind: Any, folder: Path, head: Sequence[str], **options: Any) -> 
         model, loading = kind.from_pretrained(
             folder, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True, **options
         )
-    check_head(model, head)
+    check_head(model, head := found(model, head))
     absent = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
     if wrong := sorted(key for key in absent if not is_head(key, head)):
         raise UserError(

@@ -9,5 +9,9 @@ from experiments.tasks.excerpt import Excerpt
 from experiments.tasks.glue import GlueTask
 from experiments.tasks.images import ImageTask
 from experiments.tasks.instruct import InstructTask
+from experiments.tasks.own import OwnImages, OwnInstructions, OwnText
 
-AnyTask = Annotated[GlueTask | ImageTask | E2ETask | InstructTask | Excerpt, Field(discriminator="family")]
+AnyTask = Annotated[
+    GlueTask | ImageTask | E2ETask | InstructTask | Excerpt | OwnText | OwnImages | OwnInstructions,
+    Field(discriminator="family"),
+]

@@ -1,41 +1,33 @@
-"""GLUE: seven sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
+"""GLUE: eight sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
 
-import functools
 import json
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from datasets import Dataset
-from pydantic import Field, PositiveInt
-from torch import Tensor
-from torch.nn.functional import mse_loss
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, EvalPrediction
-from transformers.utils import ModelOutput
+from pydantic import PositiveInt
 
-from experiments.data.assets import Assets, Model, Source, find_dataset, read_split
+from experiments.data.assets import Assets, Model, Source, Split, find_dataset, read_split
 from experiments.data.labels import as_classes, as_scores
-from experiments.metrics.glue import Glue
 from experiments.mini import glue
-from experiments.models.pretrained import read_config, read_model, read_tokenizer
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Data, Prepared, Splits, Task, class_loss, evaluated, row_length
+from experiments.tasks.base import Data, Prepared, Splits
+from experiments.tasks.sentences import SentenceTask
 
 HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 TOP_SCORE = 5.0  # of a regression: STS-B's
+# MNLI's matched set is of the sources of its training sentences; the mismatched one takes the place of a test set.
+FILES = {"mnli": {"validation": "validation_matched", "test": "validation_mismatched"}}
 
 
-class GlueTask(Task):
+class GlueTask(SentenceTask):
     """One GLUE set: its input columns, its classes in the order of their labels (none for a regression), its metric."""
 
     family: Literal["glue"]
     name: str
-    set: Literal["cola", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"]
-    inputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    set: Literal["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"]
     classes: tuple[str, ...]
     metric: str
-    rows: dict[Literal["train", "validation"], PositiveInt]
+    rows: dict[Split, PositiveInt]
 
     @property
     def local(self) -> str:
@@ -43,7 +35,8 @@ class GlueTask(Task):
         return f"glue/{self.set}"
 
     def locate(self, assets: Assets) -> Source | None:
-        splits = {split: f"{self.set}/{split}-00000-of-00001.parquet" for split in self.rows}
+        names = {split: FILES.get(self.set, {}).get(split, split) for split in self.rows}
+        splits = {split: f"{self.set}/{name}-00000-of-00001.parquet" for split, name in names.items()}
         return find_dataset(self.local, splits, HUB, assets)
 
     def read_split(self, source: Source, split: str) -> Dataset:
@@ -62,42 +55,4 @@ class GlueTask(Task):
         return [json.dumps(list(map(list, splits.values()))).encode()]
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
-        """Raises UserError for a maximum length that the model does not have."""
-        folder = weights.files["config.json"].parent
-        tokenizer = read_tokenizer(folder)
-        encoder = self._model(model, folder, train)
-        longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-        encode = functools.partial(self._encode, tokenizer=tokenizer, max_length=row_length(recipe, model, longest))
-        encoded = {
-            split: rows.map(encode, batched=True, remove_columns=rows.column_names, desc=f"tokenising {split}")
-            for split, rows in self.cut(data.splits, train).items()
-        }
-        return Prepared(
-            model=encoder,
-            train=encoded["train"],
-            validation=encoded["validation"],
-            collate=DataCollatorWithPadding(tokenizer),
-            metrics=functools.partial(self._score, Glue(config_name=self.set)),
-            primary=self.metric,
-            direction="max",
-            loss=self._loss,
-        )
-
-    def _model(self, model: Model, folder: Path, train: Train) -> torch.nn.Module:
-        labels = {"num_labels": max(1, len(self.classes)), "problem_type": None if self.classes else "regression"}
-        config = read_config(folder, model.dropout, **labels)
-        options = {"dtype": torch.float32, "attn_implementation": train.attention_kernel()}
-        return read_model(AutoModelForSequenceClassification, folder, model.head, config=config, **options)
-
-    def _encode(self, rows: dict[str, list], tokenizer, max_length: int) -> dict[str, list]:
-        encoded = tokenizer(*(rows[column] for column in self.inputs), truncation=True, max_length=max_length)
-        encoded["labels"] = rows["label"]
-        return encoded
-
-    def _loss(self, outputs: ModelOutput, labels: Tensor) -> Tensor:
-        return class_loss(outputs, labels) if self.classes else mse_loss(outputs.logits.squeeze(-1), labels)
-
-    def _score(self, metric: Glue, outputs: EvalPrediction) -> dict[str, float]:
-        predictions = np.argmax(outputs.predictions, axis=-1) if self.classes else outputs.predictions.squeeze(-1)
-        scores = metric.compute(predictions=predictions, references=outputs.label_ids)
-        return {**evaluated(self._loss, outputs), **scores}
+        return self.prepare_as(model, weights, self.cut(data.splits, train), train, recipe, self.set, self.metric)

@@ -29,7 +29,10 @@ from experiments.typed import Share
 
 
 class ImageTask(Task):
-    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split."""
+    """One set of images. A split that it lacks is a share of train; the share is None where the set has that split.
+
+    classes: their number; None: as many as there are.
+    """
 
     family: Literal["images"]
     name: str
@@ -37,7 +40,7 @@ class ImageTask(Task):
     hub: dict[Split, str] | None
     image: str
     label: str
-    classes: PositiveInt
+    classes: PositiveInt | None
     rows: dict[Split, PositiveInt]
     validation_share: Share | None
     test_share: Share | None
@@ -112,7 +115,11 @@ class ImageTask(Task):
 
 
 def classifier(
-    folder: Path, names: Sequence[str], head: Sequence[str], attention: str, dropout: float | None = None
+    folder: Path,
+    names: Sequence[str],
+    head: tuple[str, ...] | Literal["auto"],
+    attention: str,
+    dropout: float | None = None,
 ) -> nn.Module:
     """The model in a folder, in transformers' form or in timm's, float32, with a new head for classes of these names.
 

@@ -102,19 +102,16 @@ class Writer:
         return texts
 
 
-class InstructTask(Task):
+class Instructions(Task):
     """Training on answers to instructions; validation and test by the probability of held-out answers.
 
-    held_out: the number of training rows kept for a split without a file of its own, drawn with `split_seed`. learn:
-    the answer alone, or its prompt too. overlong: whether rows of more than recipe.max_length tokens are cut or
-    dropped. base: the precision of the model's own weights. check: how answers are compared with the right one; None
-    where there is no single right answer. benches: sets of questions to answer after training.
+    split_seed: of the rows that are held out. learn: the answer alone, or its prompt too. overlong: whether rows of
+    more than recipe.max_length tokens are cut or dropped. base: the precision of the model's own weights. check: how
+    answers are compared with the right one; None where there is no single right answer. benches: sets of questions to
+    answer after training.
     """
 
-    family: Literal["instruct"]
     name: str
-    data: dict[Split, Files]
-    held_out: dict[Literal["validation", "test"], PositiveInt]
     split_seed: NonNegativeInt
     wording: Wording
     learn: causal.Learnt
@@ -124,56 +121,13 @@ class InstructTask(Task):
     benches: tuple[BenchName, ...]
     decoding: Decoding
 
-    @property
-    def local(self) -> str:
-        """The folders of the data, as a message names them."""
-        return " and datasets/".join(dict.fromkeys(rows.local for rows in self.data.values()))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {split: rows.count for split, rows in self.data.items()}
-
-    def locate(self, assets: Assets) -> Source | None:
-        """The files of the splits and of the questions. Raises UserError where only the questions are missing."""
-        found = {}
-        for split, rows in self.data.items():
-            found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
-            if found[split] is None:
-                return None
-        files = {name: path for source in found.values() for name, path in source.files.items()}
-        for bench in self.benches:
-            files[bench] = bench_files(assets.root, bench)["questions"]
-        first = found["train"]
-        return Source(self.name, first.source, ", ".join(source.id for source in found.values()), files, first.revision)
-
-    def read_split(self, source: Source, split: Split) -> Dataset:
-        """The columns have the same names for every set. Raises UserError for an empty instruction."""
-        columns, file = self.data[split].columns, source.where(split)
-        rows = read_split(source, split, columns.values(), optional=[columns.get(INPUT, "")])
-        texts = {name: rows[column] for name, column in columns.items()}
-        rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
-        for number, instruction in enumerate(rows[INSTRUCTION]):
-            if not instruction.strip():
-                raise UserError(f"{file}, row {number}: the instruction is empty; correct that row or remove it")
-        return rows
-
-    def miniature(self) -> Source:
-        return Source("mini/instructions", "embedded", instructions.__name__, {})
-
-    def generate(self) -> Splits:
-        return {split: instructions.generate(split) for split in SPLITS}
+    def with_questions(self, files: dict[str, Path], assets: Assets) -> dict[str, Path]:
+        """The files, and those of the questions. Raises UserError where these are missing."""
+        return files | {bench: bench_files(assets.root, bench)["questions"] for bench in self.benches}
 
     def chosen(self, data: Data) -> Splits:
-        """The rows of each split, after those without a file of their own are held out of train."""
-        splits = dict(data.splits)
-        for split, count in self.held_out.items():
-            if split not in splits:
-                if count >= len(splits["train"]):
-                    have = len(splits["train"])
-                    raise UserError(f"task.held_out.{split}={count}: {data.source.id} has {have} rows in all")
-                halves = splits["train"].train_test_split(test_size=count, seed=self.split_seed)
-                splits |= {"train": halves["train"], split: halves["test"]}
-        return splits
+        """The rows of each split, of those that there are."""
+        return data.splits
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """With `train.holdout` no questions are answered.
@@ -190,7 +144,7 @@ class InstructTask(Task):
         encoded = {}
         for split, rows in splits.items():
             encoded[split], counts = causal.completed(
-                tokenizer, self._prompts(rows), rows[OUTPUT], max_length, self.overlong, self.learn
+                tokenizer, self.prompts(rows, tokenizer), rows[OUTPUT], max_length, self.overlong, self.learn
             )
             if any(counts.values()):
                 told = ", ".join(f"{count} {what}" for what, count in counts.items())
@@ -224,7 +178,7 @@ class InstructTask(Task):
         write = functools.partial(writer.write, model, folder, metrics)
         with merged():
             if self.check:
-                prompts, expected = self._prompts(rows), rows[OUTPUT][:]
+                prompts, expected = self.prompts(rows, writer.tokenizer), rows[OUTPUT][:]
                 outputs = [text.output for text in write("test", prompts, [0.0] * len(prompts))]
                 right = list(map(CHECKS[self.check], outputs, expected))
                 metrics["accuracy"] = sum(right) / len(right)
@@ -243,5 +197,67 @@ class InstructTask(Task):
                     write_lines(folder / "model_answer" / f"{bench}.jsonl", answers)
         return Tested(metrics, functools.partial(show_tables, tables))
 
-    def _prompts(self, rows: Dataset) -> list[str]:
+    def prompts(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """The text before the answer of each row."""
         return [self.wording.ask(*row) for row in zip(rows[INSTRUCTION], rows[INPUT], strict=True)]
+
+
+class InstructTask(Instructions):
+    """A named set: the files of its splits.
+
+    held_out: the number of training rows kept for a split without a file of its own, drawn with `split_seed`.
+    """
+
+    family: Literal["instruct"]
+    data: dict[Split, Files]
+    held_out: dict[Literal["validation", "test"], PositiveInt]
+
+    @property
+    def local(self) -> str:
+        """The folders of the data, as a message names them."""
+        return " and datasets/".join(dict.fromkeys(rows.local for rows in self.data.values()))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {split: rows.count for split, rows in self.data.items()}
+
+    def locate(self, assets: Assets) -> Source | None:
+        """The files of the splits and of the questions. Raises UserError where only the questions are missing."""
+        found = {}
+        for split, rows in self.data.items():
+            found[split] = find_dataset(rows.local, {split: rows.file}, rows.hub, assets)
+            if found[split] is None:
+                return None
+        files = {name: path for source in found.values() for name, path in source.files.items()}
+        files = self.with_questions(files, assets)
+        first = found["train"]
+        return Source(self.name, first.source, ", ".join(source.id for source in found.values()), files, first.revision)
+
+    def read_split(self, source: Source, split: Split) -> Dataset:
+        """The columns have the same names for every set. Raises UserError for an empty instruction."""
+        columns, file = self.data[split].columns, source.where(split)
+        rows = read_split(source, split, columns.values(), optional=[columns.get(INPUT, "")])
+        texts = {name: rows[column] for name, column in columns.items()}
+        rows = Dataset.from_dict({n: [text or "" for text in texts.get(n, [""] * len(rows))] for n in COLUMNS})
+        for number, instruction in enumerate(rows[INSTRUCTION]):
+            if not instruction.strip():
+                raise UserError(f"{file}, row {number}: the instruction is empty; correct that row or remove it")
+        return rows
+
+    def miniature(self) -> Source:
+        return Source("mini/instructions", "embedded", instructions.__name__, {})
+
+    def generate(self) -> Splits:
+        return {split: instructions.generate(split) for split in SPLITS}
+
+    def chosen(self, data: Data) -> Splits:
+        """The rows of each split, after those without a file of their own are held out of train."""
+        splits = dict(data.splits)
+        for split, count in self.held_out.items():
+            if split not in splits:
+                if count >= len(splits["train"]):
+                    have = len(splits["train"])
+                    raise UserError(f"task.held_out.{split}={count}: {data.source.id} has {have} rows in all")
+                halves = splits["train"].train_test_split(test_size=count, seed=self.split_seed)
+                splits |= {"train": halves["train"], split: halves["test"]}
+        return splits

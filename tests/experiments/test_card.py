@@ -111,9 +111,10 @@ def test_the_base_is_named_as_on_the_hub(ran, method):
     assert card.data.base_model == "someone/roberta" and '"someone/roberta", dtype="float32"' in card.text
 
 
-def test_the_tokenizer_is_the_base_s(ran):
+def test_the_tokenizer_is_the_base_s_and_the_classes_have_names(ran):
     config, _, folder, _ = ran("+exp=glue_rte")
     weights, _ = pipeline.find(config)
+    assert "in the order of the labels: entailment, not_entailment" in (folder / "README.md").read_text()
     texts = ["a b c", "The cat sat on the mat, did it?"]
     base, ours = (AutoTokenizer.from_pretrained(where) for where in (weights.files["config.json"].parent, folder))
     assert ours(texts)["input_ids"] == base(texts)["input_ids"]

@@ -1,0 +1,184 @@
+"""A person's own data: a file, a folder of splits, or a data set on the hub, read by `datasets`; and their labels."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+
+from experiments import processes
+from experiments.data import hub
+from experiments.data.assets import SPLITS, UNREADABLE, Assets, Source, values
+from experiments.data.labels import as_classes
+from experiments.errors import UserError
+from experiments.typed import user_path
+
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+CSV = {"keep_default_na": False, "na_values": [""]}  # a text "NA" is a text
+DIFFERENT = 0.5  # share of different values in a column, above which its values are no classes
+Kind = Literal["classes", "scores"]
+
+
+def find(data: str, name: str, assets: Assets, endings: Sequence[str]) -> Source:
+    """The files of `data` with one of these endings: a file, those in a folder, or those of a set on the hub or in its
+    cache. Raises UserError where there are none."""
+    path, kinds = user_path(data), ", ".join(endings)
+    if path.is_file():
+        if path.suffix.lower() not in TABLES or path.suffix.lower() not in endings:
+            raise UserError(f"task.data={data}: want a table ({kinds}), or a folder of them")
+        return Source(name, "local", data, {f"train{path.suffix}": path})
+    if path.is_dir():
+        if files := _files(path, endings):
+            return Source(name, "local", data, files)
+        raise UserError(f"task.data={data}: the folder holds no file in {kinds}")
+    patterns = [*(f"*{ending}" for ending in endings), "README.md"]
+    for folder in hub.snapshots(data, "dataset", patterns, assets.hub, hub.CONVERTED):
+        if files := _files(folder, endings):
+            return Source(name, "hub", data, files, folder.name)
+    raise UserError(
+        f"task.data={data}: no such file or folder, nor a data set on the hub or in its cache with files in {kinds}; "
+        "correct the name"
+    )
+
+
+def _files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """By their path in the folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def read(source: Source, config: str | None) -> dict[str, Dataset]:
+    """The rows of each split, with all their columns. A lone file is train; in a folder names of files or of folders
+    tell, as `datasets.load_dataset` reads them. config: of a set on the hub that has several.
+
+    Raises UserError for a file that cannot be read or has no rows, and for data without a split train.
+    """
+    paths = list(source.files.values())
+    folder = paths[0].parents[len(Path(next(iter(source.files))).parents) - 1]
+    options: dict[str, Any] = CSV if all(path.suffix in (".csv", ".tsv") for path in paths) else {}
+    if len(paths) == 1:
+        options = {**options, "data_files": {"train": str(paths[0])}}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = load_dataset(str(folder), config, **options)
+    except (*UNREADABLE, RuntimeError) as error:  # its own errors are RuntimeErrors around the reader's
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise UserError(
+            f"{source.id}: cannot be read as {'/'.join(sorted({path.suffix for path in paths}))} ({reason}); "
+            "want rows with named columns, the same in every file"
+        ) from error
+    if not isinstance(found, DatasetDict) or not len(found.get("train", ())):
+        raise UserError(f"{source.id}: no rows of a split train; there are {', '.join(found) or 'none'}")
+    if others := sorted(set(found) - set(SPLITS)):
+        processes.say(f"{source.id}: {', '.join(others)} left out; used are train, validation and test")
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def with_texts(rows: Dataset, texts: Sequence[str], others: Sequence[str], where: str) -> Dataset:
+    """The rows with these columns alone, all of whose `texts` hold more than blanks; the others are left out, and said.
+
+    Raises UserError for a missing column, for a value that is no text, with its row, and where no row is left.
+    """
+    if missing := [name for name in (*texts, *others) if name not in rows.column_names]:
+        raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+    rows = rows.select_columns([*texts, *others])
+    kept = set(range(len(rows)))
+    for name in texts:
+        for row, value in enumerate(values(rows.data.column(name))):
+            if not isinstance(value, str | None):
+                raise UserError(f"{where}, row {row}: {name} is {value!r:.80}, want text; name another column")
+            if not (value or "").strip():
+                kept.discard(row)
+    if len(kept) < len(rows):
+        processes.say(
+            f"{where}: {len(rows) - len(kept)} of {len(rows)} rows have an empty {' or '.join(texts)}: left out"
+        )
+    if not kept:
+        raise UserError(f"{where}: no row has a {' and a '.join(texts)}; correct the file, or name another column")
+    return rows.select(sorted(kept)).flatten_indices()  # a label is read from the table itself
+
+
+def kind_of(rows: Dataset, column: str, where: str) -> Kind:
+    """Whether the labels in a column of train are classes (text, whole numbers, true and false) or scores.
+
+    Raises UserError for several labels a row, for a value of another type or a missing one, with its row, and where all
+    are alike.
+    """
+    if isinstance(rows.features[column], ClassLabel):
+        return "classes"
+    labels = list(values(rows.data.column(column)))
+    for row, label in enumerate(labels):
+        if isinstance(label, list | dict):
+            raise UserError(f"{where}, row {row}: {column} is {label!r:.80}: several labels a row are not supported")
+        if not isinstance(label, str | int | float) or label != label or label == "":
+            raise UserError(f"{where}, row {row}: {column} is {label!r:.80}, want a label; correct or remove that row")
+    different = set(labels)
+    if len(different) == 1:
+        raise UserError(f"{where}: {column} is {labels[0]!r:.80} in every row: there is nothing to learn; name another")
+    return "scores" if any(isinstance(label, float) and not label.is_integer() for label in different) else "classes"
+
+
+def class_names(rows: Dataset, column: str, where: str) -> list[str]:
+    """The names of the classes in a column of train, sorted; numbers in their order.
+
+    Raises UserError where half the rows have a class of their own.
+    """
+    if isinstance(kind := rows.features[column], ClassLabel):
+        return kind.names
+    counts = Counter(map(as_text, values(rows.data.column(column))))
+    if len(counts) > max(2, DIFFERENT * len(rows)):
+        told = f"{len(counts)} different values in {len(rows)} rows are no classes"
+        raise UserError(f"{where}: {column}: {told}; name another column, or task.kind=scores for numbers")
+    numbers = all(type(label) in (int, float) for label in values(rows.data.column(column)))
+    names = sorted(counts, key=float if numbers else str)
+    processes.say(f"{where}: {len(names)} classes: {', '.join(f'{name} ({counts[name]:,})' for name in names)}")
+    return names
+
+
+def as_text(label: Any) -> str:
+    """A label as the name of a class: 3.0 is "3"."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Dataset:
+    """The rows with a column `label`: classes of these names, or, without names, scores as float32.
+
+    Raises UserError for a label that train lacks and for a score that is no number, with its row.
+    """
+    rows = rows.rename_column(column, "label")
+    labels = list(values(rows.data.column("label")))
+    if names and not isinstance(rows.features["label"], ClassLabel):
+        for row, label in enumerate(labels):
+            if as_text(label) not in names:
+                raise UserError(
+                    f"{where}, row {row}: {column} is {label!r:.80}, which no row of train is; want one of "
+                    f"{', '.join(names)}: correct or remove that row"
+                )
+        numbers = [names.index(as_text(label)) for label in labels]
+        return rows.remove_columns("label").add_column("label", numbers, feature=ClassLabel(names=list(names)))
+    if names:
+        return as_classes(rows, "label", names, where)
+    for row, label in enumerate(labels):
+        if isinstance(label, bool) or not isinstance(label, int | float) or label != label:
+            raise UserError(f"{where}, row {row}: {column} is {label!r:.80}, want a number; correct or remove that row")
+    return rows.cast_column("label", Value("float32"))
+
+
+def unlabelled(rows: Dataset, column: str) -> bool:
+    """Whether no row has a label: the hub's test sets hold -1 or nothing."""
+    return column not in rows.column_names or set(values(rows.data.column(column))) <= {None, -1, ""}
+
+
+def validated(splits: dict[str, Dataset], share: float, seed: int, where: str) -> dict[str, Dataset]:
+    """The splits; where there is no validation, that share of train, drawn with `seed`, is."""
+    if "validation" in splits:
+        return splits
+    rows = splits["train"]
+    if round(share * len(rows)) < 1 or len(rows) < 2:
+        raise UserError(f"{where}: {len(rows)} rows are too few to hold {share:g} of them out for validation; add rows")
+    halves = rows.train_test_split(test_size=share, seed=seed)
+    processes.say(f"{where}: no validation split: {len(halves['test']):,} rows of train are held out for it")
+    return {**splits, "train": halves["train"], "validation": halves["test"]}
