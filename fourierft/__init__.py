@@ -5,6 +5,7 @@
     ...                                 # train as usual; fourierft.check_gradients(model) after the first backward pass
     fourierft.save(model, "adapter/")   # 4 n bytes per layer; PEFT can load it
     fourierft.load(model, "adapter/")   # a file of this library or of PEFT, into a plain or an adapted model
+    fourierft.to_lora(model, "lora/")   # the same as a LoRA, exactly if the positions are a grid
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) undoes it, bit for bit
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
 
@@ -28,6 +29,7 @@ from .errors import FourierError
 from .function import fourier_linear
 from .io import digest, load, save
 from .linear import FourierLinear, dense_shape
+from .lora import to_lora
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
@@ -67,6 +69,7 @@ __all__ = [
     "reference",
     "save",
     "split_target",
+    "to_lora",
     "unit_movement",
     "unmerge",
     "use",

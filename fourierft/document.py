@@ -1,7 +1,8 @@
 """adapter_config.json: the configuration of an adapter in PEFT's format.
 
 PEFT cannot express a band, another basis, a grid, positions that are not shared, or parts of a fused projection. Such a
-file has another `peft_type`, so that PEFT refuses it by that name instead of misreading it.
+file has another `peft_type`, so that PEFT refuses it instead of misreading it. All that PEFT then prints is
+"KeyError: " and that name: so the name says what to do.
 """
 
 import json
@@ -14,17 +15,21 @@ from .errors import FourierError
 
 CONFIG_FILE = "adapter_config.json"
 PEFT_TYPE, EXTENDED_TYPE = "FOURIERFT", "FOURIERFT_EXTENDED"
+REMEDY = "PEFT cannot read this adapter; fourierft.load(model, folder) does, and fourierft.to_lora makes a LoRA of it"
 Document = dict[str, Any]
-# PEFT's key of each field of FourierConfig; the first four are in every file.
+# PEFT's key of each field of FourierConfig: those of every method, and all; the first four of all are in every file.
+SHARED_KEYS = {
+    "targets": "target_modules",
+    "head": "modules_to_save",
+    "task_type": "task_type",
+    "base_model": "base_model_name_or_path",
+}
 KEYS = {
     "n": "n_frequency",
     "scale": "scaling",
     "entry_seed": "random_loc_seed",
-    "targets": "target_modules",
-    "head": "modules_to_save",
+    **SHARED_KEYS,
     "n_pattern": "n_frequency_pattern",
-    "task_type": "task_type",
-    "base_model": "base_model_name_or_path",
 }
 # Fields that PEFT cannot express, with the values it implies.
 EXTRAS = {"band": None, "basis": "fourier", "entries": "random", "shared_entries": True}
@@ -49,21 +54,33 @@ def extensions(config: FourierConfig) -> Document:
     return found | ({"targets": config.targets} if parts else {})
 
 
+def shared_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Document:
+    """What the document of an adapter says whatever its method, for a model of class `model`."""
+    # From which PEFT's AutoPeftModel finds the base model if there is no task type.
+    classes = {"base_model_class": model.__name__, "parent_library": model.__module__}
+    return (
+        {key: getattr(config, field) for field, key in SHARED_KEYS.items()}
+        | UNSUPPORTED
+        | {
+            "modules_to_save": config.head or None,
+            "fan_in_fan_out": fan_in_fan_out,
+            "inference_mode": True,
+            "auto_mapping": None if config.task_type else classes,
+            "revision": None,
+        }
+    )
+
+
 def to_document(config: FourierConfig, fan_in_fan_out: bool, model: type) -> Document:
     """The document of an adapter with this configuration, for a model of class `model`."""
     extended = extensions(config)
-    document = {key: getattr(config, field) for field, key in KEYS.items()} | UNSUPPORTED
-    # From which PEFT's AutoPeftModel finds the base model if there is no task type.
-    classes = {"base_model_class": model.__name__, "parent_library": model.__module__}
-    document |= {
-        "peft_type": EXTENDED_TYPE if extended else PEFT_TYPE,
-        "modules_to_save": config.head or None,
+    document = shared_document(config, fan_in_fan_out, model) | {
+        "peft_type": f"{EXTENDED_TYPE}: {REMEDY}" if extended else PEFT_TYPE,
+        "n_frequency": config.n,
         "n_frequency_pattern": dict(config.n_pattern),
+        "scaling": config.scale,
+        "random_loc_seed": config.entry_seed,
         "init_weights": config.init == "zeros",
-        "fan_in_fan_out": fan_in_fan_out,
-        "inference_mode": True,
-        "auto_mapping": None if config.task_type else classes,
-        "revision": None,
     }
     extended.pop("targets", None)
     return document | ({"fourierft": extended} if extended else {})
@@ -81,7 +98,7 @@ def read_document(file: Path) -> Document:
     except (ValueError, RecursionError) as error:
         raise FourierError(f"{file} is not valid JSON ({error}): save the adapter again") from error
     kind = document.get("peft_type") if isinstance(document, dict) else None
-    if kind not in (PEFT_TYPE, EXTENDED_TYPE):
+    if str(kind).partition(":")[0] not in (PEFT_TYPE, EXTENDED_TYPE):
         raise FourierError(f"{file}: peft_type is {kind!r}, not {PEFT_TYPE}: this is another method's adapter")
     if missing := [key for key in list(KEYS.values())[:4] if key not in document]:
         raise FourierError(f"{file} lacks {', '.join(missing)}: save the adapter again")

@@ -30,6 +30,7 @@ from .document import (
     unreadable,
 )
 from .errors import FourierError
+from .layer import FourierLayer
 from .model import adapted_model, config_of, fourier_layers, insert
 from .parts import matches, split_target
 from .targets import modules_by_path, select, select_heads, without_wrappers
@@ -62,25 +63,10 @@ def save(
         raise FourierError(f"PEFT cannot express {named}: save without peft=True, for fourierft.load alone")
     transposed = any(getattr(layer, "fan_in_fan_out", False) for layer in layers.values())
     document = to_document(config, transposed, type(model))
-    live = _tensors(layers, select_heads(model, config.head))
-    if state_dict is not None:
-        names = {key: key.removeprefix(PREFIX) for key in live}
-        if absent := names.values() - state_dict.keys():
-            raise FourierError(f"state_dict has no {min(absent)}: give that of the adapted model, gathered")
-        live = {key: state_dict[name] for key, name in names.items()}
-    _check_real(live)
-    tensors = {key: _copy(tensor) for key, tensor in live.items()}
+    tensors = gathered(config, layers, select_heads(model, config.head), state_dict)
     for key, factor in _factors(config, layers).items():
         tensors[key] *= factor
-    _check_whole(tensors, _spectrum_shapes(config, layers))
-    metadata = {"format": "pt", "fourierft": identities(document)[0], "sha256": digest(tensors)}
-    _write_together(
-        Path(path),
-        {
-            WEIGHTS_FILE: to_safetensors(tensors, metadata),
-            CONFIG_FILE: (json.dumps(document, indent=2, sort_keys=True) + "\n").encode(),
-        },
-    )
+    write(Path(path), document, tensors, {"fourierft": identities(document)[0], "sha256": digest(tensors)})
 
 
 def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
@@ -131,13 +117,37 @@ def digest(tensors: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _spectrum_key(module: str) -> str:
+def gathered(
+    config: FourierConfig,
+    layers: Mapping[str, FourierLayer],
+    heads: Mapping[str, nn.Module],
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Copies on the CPU of the coefficients and of the heads, by their keys in a file; of those in `state_dict`, if it
+    is given.
+
+    Raises FourierError for tensors that are on the meta device or absent from state_dict, and for coefficients that are
+    sharded other than by FSDP2.
+    """
+    live = _tensors(layers, heads)
+    if state_dict is not None:
+        names = {key: key.removeprefix(PREFIX) for key in live}
+        if absent := names.values() - state_dict.keys():
+            raise FourierError(f"state_dict has no {min(absent)}: give that of the adapted model, gathered")
+        live = {key: state_dict[name] for key, name in names.items()}
+    _check_real(live)
+    tensors = {key: _copy(tensor) for key, tensor in live.items()}
+    _check_whole(tensors, _spectrum_shapes(config, layers))
+    return tensors
+
+
+def spectrum_key(module: str) -> str:
     return f"{PREFIX}{module}.fourierft_spectrum"
 
 
 def _spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> Shapes:
     shapes = {path: (len(config.parts_of(path) or ()), config.n_of(path)) for path in layers}
-    return {_spectrum_key(path): (k, n) if k else (n,) for path, (k, n) in shapes.items()}
+    return {spectrum_key(path): (k, n) if k else (n,) for path, (k, n) in shapes.items()}
 
 
 def _factors(config: FourierConfig, layers: Mapping[str, Any]) -> dict[str, float]:
@@ -145,7 +155,7 @@ def _factors(config: FourierConfig, layers: Mapping[str, Any]) -> dict[str, floa
 
     Powers of two (`scale.py`), so that nothing is rounded.
     """
-    factors = {_spectrum_key(path): layer.scale / config.scale for path, layer in layers.items()}
+    factors = {spectrum_key(path): layer.scale / config.scale for path, layer in layers.items()}
     return {key: factor for key, factor in factors.items() if factor != 1}
 
 
@@ -172,7 +182,7 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _tensors(layers: Mapping[str, Any], heads: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """The tensors of an adapter by their keys in the file, sharing memory with the model."""
-    named = {_spectrum_key(path): layer.fourierft_spectrum for path, layer in layers.items()}
+    named = {spectrum_key(path): layer.fourierft_spectrum for path, layer in layers.items()}
     for path, head in heads.items():
         named |= {f"{PREFIX}{path}.{name}": tensor for name, tensor in head.state_dict().items()}
     return named
@@ -255,8 +265,12 @@ def _check_tensors(tensors: dict[str, Tensor], heads: dict[str, Tensor], spectra
         )
 
 
-def _write_together(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes all files to disk under temporary names, then renames them; leaves no temporary file behind."""
+def write(folder: Path, document: Document, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes both files to disk under temporary names, then renames them; leaves no temporary file behind."""
+    files = {
+        WEIGHTS_FILE: to_safetensors(tensors, {"format": "pt", **metadata}),
+        CONFIG_FILE: (json.dumps(document, indent=2, sort_keys=True) + "\n").encode(),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
     try:

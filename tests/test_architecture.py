@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 # From the ground up: a package imports from those before it, and from its own line.
 FLOORS = [
     {"fourierft"},
+    {"examples"},
     {"errors", "typed", "yaml_files", "processes", "locks"},
     {
         "record",
@@ -45,7 +46,8 @@ FLOORS = [
     {"scripts", "run"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-FILES = sorted(path for name in ("fourierft", "experiments", "scripts") for path in (ROOT / name).rglob("*.py"))
+FOLDERS = ("fourierft", "examples", "experiments", "scripts")
+FILES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
 FILES.append(ROOT / "run.py")
 
 

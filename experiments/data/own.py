@@ -1,5 +1,6 @@
 """A person's own data: a file, a folder of splits, or a data set on the hub, read by `datasets`; and their labels."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+from datasets.exceptions import DatasetsError
 
 from experiments import processes
 from experiments.data import hub
@@ -16,6 +18,7 @@ from experiments.errors import UserError
 from experiments.typed import user_path
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a name on the hub
 CSV = {"keep_default_na": False, "na_values": [""]}  # a text "NA" is a text
 DIFFERENT = 0.5  # share of different values in a column, above which its values are no classes
 Kind = Literal["classes", "scores"]
@@ -34,7 +37,8 @@ def find(data: str, name: str, assets: Assets, endings: Sequence[str]) -> Source
             return Source(name, "local", data, files)
         raise UserError(f"task.data={data}: the folder holds no file in {kinds}")
     patterns = [*(f"*{ending}" for ending in endings), "README.md"]
-    for folder in hub.snapshots(data, "dataset", patterns, assets.hub, hub.CONVERTED):
+    named = REPOSITORY.fullmatch(data)
+    for folder in hub.snapshots(data, "dataset", patterns, assets.hub, hub.CONVERTED) if named else ():
         if files := _files(folder, endings):
             return Source(name, "hub", data, files, folder.name)
     raise UserError(
@@ -59,12 +63,12 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
     folder = paths[0].parents[len(Path(next(iter(source.files))).parents) - 1]
     options: dict[str, Any] = CSV if all(path.suffix in (".csv", ".tsv") for path in paths) else {}
     if len(paths) == 1:
-        options = {**options, "data_files": {"train": str(paths[0])}}
+        options = {**options, "data_files": {"train": str(paths[0].absolute())}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = load_dataset(str(folder), config, **options)
-    except (*UNREADABLE, RuntimeError) as error:  # its own errors are RuntimeErrors around the reader's
+            found = load_dataset(str(folder.resolve()), config, **options)
+    except (*UNREADABLE, DatasetsError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise UserError(
             f"{source.id}: cannot be read as {'/'.join(sorted({path.suffix for path in paths}))} ({reason}); "
@@ -148,7 +152,7 @@ def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Da
 
     Raises UserError for a label that train lacks and for a score that is no number, with its row.
     """
-    rows = rows.rename_column(column, "label")
+    rows = rows if column == "label" else rows.rename_column(column, "label")
     labels = list(values(rows.data.column("label")))
     if names and not isinstance(rows.features["label"], ClassLabel):
         for row, label in enumerate(labels):
@@ -169,7 +173,7 @@ def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Da
 
 def unlabelled(rows: Dataset, column: str) -> bool:
     """Whether no row has a label: the hub's test sets hold -1 or nothing."""
-    return column not in rows.column_names or set(values(rows.data.column(column))) <= {None, -1, ""}
+    return column not in rows.column_names or set(values(rows.data.column(column))) <= {None, "", -1, "-1"}
 
 
 def validated(splits: dict[str, Dataset], share: float, seed: int, where: str) -> dict[str, Dataset]:

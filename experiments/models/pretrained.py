@@ -52,6 +52,8 @@ def files(folder: Path) -> tuple[dict[str, Path], list[str]]:
             with reading(folder / name):
                 safetensors.safe_open(folder / name, "pt")  # checks that the header accounts for every byte
     if "config.json" in names:
+        if own := _object(folder / "config.json").get("auto_map", {}).get("AutoConfig"):
+            raise UserError(f"{folder}: needs code of its own ({own}), which is not run here; choose another model")
         with reading(folder / "config.json"):
             AutoConfig.from_pretrained(folder, local_files_only=True)
     return {name: folder / name for name in names}, sorted(required - set(names))

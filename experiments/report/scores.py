@@ -31,12 +31,21 @@ def pages(
     found = []
     for table in SCORE_TABLES:
         for scale in ("mini", "paper", "small"):
+            if not table.columns:
+                table = table.model_copy(update={"columns": _others(measured)})
             experiments = {column.exp for column in table.columns_at(scale)}
             ours = within([row for row in (judged if table.judged else measured) if row.scale == scale], experiments)
             printed = paper.get(table.key, [])
             if ours or (scale == "paper" and printed):
                 found.append(page(table, scale, ours, printed, configs, logged.get(table.key, [])))
     return found
+
+
+def _others(measured: Iterable[Row]) -> tuple[Column, ...]:
+    """A column for each experiment that no table has: its primary metric."""
+    known = {column.exp for table in SCORE_TABLES for column in table.columns}
+    exps = sorted({exp for row in measured for exp in row.cells} - known)
+    return tuple(Column(exp=exp, key=exp, heading=exp) for exp in exps)
 
 
 def page(

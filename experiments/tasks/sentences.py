@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from datasets import ClassLabel, Dataset
 from pydantic import Field
@@ -18,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import ModelOutput
 
+from experiments import processes
 from experiments.data.assets import Model, Source
 from experiments.metrics.glue import Glue
 from experiments.models.pretrained import read_config, read_model, read_tokenizer
@@ -53,6 +55,9 @@ class SentenceTask(Task):
         names = kind.names if isinstance(kind, ClassLabel) else ()
         tokenizer = read_tokenizer(folder)
         encoder = _encoder(model, folder, train, names)
+        if tokenizer.pad_token is None:  # a decoder's: masked out of attention
+            tokenizer.pad_token = tokenizer.eos_token
+            encoder.config.pad_token_id = tokenizer.pad_token_id
         own = getattr(encoder.config, "max_position_embeddings", tokenizer.model_max_length)
         longest = row_length(recipe, model, min(tokenizer.model_max_length, own))
         encode = functools.partial(self._encode, tokenizer=tokenizer, max_length=longest)
@@ -60,6 +65,11 @@ class SentenceTask(Task):
             split: rows.map(encode, batched=True, remove_columns=rows.column_names, desc=f"tokenising {split}")
             for split, rows in splits.items()
         }
+        for split, rows in encoded.items():
+            if cut := sum(pc.equal(pc.list_value_length(rows.data.column("input_ids")), longest).to_pylist()):
+                processes.say(
+                    f"{self.name}, {split}: {cut} of {len(rows)} rows have {longest} tokens or more: cut there"
+                )
         loss = class_loss if names else _score_loss
         return Prepared(
             model=encoder,

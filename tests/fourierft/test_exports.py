@@ -1,4 +1,4 @@
-"""The suite and the scripts import only what the library exports."""
+"""The suite, the scripts and the examples import only what the library exports."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 import fourierft
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "run.py", *sorted(path for name in ("experiments", "scripts") for path in (ROOT / name).rglob("*.py"))]
+FOLDERS = ("experiments", "scripts", "examples")
+FILES = [ROOT / "run.py", *sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
 MEASURES_THE_PARTS = ROOT / "experiments" / "measure" / "parts.py"  # times the parts of a step one by one
 
 
@@ -29,7 +30,7 @@ def test_every_file_is_seen():
 @pytest.mark.parametrize(
     "path", [path for path in FILES if path != MEASURES_THE_PARTS], ids=lambda path: str(path.relative_to(ROOT))
 )
-def test_the_suite_imports_what_the_library_exports(path):
+def test_the_project_imports_what_the_library_exports(path):
     assert set(imported(path)) <= {*fourierft.__all__, "fourierft.", "fourierft.peft."}
 
 

@@ -212,6 +212,24 @@ def test_every_data_set_that_is_named_is_found_and_is_the_same_from_the_cache(st
     assert find() == found and find().identity() == found.identity()
 
 
+def test_own_data_are_found_by_their_name_on_the_hub(stand_in, offline, make, monkeypatch, tmp_path):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    lines = "".join(f"a text of {i},{'good' if i % 2 else 'bad'}\n" for i in range(40))
+    files = {"README.md": b"# Reviews", "data/train.csv": f"text,label\n{lines}".encode(), "code.py": b""}
+    stand_in.repositories["datasets", "someone/reviews"] = {"main": files}
+    config = make("+exp=own_text", "scale=auto", "task.data=someone/reviews", "assets.root=null")
+    find = lambda: config.task.find(config.assets, mini=False)  # noqa: E731
+    found = find()
+    assert (found.name, found.source, found.id, found.revision) == ("reviews", "hub", "someone/reviews", commit(files))
+    assert list(found.files) == ["data/train.csv"]
+    assert {split: len(rows) for split, rows in config.task.load(found).items()} == {"train": 36, "validation": 4}
+    offline()
+    assert find() == found
+    with pytest.raises(UserError, match=r"nobody/reviews: no such file or folder, nor a data set on the hub"):
+        other = make("+exp=own_text", "scale=auto", "task.data=nobody/reviews", "assets.root=null")
+        other.task.find(other.assets, mini=False)
+
+
 @pytest.mark.parametrize(
     ("branches", "words"),
     [
