@@ -17,12 +17,14 @@ PAGE = 3  # files that one page of a listing has
 class StandIn:
     """repositories: (kind, name) -> branch -> files, where kind is models or datasets.
 
-    token: the one that may upload. gated: names of those whose files are refused. broken: pattern of requests that fail
-    with 503. cut: paths of files of which half is sent. asked: the requests, in their order.
+    token: the one that may upload. made: what was asked for each repository that is made. gated: names of those whose
+    files are refused. broken: pattern of requests that fail with 503. cut: paths of files of which half is sent. asked:
+    the requests, in their order.
     """
 
     repositories: dict[tuple[str, str], dict[str, Files]] = field(default_factory=dict)
     token: str | None = None
+    made: dict[str, dict] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     broken: str | None = None
     cut: set[str] = field(default_factory=set)
@@ -84,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(sent)
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
             known = ("models", name) in self.hub.repositories
+            self.hub.made.setdefault(name, asked)
             self.hub.repositories.setdefault(("models", name), {"main": {}})
             return self._answer(409 if known else 200, content=json.dumps({"url": f"/{name}"}).encode())
         name, what = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path).groups()

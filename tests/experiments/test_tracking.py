@@ -7,6 +7,7 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from experiments import pipeline
+from experiments.checkpoints import can_resume
 from experiments.training import Epochs
 
 QUICK = ("+exp=glue_rte", "train.rows=64", "train.max_steps=4", "tracking=offline")
@@ -75,6 +76,8 @@ def test_an_interrupted_run_goes_on_in_the_same_one_and_a_repeated_one_does_not(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Epochs, "on_epoch_begin", interrupted)
         pipeline.run(config)
+    folder, stamp = config.runs / config.name, pipeline.Draft(config, *pipeline.find(config), "mini", None).stamp()
+    assert can_resume(folder, stamp) and not can_resume(folder, stamp | {"data": "other"})
     done = pipeline.run(config)
     first, second = (run.run_id for run, _ in tracked(config))
     assert first == second == done.wandb.id

@@ -11,6 +11,7 @@ from experiments.card import HERE
 from scripts.push import main
 
 NAME = "someone/adapter"
+PRIVATE = ("visibility", "private")
 
 
 @pytest.fixture
@@ -51,6 +52,11 @@ def test_what_is_uploaded_is_what_others_get(user, folder, capsys):
     assert {path: path.read_bytes() for path in before} == before
     downloaded = Path(huggingface_hub.snapshot_download(NAME))
     assert {path.name: path.read_bytes() for path in downloaded.iterdir()} == there
+
+
+def test_a_repository_is_private_only_on_demand(user, folder):
+    assert main([str(folder), NAME]) == main([str(folder), f"{NAME}2", "--private"]) == 0
+    assert [PRIVATE in made.items() for made in user.made.values()] == [False, True]
 
 
 def test_without_a_log_in_nothing_is_asked(user, folder, monkeypatch, capsys):
