@@ -88,7 +88,8 @@ class QualityClaim(Typed):
 
 
 class ScoreTable(Typed):
-    """One table. columns: none stands for every experiment that no other table has. blocks: which epochs' scores are shown, and the title of each block; the paper's choice first.
+    """One table. columns: none stands for every experiment that no other table has. blocks: which epochs' scores are
+    shown, and the title of each block; the paper's choice first.
 
     extra: columns that the paper lacks, shown at any scale. parts: columns that the paper lacks, not shown at its
     scale. whole: whether the other scales too show every column, or only those with a record. averaged: whether the
