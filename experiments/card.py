@@ -119,8 +119,9 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
     )
     named = [name for label, name in sorted(labels.items()) if name != f"LABEL_{label}"]
     used = {group: record.config[group] for group in ("method", "recipe")}
-    cut = {key: value for key in ("max_steps", "rows", "holdout") if (value := record.configured(f"train.{key}"))}
     precision = record.configured("task.base")
+    about = {"task.base": precision, "base's revision": record.model.revision}
+    about |= {key: record.configured(key) for key in ("train.max_steps", "train.rows", "train.holdout")}  # of a trial
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE,
@@ -142,8 +143,7 @@ def complete(folder: Path, selection: Selection, record: Record, source: Path, l
         by_fourierft=kind.startswith("FOURIERFT"),
         settings=[
             *((f"{group}.{key}", value) for group, values in used.items() for key, value in values.items()),
-            *([("task.base", precision)] if precision else []),
-            *((f"train.{key}", value) for key, value in cut.items()),
+            *((key, value) for key, value in about.items() if value),
         ],
         versions=", ".join(f"{package} {record.versions[package]}" for package in MAKERS if package in record.versions),
     )

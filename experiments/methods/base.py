@@ -18,14 +18,14 @@ from experiments.models.heads import is_head
 from experiments.sharding import whole
 from experiments.typed import Typed
 
-# By the ending of a model's class: what it does, in PEFT's words. PEFT has none for the classification of images.
-TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "ForCausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
-
 
 def task_type(model: nn.Module) -> str | None:
-    """What a model of transformers does, as an adapter's file names it; None where PEFT has no name for it."""
+    """What a model of transformers does, in PEFT's words: "SEQ_CLS" for classes and scores of texts, None for classes of
+    images, for which PEFT has no word, else "CAUSAL_LM"."""
     name = type(model).__name__
-    return next((kind for ending, kind in TASK_TYPES.items() if name.endswith(ending)), None)
+    if "ForImageClassification" in name:
+        return None
+    return "SEQ_CLS" if "ForSequenceClassification" in name else "CAUSAL_LM"
 
 
 def check_precision(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from experiments import pipeline
 from experiments.card import HERE, complete
+from experiments.methods.base import task_type
 from tests import handmade
 
 QUICK = ("train.rows=64", "train.max_steps=4")
@@ -100,6 +101,19 @@ def test_the_card_tells_the_record(ran):
     document = json.loads((folder / "adapter_config.json").read_text())
     assert document["base_model_name_or_path"] == "someone/vit"
     assert document["auto_mapping"]["base_model_class"] == "ViTForImageClassification"
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("DebertaV2ForSequenceClassification", "SEQ_CLS"),
+        ("DeiTForImageClassificationWithTeacher", None),
+        ("GPT2LMHeadModel", "CAUSAL_LM"),
+        ("LlamaForCausalLM", "CAUSAL_LM"),
+    ],
+)
+def test_the_task_goes_by_the_class_of_the_model(kind, task):
+    assert task_type(type(kind, (torch.nn.Module,), {})()) == task
 
 
 @pytest.mark.parametrize("method", ["fourierft", "vera"])
