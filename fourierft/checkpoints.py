@@ -23,8 +23,8 @@ def light_checkpoints(model: nn.Module) -> nn.Module:
 
     From then on a checkpoint, and what `Trainer.save_model` writes, is an adapter, for `load` and PEFT, and a file
     model.safetensors of all parameters that train, under their names in the model. From the latter the Trainer resumes
-    and takes the best model: that needs the model adapted in the same way first. The frozen weights, and buffers, are in
-    no file. Returns the model. Raises FourierError for a model that is not adapted.
+    and takes the best model: that needs the model adapted in the same way first. Frozen weights and buffers are in no
+    file. Returns the model. Raises FourierError for a model that is not adapted.
     """
     adapted_layers(model)
     trained, pretrained = set(_trained(model)), cast(Any, model)

@@ -20,8 +20,8 @@ from experiments.typed import Typed
 
 
 def task_type(model: nn.Module) -> str | None:
-    """What a model of transformers does, in PEFT's words: "SEQ_CLS" for classes and scores of texts, None for classes of
-    images, for which PEFT has no word, else "CAUSAL_LM"."""
+    """What a model of transformers does, in PEFT's words: "SEQ_CLS" where it classifies texts or gives them scores,
+    None for the classification of images, for which PEFT has no word, else "CAUSAL_LM"."""
     name = type(model).__name__
     if "ForImageClassification" in name:
         return None
