@@ -139,7 +139,7 @@ class Instructions(Task):
         splits = self.cut(self.chosen(data), train)
         tokenizer, network, max_length = read_language_model(model, weights, train, recipe, self.base)
         longest = network.config.max_position_embeddings
-        if (limit := self.decoding.max_new_tokens) >= longest:
+        if (limit := self.decoding.max_new_tokens) >= longest and (self.check or questions):
             raise UserError(f"task.decoding.max_new_tokens={limit}: {model.name} has {longest} for prompt and answer")
         encoded = {}
         for split, rows in splits.items():

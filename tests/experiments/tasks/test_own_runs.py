@@ -110,7 +110,7 @@ def test_images_train_a_model_that_no_configuration_names(own, folder):
 
 SAID = {"user": "how are you", "assistant": "well"}
 CHATS = [{"messages": [{"role": role, "content": f"{text} {i}"} for role, text in SAID.items()]} for i in range(40)]
-SHORT = ["task.base=fp32", "task.decoding.max_new_tokens=8", "recipe.max_length=200"]
+SHORT = ["task.base=fp32", "recipe.max_length=200"]
 
 
 @pytest.mark.parametrize("template", [None, "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}says "])
