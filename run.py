@@ -6,38 +6,63 @@ python run.py -m +exp=glue_rte seed=0,11111,22222        several runs
 python run.py +exp=glue_rte +debug=smoke                 two steps, to see that it runs
 python run.py +exp=glue_rte --cfg job --resolve          what a run would use, without running it
 
-Experiments: configs/exp/. Every key with its meaning: configs/config.yaml and configs/train/default.yaml.
+Experiments: configs/exp/; exp= is short for +exp=. Every key with its meaning: configs/config.yaml and
+configs/train/default.yaml.
 """
 
-import os
+import argparse
 import sys
+import traceback
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from experiments.command import stoppable
-from experiments.config import TOLD, Config, explain, legible, parse
-
-FAILED: list[tuple[str, Exception]] = []  # the overrides and the error of each run of a sweep that failed
-
-
-@hydra.main(version_base="1.3", config_path="configs", config_name="config")
-def main(composed: DictConfig) -> None:
-    """One run, or one of a sweep, which continues after a run that failed."""
-    try:
-        carry_out(parse(composed))
-    except Exception as error:
-        FAILED.append((" ".join(HydraConfig.get().overrides.task), error))
-        raise
+from experiments import processes
+from experiments.command import Command
+from experiments.composing import expand, shown
+from experiments.config import Config, load
+from experiments.errors import UserError
+from fourierft import FourierError
 
 
-def carry_out(config: Config) -> None:
+def work(options: argparse.Namespace) -> int:
+    """Every run that the overrides ask for; returns the exit code. Raises UserError."""
+    runs = expand(options.overrides)
+    if options.cfg:
+        print(*(shown(*overrides, resolve=options.resolve) for overrides in runs), sep="---\n", end="")
+    elif options.multirun:
+        return sweep(runs)
+    elif len(runs) > 1:
+        raise UserError(f"these overrides are {len(runs)} runs: add -m to carry out all, or put [] around a list")
+    else:
+        carry_out(runs[0])
+    return 0
+
+
+def sweep(runs: list[list[str]]) -> int:
+    """One run after the other, whether they fail or not; tells at the end which did. Returns the exit code."""
+    failed, code = [], 0
+    for number, overrides in enumerate(runs, 1):
+        name = " ".join(each for each in overrides if any(each not in run for run in runs)) or " ".join(overrides)
+        processes.say(f"run {number} of {len(runs)}: {' '.join(overrides)}")
+        try:
+            carry_out(overrides)
+        except Exception as error:
+            failed.append(f"failed: {name}: {error}".replace("\n", "; "))
+            if isinstance(error, UserError | FourierError):
+                code = code or 2
+            else:  # not a user's mistake
+                code = 1
+                traceback.print_exc()
+            print(f"run: {failed[-1]}", file=sys.stderr)
+    processes.say("\n  ".join([f"{len(runs) - len(failed)} of {len(runs)} runs done", *failed]))
+    return code
+
+
+def carry_out(overrides: list[str]) -> None:
     """One run; of its miniature where scale=mini, or where scale=auto and model or data are out of reach."""
+    config = load(*overrides)
     from experiments import pipeline  # takes seconds to import; a wrong configuration is refused without it
 
     if config.scale == "mini" != config.model.scale:
-        config = miniature(config.model.miniature)
+        config = miniature(config, overrides)
     try:
         pipeline.run(config)
     except pipeline.MissingAssets as missing:
@@ -49,29 +74,25 @@ def carry_out(config: Config) -> None:
             f"Running the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
         )
         # Not a result of the experiment that was asked for: its record stays with its files.
-        pipeline.run(miniature(config.model.miniature, f"record.dir={config.runs}/records"))
+        pipeline.run(miniature(config, overrides, f"record.dir={config.runs}/records"))
 
 
-def miniature(model: str, *more: str) -> Config:
+def miniature(config: Config, overrides: list[str], *more: str) -> Config:
     """The same command with the miniature model, its recipe and its generated data."""
+    if config.model.miniature is None:
+        raise UserError(f"scale={config.scale}: no miniature stands in for {config.model.name}; choose another scale")
     replaced = ("model", "model.name", "model.hub", "model.local", "recipe", "scale")
-    kept = [o for o in HydraConfig.get().overrides.task if o.split("=")[0] not in replaced]
-    return parse(hydra.compose("config", [*kept, f"model={model}", *more]))
+    kept = [override for override in overrides if override.split("=")[0] not in replaced]
+    return load(*kept, f"model={config.model.miniature}", *more)
 
+
+main = Command("run", __doc__, work)
+main.add_argument(
+    "overrides", nargs="*", metavar="KEY=VALUE", help="exp=, model=, method= choose a file, others set a key"
+)
+main.add_argument("-m", "--multirun", action="store_true", help="a run for each of several values, KEY=A,B,C")
+main.add_argument("--cfg", choices=["job"], help="print the configuration instead")
+main.add_argument("--resolve", action="store_true", help="of --cfg: with the values in place of ${...}")
 
 if __name__ == "__main__":
-    if {"--help", "-h"} & set(sys.argv):
-        sys.exit(print(__doc__))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be printed as one message
-    failed: list[tuple[str, Exception]] = []
-    try:
-        with stoppable("run"), legible():
-            main()
-    except Exception as error:
-        failed = FAILED if len(FAILED) > 1 else [("", error)]
-    for job, error in failed:
-        print(f"error: {job}{': ' if job else ''}{explain(error)}", file=sys.stderr)
-    for _, error in failed:
-        if not isinstance(error, TOLD):
-            raise error  # not a user's mistake: with its traceback
-    sys.exit(2 if failed else 0)
+    main.start()

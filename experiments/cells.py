@@ -7,7 +7,8 @@ printed row. Runs with another seed, or only executed in another way, belong to 
 import json
 
 from experiments import processes
-from experiments.config import Config, parse, suite
+from experiments.composing import suite
+from experiments.config import Config, parse
 from experiments.data.assets import Source
 from experiments.errors import UserError
 from experiments.models.architectures import ARCHITECTURES
@@ -47,7 +48,7 @@ def standing(config: Config, weights: Source, data: Data) -> tuple[str, str | No
 def cell(config: Config) -> tuple[str | None, str]:
     """The cell, table/model/method/column, and ""; or None, and what differs from the nearest cell, in one line.
 
-    Hydra has to be set up with the suite's configs. Raises UserError where the paper's numbers cannot be read.
+    Raises UserError where the paper's numbers cannot be read.
     """
     task, model, method = config.task.name, config.model.name, config.method.name
     tables = [table for table in SCORE_TABLES if table.key in printed.TABLE_NAMES]

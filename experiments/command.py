@@ -13,6 +13,7 @@ from experiments.errors import UserError
 from experiments.record import left_out
 from experiments.results import FOLDERS, Results
 from experiments.typed import user_path
+from fourierft import FourierError
 
 
 class Command(argparse.ArgumentParser):
@@ -45,13 +46,7 @@ class Command(argparse.ArgumentParser):
         with left_out() as problems:
             try:
                 code = self.work(options)
-            except UserError as error:
-                problems.append(str(error))
-            except ValueError as error:
-                from fourierft import FourierError  # here: it imports torch, which takes seconds
-
-                if not isinstance(error, FourierError):
-                    raise
+            except (UserError, FourierError) as error:
                 problems.append(str(error))
         sys.stderr.writelines(f"{self.name}: {problem}\n" for problem in problems)
         return 2 if problems else code or 0

@@ -14,11 +14,12 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from experiments import record
-from experiments.config import composed
+from experiments.composing import composed
 from experiments.measure.sizes import Size, Sizes
 from experiments.methods import AnyMethod
 from experiments.methods.adalora import AdaLora
-from experiments.methods.base import Method, count, stored, weights
+from experiments.methods.base import Method
+from experiments.methods.trained import count, stored, weights
 from experiments.models.architectures import Architecture
 from experiments.record import Matrices
 from fourierft import fourier_layers

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import card, cells, processes, tracking
+from experiments import card, cells, processes, progress, tracking
 from experiments import record as records
 from experiments.checkpoints import can_resume, load_trained
 from experiments.config import Config
@@ -25,7 +25,7 @@ from experiments.draft import Draft
 from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
-from experiments.methods.base import check_precision, count, stored, stored_sha256
+from experiments.methods.trained import check_precision, count, stored, stored_sha256
 from experiments.models import attention, heads
 from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
@@ -47,6 +47,8 @@ def run(config: Config) -> Record:
     Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
     cannot be written to; and whatever a failing run raises, after its record is written.
     """
+    progress.hide_bars()
+    config.method.check()
     processes.take_device(config.train.torch_device())
     weights, data = find(config)
     scale, cell = cells.standing(config, weights, data)

@@ -15,10 +15,21 @@ def recipe_of(model: str, method: str, configs: Path = CONFIGS) -> str:
 
     Raises UserError for a damaged table.
     """
-    own, table = f"{model}/{method}", configs / "same_recipes.yaml"
-    if (configs / "recipe" / f"{own}.yaml").is_file() or not table.is_file():
-        return own
-    return f"{read_yaml(table).get(model, model)}/{method}"
+    own = f"{model}/{method}"
+    return own if (configs / "recipe" / f"{own}.yaml").is_file() else f"{_other(model, configs)}/{method}"
+
+
+def methods_with_recipe(model: str, configs: Path = CONFIGS) -> list[str]:
+    """The methods with a recipe for a model, its own or another's, sorted. Raises UserError as `recipe_of` does."""
+    folders = [configs / "recipe" / name for name in (model, _other(model, configs))]
+    named = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+    return sorted(named & {path.stem for path in (configs / "method").glob("*.yaml")})
+
+
+def _other(model: str, configs: Path) -> str:
+    """The model whose recipes this one takes where it has none of its own."""
+    table = configs / "same_recipes.yaml"
+    return read_yaml(table).get(model, model) if table.is_file() else model
 
 
 OmegaConf.register_new_resolver("recipe_of", recipe_of, replace=True)  # for the list of defaults in configs/config.yaml

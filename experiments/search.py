@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from experiments import pipeline
-from experiments.config import CONFIGS, INCIDENTAL, Config, load
+from experiments.config import INCIDENTAL, Config, load
 from experiments.errors import UserError
+from experiments.recipes import CONFIGS
 from experiments.record import Matrices, Record, check_writable, read, write
 from experiments.training import Diverged
 from experiments.trials import FAILED, Point, Ranges, Trials, best, label, sequence, steps

@@ -1,14 +1,18 @@
 """The settings of a run beside task, method and model: hyper-parameters, execution, tracking, records."""
 
-from typing import Literal
+from __future__ import annotations
 
-import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from experiments import processes
 from experiments.errors import UserError
 from experiments.record import usable_cores
 from experiments.typed import Fraction, Share, Typed, UserPath
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Recipe(Typed):
@@ -45,8 +49,18 @@ class Train(Typed):
     rows: PositiveInt | None
     holdout: Share | None
 
+    @field_validator("device", mode="before")
+    @classmethod
+    def _has_no_index(cls, device: str) -> str:
+        kind, colon, index = str(device).partition(":")
+        if kind == "cuda" and colon:
+            raise ValueError(f"choose the GPU by the environment, CUDA_VISIBLE_DEVICES={index}, and train.device=cuda")
+        return device
+
     def torch_device(self) -> str:
         """cuda or cpu. Raises UserError where a GPU is required and there is none."""
+        import torch
+
         gpu = torch.cuda.is_available()
         if self.device == "cuda" and not gpu:
             raise UserError("train.device=cuda: no CUDA device is visible; use train.device=auto")
@@ -54,6 +68,8 @@ class Train(Typed):
 
     def autocast(self) -> torch.autocast:
         """The context in which a model computes in `precision`."""
+        import torch
+
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         return torch.autocast(self.torch_device(), dtype=dtype, enabled=dtype is not None)
 

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput
 
 from experiments import history, processes, sharding
+from experiments.callbacks import Clock, Epochs, Progress
 from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.measure import loader
-from experiments.methods.base import Stateful, trained_state
+from experiments.methods.trained import Stateful, trained_state
 from experiments.models.causal import IGNORED
 from experiments.models.heads import is_head
 from experiments.record.parts import Cost, Metrics
@@ -43,43 +43,6 @@ class Trained:
     cost: Cost
     best_checkpoint: Path
     predict: Predict
-
-
-class Clock(TrainerCallback):
-    """Seconds of training and validation, including those before an interruption."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        before = state.log_history[-1]["seconds"] if state.log_history else 0.0
-        self.zero = time.perf_counter() - before
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.zero
-
-
-class Epochs(TrainerCallback):
-    """Tells the dataset which epoch begins: accelerate does not where several processes share the batches.
-
-    Logs at the end of each epoch: otherwise a logged training loss could be a mean over two epochs, and another one
-    after an interruption.
-    """
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        if hasattr(train_dataloader.dataset, "set_epoch"):
-            train_dataloader.dataset.set_epoch(round(state.epoch))
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        control.should_log = True
-
-
-class Progress(ProgressCallback):
-    """The Trainer's progress bar, with one line per epoch instead of one per logging step."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and self.training_bar is not None and "eval_loss" in logs:
-            named = {key.removeprefix("eval_"): value for key, value in logs.items()}
-            hidden = {*history.TIMING, "epoch", "seconds"}
-            values = "  ".join(f"{name} {value:.4f}" for name, value in named.items() if name not in hidden)
-            self.training_bar.write(f"epoch {logs['epoch']:>3.0f}  {values}  {logs['seconds']:.0f} s")
 
 
 class FineTuner(Trainer):

@@ -18,27 +18,17 @@ chooses among them, `function.py` makes them one differentiable function, `linea
 layers of PEFT by that function. Beyond the paper are positions on a grid (`grid.py`) and other bases (`bases.py`).
 """
 
-from . import reference
-from .allocation import allocate
-from .bases import BASES
-from .checkpoints import light_checkpoints
-from .choice import Algorithm
-from .config import FourierConfig
-from .entries import Entries, band_log_probability
+from typing import TYPE_CHECKING, Any
+
 from .errors import FourierError
-from .function import fourier_linear
-from .io import digest, load, save
-from .linear import FourierLinear, dense_shape
-from .lora import to_lora
-from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
-from .parts import matches, part_rows, split_target
-from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import auto_movement, movement, unit_movement
-from .targets import all_linear
+
+if TYPE_CHECKING:
+    from .public import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: F405
     "BASES",
     "Algorithm",
     "Count",
@@ -74,3 +64,16 @@ __all__ = [
     "unmerge",
     "use",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """A public name that needs torch, which takes seconds to import: errors and the rule of scales do without."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import public
+
+        return getattr(public, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -18,11 +18,15 @@ and PEFT's defaults: `results/tables/movement.md` has them all. What remains, a 
 and tasks, has to be searched; short runs want more.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from .entries import Shape
-from .layer import FourierLayer
+if TYPE_CHECKING:
+    from .entries import Shape
+    from .layer import FourierLayer
 
 MOVEMENT = 12.0
 

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"fourierft"},
     {"examples"},
-    {"errors", "typed", "yaml_files", "processes", "locks"},
+    {"errors", "typed", "yaml_files", "processes", "progress", "locks"},
     {
         "record",
         "lines",
@@ -24,6 +24,7 @@ FLOORS = [
         "tracking",
         "metrics",
         "recipes",
+        "composing",
     },
     {"mini", "models", "data", "methods"},
     {"measure", "judging"},
@@ -32,6 +33,7 @@ FLOORS = [
         "checkpoints",
         "draft",
         "history",
+        "callbacks",
         "config",
         "card",
         "cells",

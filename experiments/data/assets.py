@@ -1,5 +1,7 @@
 """Where models and data come from: a local folder, the hub's cache, the hub, or the miniatures in this repository."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -7,18 +9,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import huggingface_hub
 import pyarrow
 import pyarrow.parquet
-from datasets import Dataset, concatenate_datasets
 from pydantic import Field, NonNegativeFloat, field_validator
 
 from experiments.data import hub
 from experiments.errors import UserError
-from experiments.models import pretrained
 from experiments.typed import Typed, UserPath
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 # What json, pyarrow and datasets raise for a damaged file.
@@ -116,6 +119,8 @@ def find_model(model: Model, assets: Assets) -> Source | None:
 
     Raises UserError for a folder that is incomplete or damaged, and for weights that are not in safetensors.
     """
+    from experiments.models import pretrained
+
     places = [EMBEDDED] if model.scale == "mini" else [assets.root and assets.root / "models", assets.made]
     folder = next((place / model.local for place in places if place and (place / model.local).is_dir()), None)
     if folder == assets.made / model.local and not (folder / pretrained.WEIGHTS).is_file():
@@ -211,6 +216,8 @@ def read_rows(file: Path, texts: Iterable[str], others: Iterable[str] = (), opti
     Raises UserError, with the file, for one that cannot be read, has no rows or lacks a column; with row and column for
     a value that should be text and is null, of another type, or not UTF-8.
     """
+    from datasets import Dataset
+
     kind, texts, optional = "JSON" if file.suffix == ".json" else "parquet", tuple(texts), set(optional)
     try:
         columns, metadata = _json_columns(file) if kind == "JSON" else _parquet_columns(file)
@@ -266,6 +273,8 @@ def _plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 
 def read_split(data: Source, split: str, *columns: Iterable[str], **options: Iterable[str]) -> Dataset:
     """The rows of all files of a split. Takes columns, and raises UserError, as `read_rows` does."""
+    from datasets import concatenate_datasets
+
     return concatenate_datasets([read_rows(part, *columns, **options) for part in data.parts(split)])
 
 

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
-from tqdm import tqdm
 
+from experiments import progress
 from experiments.data.assets import SPLITS, UNREADABLE, Source, read_rows, split_of, values
 from experiments.data.images import NO_IMAGE, decode
 from experiments.data.labels import as_classes
@@ -117,7 +117,11 @@ def readable(rows: Dataset, skip: bool, where: str) -> Dataset:
     Raises UserError, naming the first file and how many, where one does not and `skip` is false, or where none does.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow decodes without the interpreter's lock
-        faults = list(tqdm(pool.map(lambda row: _fault(rows, row), range(len(rows))), f"checking {where}", len(rows)))
+        faults = []
+        with progress.counter(len(rows), f"checking {where}") as bar:
+            for fault in pool.map(lambda row: _fault(rows, row), range(len(rows))):
+                faults.append(fault)
+                bar.update()
     bad = [row for row, fault in enumerate(faults) if fault]
     if not bad:
         return rows

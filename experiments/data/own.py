@@ -1,21 +1,22 @@
 """A person's own data: a file, a folder of splits, or a data set on the hub, read by `datasets`; and their labels."""
 
+from __future__ import annotations
+
 import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
-from datasets.exceptions import DatasetsError
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import processes
 from experiments.data import hub
 from experiments.data.assets import SPLITS, UNREADABLE, Assets, Source, values
-from experiments.data.labels import as_classes
 from experiments.errors import UserError
 from experiments.typed import user_path
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a name on the hub
@@ -59,6 +60,9 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
 
     Raises UserError for a file that cannot be read or has no rows, and for data without a split train.
     """
+    from datasets import DatasetDict, load_dataset
+    from datasets.exceptions import DatasetsError
+
     paths = list(source.files.values())
     folder = paths[0].parents[len(Path(next(iter(source.files))).parents) - 1]
     options: dict[str, Any] = CSV if all(path.suffix in (".csv", ".tsv") for path in paths) else {}
@@ -111,6 +115,8 @@ def kind_of(rows: Dataset, column: str, where: str) -> Kind:
     Raises UserError for several labels a row, for a value of another type or a missing one, with its row, and where all
     are alike.
     """
+    from datasets import ClassLabel
+
     if isinstance(rows.features[column], ClassLabel):
         return "classes"
     labels = list(values(rows.data.column(column)))
@@ -130,6 +136,8 @@ def class_names(rows: Dataset, column: str, where: str) -> list[str]:
 
     Raises UserError where half the rows have a class of their own.
     """
+    from datasets import ClassLabel
+
     if isinstance(kind := rows.features[column], ClassLabel):
         return kind.names
     counts = Counter(map(as_text, values(rows.data.column(column))))
@@ -152,6 +160,10 @@ def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Da
 
     Raises UserError for a label that train lacks and for a score that is no number, with its row.
     """
+    from datasets import ClassLabel, Value
+
+    from experiments.data.labels import as_classes
+
     rows = rows if column == "label" else rows.rename_column(column, "label")
     labels = list(values(rows.data.column("label")))
     if names and not isinstance(rows.features["label"], ClassLabel):

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.data.instructions import Wording
 from experiments.judging.questions import Question
-from experiments.models.generation import Text
+from experiments.models.language import Text
 
 Write = Callable[[str, list[str], list[float]], list[Text]]
 

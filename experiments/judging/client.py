@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import openai
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
-from tqdm import tqdm
 
+from experiments import progress
 from experiments.errors import UserError
 from experiments.judging.cache import Cache, Messages, Reply, content_key
 
@@ -94,7 +94,7 @@ class Client:
         keys = [content_key(model, messages, temperature, max_tokens, revision) for messages in conversations]
         wanted = {key: messages for key, messages in zip(keys, conversations, strict=True) if not self._said(key)}
         self.cached += len(keys) - len(wanted)
-        bar = tqdm(total=len(wanted), desc=title, disable=not wanted)
+        bar = progress.counter(len(wanted), title, hidden=not wanted)
         with bar, ThreadPoolExecutor(self.endpoint.parallel) as pool:
             asked = [pool.submit(self._ask, key, messages, temperature, max_tokens) for key, messages in wanted.items()]
             try:

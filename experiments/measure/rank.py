@@ -5,20 +5,24 @@ most r. The numerical rank counts the singular values above max(out, in) * eps(f
 is exp(entropy of sigma / sum(sigma)) (Roy and Vetterli 2007): d for an orthogonal matrix, 1 for a rank-one matrix.
 """
 
+from __future__ import annotations
+
 import math
 import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from experiments.record import MatrixRank, Rank, RankSummary
 from experiments.record.parts import EPS
 from experiments.style import line_style, save
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TOLERANCE = "max(out, in) * eps(float32) * sigma_max"
 
@@ -28,6 +32,8 @@ def analyse(name: str, delta: Tensor) -> MatrixRank:
 
     Singular values are kept to 4 significant digits. Raises ValueError for another shape and for NaN or infinity.
     """
+    import torch
+
     if delta.dim() != 2 or 0 in delta.shape:
         raise ValueError(f"{name}: delta_W has shape {tuple(delta.shape)}; a rank needs a matrix (out, in)")
     if not torch.isfinite(delta).all():

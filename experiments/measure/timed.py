@@ -2,11 +2,9 @@
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, PositiveFloat, model_validator
 
 from experiments.errors import UserError
-from experiments.measure import memory
 from experiments.record import Measured, Part
 
 DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}  # of each set of measurements
@@ -14,6 +12,8 @@ DEVICES = {"small": "cpu", "full": "cuda", "compiled": "cpu"}  # of each set of 
 
 def device_of(chosen: str) -> str:
     """The device of a set of measurements. Raises UserError if it is missing."""
+    import torch
+
     if DEVICES[chosen] == "cuda" and not torch.cuda.is_available():
         raise UserError(f"the {chosen} set needs a CUDA device, and torch sees none; --set small runs on the CPU")
     return DEVICES[chosen]
@@ -21,6 +21,8 @@ def device_of(chosen: str) -> str:
 
 def default_set() -> str:
     """full if there is a GPU, else small."""
+    import torch
+
     return "full" if torch.cuda.is_available() else "small"
 
 
@@ -40,6 +42,8 @@ class Timed(Part):
     @classmethod
     def ended(cls, error: Exception, **about: Any) -> "Timed":
         """A step that ran out of memory, or failed, with this error."""
+        from experiments.measure import memory
+
         status = "oom" if memory.ran_out(error) else "failed"
         return cls(**about, status=status, error=f"{type(error).__name__}: {error}")
 

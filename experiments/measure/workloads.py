@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from experiments.models import architectures
+from experiments.models.shapes import LLAMA_32_3B
 
 # The model, its forward pass, and the gradient of the output (None: the output is a scalar).
 Work = tuple[nn.Module, Callable[[nn.Module], Tensor], Tensor | None]
@@ -151,6 +152,6 @@ SETS: dict[str, dict[str, Case]] = {
         # q and v are parts of one projection, which PEFT adapts as a whole.
         "gpt2_medium": WholeModel(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
         "llama_7b": llama(4, 2048, 4096, 32, 11008),
-        "llama_32_3b": llama(4, 256, 3072, 28, 8192, **architectures.LLAMA_32_3B),
+        "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),
     },
 }

@@ -5,20 +5,20 @@ triplets are masked, every `interval` steps, until r a matrix is left on average
 where the paper's is in steps. peft divides alpha by `init_r`.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import peft
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
-from transformers import TrainerCallback
 
-from experiments.methods.base import Stateful
 from experiments.methods.by_peft import ByPeft
 from experiments.typed import Fraction
 
-STATE = "rank_allocator.pt"
+if TYPE_CHECKING:
+    import peft
+    from torch import Tensor, nn
+    from transformers import TrainerCallback
 
 
 class AdaLora(ByPeft):
@@ -37,6 +37,8 @@ class AdaLora(ByPeft):
     orthogonality: NonNegativeFloat
 
     def configuration(self, **names: list[str]) -> peft.AdaLoraConfig:
+        import peft
+
         return peft.AdaLoraConfig(
             target_r=self.r,
             init_r=self.init_r,
@@ -53,6 +55,8 @@ class AdaLora(ByPeft):
     def penalty(self, model: nn.Module) -> Tensor:
         """`orthogonality` times the mean of |P^T P - I| and |Q Q^T - I|, as in AdaLoraModel.forward of peft, which a
         PeftModel without a task type does not call."""
+        import torch
+
         distances = []
         for name, p in model.named_parameters():
             if "lora_A" in name or "lora_B" in name:
@@ -61,6 +65,8 @@ class AdaLora(ByPeft):
         return self.orthogonality * torch.stack(distances).mean()
 
     def callbacks(self) -> list[TrainerCallback]:
+        from experiments.methods.callbacks import Allocate
+
         return [Allocate(self.warmup, self.final)]
 
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -69,30 +75,3 @@ class AdaLora(ByPeft):
         pattern = {name: (p != 0).flatten().tolist() for name, p in inner.named_parameters() if "lora_E" in name}
         model.peft_config["default"].rank_pattern = pattern
         super().save(model, folder)
-
-
-class Allocate(Stateful):
-    """Calls peft's allocator in every step, while gradients are there, and keeps its state in the checkpoints."""
-
-    def __init__(self, warmup: float, final: float):
-        self.warmup, self.final = warmup, final
-
-    def on_train_begin(self, args, state, control, model: peft.PeftModel, **kwargs):
-        self.allocator = model.base_model.rankallocator
-        config = self.allocator.peft_config
-        config.total_step = state.max_steps
-        config.tinit = int(self.warmup * state.max_steps)
-        config.tfinal = int(self.final * state.max_steps)
-        if state.global_step:  # the run is resumed
-            path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
-            saved = torch.load(path, weights_only=True)
-            config.rank_pattern = saved.pop("rank_pattern")
-            for name, moments in saved.items():
-                setattr(self.allocator, name, moments)
-
-    def on_optimizer_step(self, args, state, control, model: peft.PeftModel, **kwargs):
-        model.base_model.update_and_allocate(state.global_step)
-
-    def save(self, folder: Path) -> None:
-        state: dict[str, Any] = {name: getattr(self.allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")}
-        torch.save({**state, "rank_pattern": self.allocator.peft_config.rank_pattern}, folder / STATE)

@@ -5,17 +5,19 @@ at scale alpha / b, as in the authors' code (huawei-noah/Efficient-NLP, DyLoRA/l
 saved adapter use all r. `frozen` is their variant that trains row b and column b alone.
 """
 
-import random
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor, nn
-from transformers import TrainerCallback
 
-from experiments.methods import low_rank
 from experiments.methods.base import Method
 from experiments.typed import Fraction
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import TrainerCallback
 
 
 class DyLora(Method):
@@ -28,24 +30,18 @@ class DyLora(Method):
     frozen: bool
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        from experiments.methods import low_rank
+
         super().adapt(model, attention, head)
         low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=self.frozen)
         return model
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        from experiments.methods import low_rank
+
         return low_rank.delta_weights(model)
 
     def callbacks(self) -> list[TrainerCallback]:
+        from experiments.methods.callbacks import DrawRank
+
         return [DrawRank()]
-
-
-class DrawRank(TrainerCallback):
-    """Draws one rank for all layers before each optimiser step: a function of seed and step, so the same in a resumed
-    run and on every process."""
-
-    def on_step_begin(self, args, state, control, model: nn.Module, **kwargs):
-        draw = random.Random(f"{args.seed} {state.global_step}")
-        layers = [module for module in model.modules() if isinstance(module, low_rank.LowRank)]
-        rank = draw.randint(1, layers[0].r)
-        for layer in layers:
-            layer.rank = rank

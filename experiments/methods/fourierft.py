@@ -1,16 +1,22 @@
 """FourierFT (Gao et al. 2024), implemented by this project's library."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor, nn
-from transformers import TrainerCallback
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 import fourierft
 from experiments.methods.base import Method, task_type
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import TrainerCallback
+
+FOURIER = "fourier"
 
 
 class FourierFT(Method):
@@ -24,9 +30,16 @@ class FourierFT(Method):
     shared_entries: bool
     # Left out of the dump at their defaults, so that older runs keep their hash.
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
-    basis: Literal[tuple(fourierft.BASES)] = Field(exclude_if=lambda basis: basis == "fourier")
+    basis: str = Field(exclude_if=lambda basis: basis == FOURIER)
     entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
     targets: Literal["attention", "all-linear"] = Field(exclude_if=lambda targets: targets == "attention")
+
+    @field_validator("basis")
+    @classmethod
+    def _is_known(cls, basis: str) -> str:
+        if basis != FOURIER and basis not in fourierft.BASES:  # the names of the others take an import of torch
+            raise ValueError(f"unknown; choose one of {', '.join(fourierft.BASES)}")
+        return basis
 
     @property
     def seed_of_entries(self) -> int:
@@ -39,6 +52,8 @@ class FourierFT(Method):
         return fourierft.adapt(model, config)
 
     def callbacks(self) -> list[TrainerCallback]:
+        from experiments.methods.callbacks import Gradients
+
         return [Gradients()]
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -58,15 +73,3 @@ class FourierFT(Method):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         fourierft.save(model, folder)
-
-
-class Gradients(TrainerCallback):
-    """Warns, before the first step, of coefficients that receive no gradient."""
-
-    def on_train_begin(self, *args, **kwargs):
-        self.told = False
-
-    def on_pre_optimizer_step(self, args, state, control, model: nn.Module, **kwargs):
-        if not self.told:
-            self.told = True
-            fourierft.check_gradients(model)

@@ -1,12 +1,16 @@
 """Full fine-tuning: every parameter trains."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import PrivateAttr
-from torch import Tensor, nn
 
-from experiments.methods.base import Method, weights
+from experiments.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Full(Method):
@@ -16,6 +20,8 @@ class Full(Method):
     _initial: dict[str, Tensor] = PrivateAttr(default_factory=dict)
 
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
+        from experiments.methods.trained import weights
+
         initial = weights(model, attention)
         self._initial.update({path: w.float().cpu().clone() for path, w in initial.items() if not w.is_meta})
         return super().adapt(model, attention, head)
@@ -24,6 +30,8 @@ class Full(Method):
         return True
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        from experiments.methods.trained import weights
+
         now = weights(model, tuple(self._initial))
         for path, start in self._initial.items():
             yield path, now[path].float().cpu() - start

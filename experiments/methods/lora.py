@@ -4,18 +4,21 @@ One method under three names: `lora` and `lora_qv` adapt the model's attention m
 `lora_all` adapts every linear layer except the output's, as in the dagger rows of the paper's Table 4.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import peft
 from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor, nn
 
-from experiments.methods import low_rank
 from experiments.methods.base import Method
 from experiments.methods.by_peft import ByPeft
 from experiments.typed import Fraction
+
+if TYPE_CHECKING:
+    import peft
+    from torch import Tensor, nn
 
 
 class Lora(ByPeft):
@@ -27,6 +30,8 @@ class Lora(ByPeft):
     dropout: Fraction
 
     def configuration(self, **names: list[str]) -> peft.LoraConfig:
+        import peft
+
         if self.name == "lora_all":
             names["target_modules"] = "all-linear"
         return peft.LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, **names)
@@ -35,15 +40,21 @@ class Lora(ByPeft):
         attention = () if self.name == "lora_all" else attention  # then `configuration` names the layers
         if not any(":" in target for target in attention):
             return super().adapt(model, attention, head)
+        from experiments.methods import low_rank
+
         Method.adapt(self, model, attention, head)
         low_rank.insert(model, attention, r=self.r, alpha=self.alpha, dropout=self.dropout, frozen=False)
         return model
 
     def delta_weights(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        from experiments.methods import low_rank
+
         yield from low_rank.delta_weights(model)
         yield from super().delta_weights(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
+        import peft
+
         if isinstance(model, peft.PeftModel):
             super().save(model, folder)
         else:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.errors import UserError
-from experiments.methods.base import matched
+from experiments.methods.trained import matched
 from fourierft import dense_shape, part_rows
 
 

@@ -6,8 +6,6 @@ here counts a block of 4x4.
 """
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 CLASSES = tuple("0123456789")
 SMALLEST_CROP = 0.6  # of an image's area: smaller crops would lose the digit
@@ -20,6 +18,9 @@ def generate(split: str) -> tuple[list[np.ndarray], list[int]]:
 
     The splits are fixed and stratified. Raises ValueError for an unknown split.
     """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     if split not in SHARES:
         raise ValueError(f"no split {split!r} of the digits; there are: {', '.join(SHARES)}")
     digits = load_digits()

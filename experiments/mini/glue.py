@@ -4,11 +4,12 @@ The sentences of a negative pair are as good as those of a positive one: only bo
 voice and order are drawn for each sentence, so that counting common words helps but is not enough.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
-
-from datasets import ClassLabel, Dataset, Features, Value
+from typing import TYPE_CHECKING
 
 from experiments.mini.language import (
     NUMBERS,
@@ -21,6 +22,9 @@ from experiments.mini.language import (
     say_opinion,
     write,
 )
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
 
 ROWS = {"train": 3000, "validation": 500, "test": 500}
 ADVERBIALS = ("place", "time")
@@ -133,6 +137,8 @@ class MiniTask:
 
     @property
     def features(self) -> Features:
+        from datasets import ClassLabel, Features, Value
+
         label = ClassLabel(names=list(self.labels)) if self.labels else Value("float32")
         return Features({**{name: Value("string") for name in self.columns}, "label": label, "idx": Value("int32")})
 
@@ -156,6 +162,8 @@ def generate(task: str, split: str, seed: int = 0) -> Dataset:
     Columns, types and labels are GLUE's; the labels are balanced; no row occurs twice, within or across splits. Raises
     ValueError for an unknown task or split.
     """
+    from datasets import Dataset
+
     if task not in TASKS:
         raise ValueError(f"task={task!r}: the miniature world has {', '.join(TASKS)}")
     if split not in ROWS:

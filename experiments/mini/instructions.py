@@ -4,12 +4,16 @@ The subject of an instruction, a list of words or a sentence, is its input, or p
 follows by a rule, or from the meanings of words in mini/language.py; so accuracy is the share of exact answers.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from random import Random
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from experiments.mini.language import OBJECTS, ROLES, Concept, Event, draw_event, say_event, say_noun, write
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROWS = {"train": 4000, "validation": 200, "test": 200}
 PEOPLE, THINGS = (tuple(word for concept in concepts for word in concept) for concepts in (ROLES, OBJECTS))
@@ -134,6 +138,8 @@ def generate(split: str, seed: int = 0) -> Dataset:
     shares. No kind of request has the same subject twice, within or across splits. Raises ValueError for an unknown
     split.
     """
+    from datasets import Dataset
+
     if split not in ROWS:
         raise ValueError(f"split={split!r}: the miniature world has {', '.join(ROWS)}")
     rng = Random(f"instructions {seed}")

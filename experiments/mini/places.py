@@ -4,12 +4,16 @@ A meaning is written as in E2E, with its attributes in E2E's order: `name[Amber 
 town]`. A reference consists of wordings of the values: before the noun, after it, and as predicates.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from random import Random
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from experiments.mini.language import write
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Meaning = dict[str, str]  # attribute -> value, in the order of ATTRIBUTES
 
@@ -149,6 +153,8 @@ def generate(split: str, seed: int = 0) -> Dataset:
     Columns `meaning_representation` and `human_reference`; each meaning has 3 to 7 different references in adjacent
     rows. No two splits share a meaning. Raises ValueError for an unknown split.
     """
+    from datasets import Dataset
+
     if split not in MEANINGS:
         raise ValueError(f"split={split!r}: the miniature world has {', '.join(MEANINGS)}")
     rng = Random(f"places {seed}")

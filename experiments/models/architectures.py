@@ -1,7 +1,7 @@
 """The paper's models at full size, without weights: their shapes, the adapted matrices and the head.
 
-`ARCHITECTURES` are the eight of Table 1, the first LLaMAs of Table 4, and Llama-3.2-3B of PEFT's method comparison. The
-functions give transformers configurations of the published shapes; `measure/workloads.py` times such models.
+`ARCHITECTURES` are those of `shapes.py`. The functions give transformers configurations; `measure/workloads.py` times
+such models.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from transformers import (
     RobertaConfig,
     ViTConfig,
 )
+
+from experiments.models.shapes import HEAD, SHAPES, Shape
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ def gpt2(width: int, depth: int, **options) -> GPT2Config:
 
 
 def llama(width: int, depth: int, inner: int, **options) -> LlamaConfig:
-    """LLaMA (Touvron et al. 2023), of heads of 128; 1 and 2 have the same shapes at 7B and at 13B."""
-    shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // 128}
+    """LLaMA (Touvron et al. 2023), of heads of HEAD; 1 and 2 have the same shapes at 7B and at 13B."""
+    shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": width // HEAD}
     return LlamaConfig(**shape | {"intermediate_size": inner, "vocab_size": 32000} | options)
 
 
@@ -61,26 +63,18 @@ def vit(width: int, depth: int, **options) -> ViTConfig:
     return ViTConfig(**shape | options)
 
 
-# By type of model: the class, the matrices that the paper adapts, and the head, which language models lack.
+# By type of model: its function, its class, and the head, which language models lack.
 KINDS = {
-    "roberta": (AutoModelForSequenceClassification, ("query", "value"), ("classifier",)),
-    "gpt2": (AutoModelForCausalLM, ("c_attn:q,v",), ()),  # parts of one fused projection
-    "llama": (AutoModelForCausalLM, ("q_proj", "v_proj"), ()),
-    "vit": (AutoModelForImageClassification, ("q_proj", "v_proj"), ("classifier",)),
+    "roberta": (roberta, AutoModelForSequenceClassification, ("classifier",)),
+    "gpt2": (gpt2, AutoModelForCausalLM, ()),
+    "llama": (llama, AutoModelForCausalLM, ()),
+    "vit": (vit, AutoModelForImageClassification, ("classifier",)),
 }
-LLAMA_32_3B = {"vocab_size": 128256, "num_key_value_heads": 8, "tie_word_embeddings": True}
-# Heads of two classes (five of the six GLUE tasks) and of ten (CIFAR-10, EuroSAT).
-CONFIGS = {
-    "roberta_base": roberta(768, 12, num_labels=2),
-    "roberta_large": roberta(1024, 24, num_labels=2),
-    "gpt2_medium": gpt2(1024, 24),
-    "gpt2_large": gpt2(1280, 36),
-    "llama1_7b": llama(4096, 32, 11008),
-    "llama1_13b": llama(5120, 40, 13824),
-    "llama2_7b": llama(4096, 32, 11008),
-    "llama2_13b": llama(5120, 40, 13824),
-    "llama32_3b": llama(3072, 28, 8192, **LLAMA_32_3B),
-    "vit_base": vit(768, 12, num_labels=10),
-    "vit_large": vit(1024, 24, num_labels=10),
-}
-ARCHITECTURES = {name: Architecture(config, *KINDS[config.model_type]) for name, config in CONFIGS.items()}
+
+
+def _architecture(shape: Shape) -> Architecture:
+    make, auto, head = KINDS[shape.kind]
+    return Architecture(make(shape.width, shape.depth, **shape.settings), auto, shape.attention, head)
+
+
+ARCHITECTURES = {name: _architecture(shape) for name, shape in SHAPES.items()}

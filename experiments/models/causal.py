@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import peft
@@ -24,13 +24,11 @@ from transformers.utils import ModelOutput
 
 from experiments.errors import UserError
 from experiments.models import pretrained
+from experiments.models.language import Base, Learnt, Overlong
 from experiments.processes import say
 
 AT_ONCE = 1000  # texts to tokenise at a time: the positions of their tokens take much memory
 IGNORED = -100  # the label of a token that is not learnt
-Base = Literal["fp32", "bf16", "4bit"]
-Learnt = Literal["answer", "all"]  # whether the loss includes the prompt
-Overlong = Literal["cut", "drop"]  # what is done with a row that is too long
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -5,17 +5,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
 from torch import nn
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -24,61 +22,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from experiments import processes
+from experiments import processes, progress
 from experiments.lines import sealed, unsealed
+from experiments.models.language import BeamSearch, Sampling, Text
 from experiments.record import replace_lines
-from experiments.typed import Typed
 from fourierft import digest
-
-
-class BeamSearch(Typed):
-    """Beam search. A text's score is its log-probability over its number of tokens to the power `length_penalty`."""
-
-    beams: PositiveInt
-    length_penalty: PositiveFloat
-    no_repeat_ngram: NonNegativeInt
-    max_new_tokens: PositiveInt
-
-    def settings(self) -> dict[str, Any]:
-        """As transformers' generation settings."""
-        return {
-            "num_beams": self.beams,
-            "length_penalty": self.length_penalty,
-            "early_stopping": "never",  # as in the LoRA paper's code: a longer text may score better
-            "renormalize_logits": True,  # over the tokens that are not forbidden
-        }
-
-    def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
-        """The processors of the next token's scores, for a batch of `rows` whose prompts end at token `prompt`."""
-        return [NoRepeatedNGram(self.no_repeat_ngram, prompt)] if self.no_repeat_ngram else []
-
-
-class Sampling(Typed):
-    """Tokens drawn from the `top_k` likeliest, at each prompt's own temperature; 0: always the likeliest.
-
-    A text depends on seed and row alone, not on its batch or the number of processes.
-    """
-
-    temperatures: list[float]
-    top_k: int
-    max_new_tokens: int
-    seed: str
-
-    def settings(self) -> dict[str, Any]:
-        return {"num_beams": 1, "do_sample": False}  # the likeliest, once noise is added
-
-    def processors(self, rows: Sequence[int], prompt: int) -> list[LogitsProcessor]:
-        return [Noise([self.temperatures[row] for row in rows], rows, self.top_k, self.seed)]
-
-
-@dataclass(frozen=True)
-class Text:
-    """The text written after prompt `row`. finished: it ended before the limit of tokens."""
-
-    row: int
-    output: str
-    tokens: int
-    finished: bool
 
 
 class NoRepeatedNGram(NoRepeatNGramLogitsProcessor):
@@ -137,8 +85,8 @@ def generate(
     longest_first = sorted(range(len(prompts)), key=lambda row: (-len(prompts[row]), row))
     left = [row for row in longest_first[processes.index() :: processes.count()] if row not in done]
     model.eval()
-    hidden = not processes.is_first()
-    with open(path, "a", encoding="utf-8") as file, tqdm(total=len(left), desc="generating", disable=hidden) as bar:
+    bar = progress.counter(len(left), "generating", hidden=not processes.is_first())
+    with open(path, "a", encoding="utf-8") as file, bar:
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
             with precision:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fourierft
-from experiments.config import Config, parse, suite
+from experiments.composing import suite
+from experiments.config import Config, parse
 from experiments.errors import UserError
-from experiments.methods.base import weights
-from experiments.models.architectures import ARCHITECTURES
+from experiments.models.shapes import SHAPES
 from experiments.paper.printed import PaperRow
 from experiments.paper.score_tables import SCORE_TABLES
 from experiments.recipes import CONFIGS, recipe_of
@@ -137,8 +137,13 @@ def _shapes(model: str, names: tuple[str, ...] | None, head: tuple[str, ...]) ->
 
     Raises UserError for a model that is not known here.
     """
-    if model not in ARCHITECTURES:
+    if model not in SHAPES:
         raise UserError(f"method.scale=auto: the shapes of {model} are not known here; give the scale as a number")
+    if names == SHAPES[model].attention:
+        return SHAPES[model].matrices
+    from experiments.methods.trained import weights
+    from experiments.models.architectures import ARCHITECTURES
+
     network = ARCHITECTURES[model].build()
     names = fourierft.all_linear(network, head) if names is None else names
     return [tuple(weight.shape) for weight in weights(network, names).values()]

@@ -1,6 +1,6 @@
 """A page of tables, and of figures: its Markdown, its LaTeX, its line in the index."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Page:
-    """Tables, the notes below them, and figures by the suffix of their file names ("" for none).
+    """Tables, the notes below them, and what draws the figures, by the suffix of their file names ("" for none).
 
     key: how claims refer to it, and the prefix of its file names. scale: of its records, if it has one.
     index_note: what its index line ends with. appendix: Markdown below the notes.
@@ -27,7 +27,7 @@ class Page:
     scale: str = ""
     index_note: str = ""
     appendix: str = ""
-    figures: Mapping[str, "Figure"] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], "Figure"]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -56,7 +56,7 @@ class Page:
         """Write the figures; returns their paths. Raises RecordError."""
         from experiments.style import save_all  # here: it imports matplotlib, which pages of tables do without
 
-        return [path for word, one in self.figures.items() for path in save_all(one, folder, self._stem(word))]
+        return [path for word, draw in self.figures.items() for path in save_all(draw(), folder, self._stem(word))]
 
     def link(self, folder: str) -> str:
         """A Markdown link to the page, which lies in `folder`."""

@@ -3,9 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import fourierft
 from experiments import style
 from experiments.studies import measures, views
-from fourierft import band_log_probability
 
 CENTRES, WIDTH, SIDE = (0, 100, 200, 350, 480), 200, 768  # of the paper's Figure 3, in bins
 NO_BIAS = "no bias"
@@ -24,7 +24,9 @@ def maps() -> Figure:
     figure, panels = style.panels([f"centre {centre}" for centre in CENTRES], height=1.7, across=len(CENTRES))
     half = SIDE // 2
     for axes, centre in zip(panels, CENTRES, strict=True):
-        probability = band_log_probability((SIDE, SIDE), centre, WIDTH).exp().roll((half, half), (0, 1)).numpy()
+        probability = (
+            fourierft.band_log_probability((SIDE, SIDE), centre, WIDTH).exp().roll((half, half), (0, 1)).numpy()
+        )
         image = axes.imshow(probability, cmap="cividis", vmin=0, vmax=1, extent=(-half, half, half, -half))
         axes.set_xticks([-half, 0, half])
         axes.set_yticks([-half, 0, half], [] if centre else None)

@@ -30,7 +30,7 @@ BIAS = Sweep(
     setting=lambda run: tuple(_of(run, "band") or ()),
     label=lambda band: [f"{bins:g}" for bins in band] or [bands.NO_BIAS, ""],
     view=bands.draw,
-    maps=lambda: {"maps": bands.maps()},
+    maps={"maps": bands.maps},
 )
 BASIS = Sweep(
     name="basis",

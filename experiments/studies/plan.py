@@ -4,15 +4,12 @@ A line of `runs` is a command line of run.py, with commas between the values of 
 seed have the same setting. `runs.py` carries a plan out.
 """
 
-import itertools
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
+from experiments.composing import expand
 from experiments.errors import UserError
 from experiments.record import ROOT
 from experiments.typed import Share, Typed
@@ -47,7 +44,7 @@ class RunPlan(Typed):
         """Setting -> seeds, both as overrides, in the order of the plan. Raises UserError for an invalid line."""
         found: dict[Overrides, list[str]] = {}
         for line in self.runs:
-            for overrides in _expand(line):
+            for overrides in expand(line.split()):
                 setting = tuple(override for override in overrides if not override.startswith("seed="))
                 seeds = [override for override in overrides if override.startswith("seed=")]
                 found.setdefault(setting, []).extend(seeds or ["seed=0"])
@@ -119,18 +116,3 @@ def read_study(name: str) -> StudyFile:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{file}: {'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}") from error
-
-
-def _expand(line: str) -> Iterator[Overrides]:
-    """The runs of a line: the product over its swept values."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(line.split())
-    except HydraException as error:
-        raise UserError(f"{line}: {error}") from error
-    choices = []
-    for override in parsed:
-        key, swept = override.get_key_element(), override.is_sweep_override()
-        choices.append(
-            [f"{key}={value}" for value in override.sweep_string_iterator()] if swept else [override.input_line]
-        )
-    return itertools.product(*choices)

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from experiments import pipeline, search
-from experiments.config import Config, composed, load
+from experiments.composing import composed
+from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.record import ROOT, read, replace_file
 from experiments.studies.plan import Overrides, RunPlan, SearchPlan

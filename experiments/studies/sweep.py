@@ -6,8 +6,8 @@ from its file, including the settings, seeds and tasks that a verdict needs.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,8 +41,8 @@ class Sweep(DeclaredStudy):
 
     setting: the setting of a record or of a planned run. order: the sort key of settings. label: the cells that name a
     setting, below the file's labels. header, cells: the other columns. view: draws the panel of one model, task and
-    metric. metrics: those with a panel. maps: figures that need no record. notes: below the tables, with those of the
-    file. pooled: the method's settings in which the runs of one row may differ. across: panels per row.
+    metric. metrics: those with a panel. maps: figures that need no record, by suffix. notes: below the tables, with
+    those of the file. pooled: the method's settings in which the runs of one row may differ. across: panels per row.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Sweep(DeclaredStudy):
     header: Sequence[str] = measures.HEADER
     cells: Callable[[Sequence[Record], Groups], list[str]] = measures.cells
     metrics: Callable[[Groups], Sequence[str]] = _scored
-    maps: Callable[[], dict[str, Figure]] = dict
+    maps: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
     notes: Sequence[str] = (measures.NOTE,)
     pooled: Sequence[str] = ()
     across: int = 3
@@ -168,8 +168,12 @@ class Sweep(DeclaredStudy):
             for groups in found
         ]
 
-    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
-        """The figures of one scale, with a panel per model, task and metric."""
+    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Callable[[], Figure]]:
+        """What draws the figures of one scale, by the suffixes of their file names."""
+        return {"": partial(self.figure, found, folder), **self.maps}
+
+    def figure(self, found: Sequence[Groups], folder: Path) -> Figure:
+        """A panel per model, task and metric."""
         shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
         titles = [", ".join(groups.place[::-1]) for groups, _ in shown]
         figure, panels = style.panels(titles, across=self.across)
@@ -177,7 +181,7 @@ class Sweep(DeclaredStudy):
             axes.set_ylabel(f"{metric} × 100, best epoch", fontsize=8)
             self.view(axes, groups, metric)
         views.caption(figure, panels[0])
-        return {"": figure, **self.maps()}
+        return figure
 
 
 def _failure(record: Record) -> str:

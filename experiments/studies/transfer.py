@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -117,7 +118,7 @@ class Transfer(DeclaredStudy):
         ]
         header = [*self.file.labels, "Matrices", "n", "Movement", "Best rate × scale", "Predicted"]
         table = Table("The best rate by model and n", [*header, "Best rate at scale=auto"], lines)
-        return [Page(self.key, self.title, [table], self.file.notes, figures={"": draw(rows)})]
+        return [Page(self.key, self.title, [table], self.file.notes, figures={"": partial(draw, rows)})]
 
     def claims(self, folder: Path) -> list[Claim]:
         rows = self.found(folder)

@@ -1,5 +1,7 @@
 """What a task is: where its data are, what is in them, and what it hands to training."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from abc import abstractmethod
@@ -8,32 +10,32 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from datasets import Dataset as Rows
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import Dataset
-from transformers import EvalPrediction
-from transformers.trainer_utils import PredictionOutput
-from transformers.utils import ModelOutput
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import processes
 from experiments.data.assets import Assets, Model, Source
 from experiments.errors import UserError
 from experiments.record import replace_lines
 from experiments.settings import Recipe, Train
-from experiments.tracking import Tracker
 from experiments.typed import Typed
+
+if TYPE_CHECKING:
+    from datasets import Dataset as Rows
+    from torch import Tensor, nn
+    from torch.utils.data import Dataset
+    from transformers import EvalPrediction
+    from transformers.trainer_utils import PredictionOutput
+    from transformers.utils import ModelOutput
+
+    from experiments.tracking import Tracker
 
 HOLDOUT_SEED = 0  # of the slice of train that a search is evaluated on: the same for every method
 
 
-Loss = Callable[[ModelOutput, Tensor], Tensor]
-Predict = Callable[[Dataset], PredictionOutput]
+Loss = Callable[["ModelOutput", "Tensor"], "Tensor"]
+Predict = Callable[["Dataset"], "PredictionOutput"]
 Merged = Callable[[], AbstractContextManager]  # within it the model is `Method.merged`: faster, token by token
-Splits = dict[str, Rows]  # split -> its rows
+Splits = dict[str, "Rows"]  # split -> its rows
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Task(Typed):
         return {"train": halves["train"], "validation": halves["test"]}
 
     @abstractmethod
-    def prepare(self, model: Model, weights: Source, data: "Data", train: Train, recipe: Recipe, seed: int) -> Prepared:
+    def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Load the model, and bring the data into the form that it reads. With `train.holdout` there is no test set.
 
         Raises UserError for model or data that cannot be used.
@@ -195,10 +197,15 @@ def row_length(recipe: Recipe, model: Model, longest: int) -> int:
 
 def class_loss(outputs: ModelOutput, labels: Tensor) -> Tensor:
     """The mean cross-entropy of logits (rows, classes) and labels (rows,)."""
+    from torch.nn.functional import cross_entropy
+
     return cross_entropy(outputs.logits, labels)
 
 
 def evaluated(loss: Loss, outputs: EvalPrediction) -> dict[str, float]:
     """The loss over all rows of an evaluation, from the collected logits."""
+    import torch
+    from transformers.utils import ModelOutput
+
     logits, labels = map(torch.from_numpy, (outputs.predictions, outputs.label_ids))
     return {"loss": float(loss(ModelOutput(logits=logits), labels))}

@@ -1,27 +1,30 @@
 """E2E NLG: a restaurant's meaning in, a sentence about it out. The facts of the set stand in configs/task/e2e.yaml."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from datasets import Dataset
 from pydantic import PositiveInt
-from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from experiments import processes
 from experiments.data.assets import Assets, Model, Source, Split, find_dataset, read_split
 from experiments.data.meanings import linear, spaced
 from experiments.errors import UserError
-from experiments.metrics.e2e import E2E
 from experiments.mini import places
-from experiments.models import causal
-from experiments.models.generation import BeamSearch, generate
+from experiments.models.language import BeamSearch
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task, Tested, write_table
 from experiments.tasks.text import prepared, read_language_model, show_tables
 from experiments.typed import Fraction
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
 
 HUB = "tuetschek/e2e_nlg"  # a loading script; the hub's conversion has default/<split>/0000.parquet (seen)
 MEANING, REFERENCE = "meaning_representation", "human_reference"
@@ -60,6 +63,8 @@ class E2ETask(Task):
 
     def hold_out(self, train: Dataset, share: float) -> Splits:
         """No meaning is in both: the references of one meaning are too much alike."""
+        from datasets import Dataset
+
         meanings = super().hold_out(Dataset.from_dict({MEANING: list(group(train))}), share)
         kept = {split: set(map(linear, some[MEANING])) for split, some in meanings.items()}
         return {
@@ -69,6 +74,8 @@ class E2ETask(Task):
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Raises UserError for a tokenizer without an end of text, or lengths that the model does not have."""
+        from experiments.models import causal
+
         splits = self.cut(data.splits, train)
         tokenizer, network, max_length = read_language_model(model, weights, train, recipe)
         encoded = {
@@ -109,6 +116,9 @@ class E2ETask(Task):
 
         Only the first process has all metrics.
         """
+        from experiments.metrics.e2e import E2E
+        from experiments.models.generation import generate
+
         with merged():
             texts = generate(model, tokenizer, asked, self.decoding, train.eval_batch_size, folder, train.autocast())
         columns = ["meaning", "output", "references", "tokens", "finished"]

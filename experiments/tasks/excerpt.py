@@ -3,15 +3,19 @@
 A benchmark that counts steps has as many rows as they take, in one epoch.
 """
 
-from typing import Literal
+from __future__ import annotations
 
-from datasets import Dataset
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import PositiveInt
 
 from experiments.data.assets import Source, Split
 from experiments.errors import UserError
 from experiments.tasks.base import Data, Splits
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, InstructTask
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class Excerpt(InstructTask):

@@ -1,17 +1,20 @@
 """GLUE: eight sets, one path. The facts of a set stand in configs/task/glue_<set>.yaml."""
 
-import json
-from typing import Literal
+from __future__ import annotations
 
-from datasets import Dataset
+import json
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import PositiveInt
 
 from experiments.data.assets import Assets, Model, Source, Split, find_dataset, read_split
-from experiments.data.labels import as_classes, as_scores
 from experiments.mini import glue
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Prepared, Splits
 from experiments.tasks.sentences import SentenceTask
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 HUB = "nyu-mll/glue"  # <set>/<split>-00000-of-00001.parquet (seen)
 TOP_SCORE = 5.0  # of a regression: STS-B's
@@ -40,6 +43,8 @@ class GlueTask(SentenceTask):
         return find_dataset(self.local, splits, HUB, assets)
 
     def read_split(self, source: Source, split: str) -> Dataset:
+        from experiments.data.labels import as_classes, as_scores
+
         rows, where = read_split(source, split, self.inputs, ["label"]), source.where(split)
         if not self.classes:
             return as_scores(rows, "label", TOP_SCORE, where)

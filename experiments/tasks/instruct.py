@@ -3,16 +3,15 @@
 The facts of a set stand in configs/task/. Judging is scripts/judge.py: it costs money, and needs no model.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from datasets import Dataset
 from pydantic import NonNegativeInt, PositiveInt
-from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from experiments import processes
 from experiments.data.assets import SPLITS, Assets, Model, Source, Split, find_dataset, read_split
@@ -24,12 +23,17 @@ from experiments.judging.questions import BenchName, Question, bench_files
 from experiments.lines import read_lines, write_lines
 from experiments.metrics.answers import CHECKS
 from experiments.mini import instructions
-from experiments.models import causal
-from experiments.models.generation import Sampling, Text, generate
+from experiments.models.language import Base, Learnt, Overlong, Sampling, Text
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Merged, Predict, Prepared, Splits, Task, Tested, write_table
 from experiments.tasks.text import prepared, read_language_model, show_tables
 from experiments.typed import Typed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
 
 INSTRUCTION, INPUT, OUTPUT = COLUMNS = ("instruction", "input", "output")
 
@@ -78,6 +82,8 @@ class Writer:
 
         Prints, and adds to `counts`, how many prompts were cut and how many answers are unfinished.
         """
+        from experiments.models.generation import generate
+
         limit = self.decoding.max_new_tokens
         room = self.longest - limit
         ids = self.tokenizer(list(prompts))["input_ids"]
@@ -114,9 +120,9 @@ class Instructions(Task):
     name: str
     split_seed: NonNegativeInt
     wording: Wording
-    learn: causal.Learnt
-    overlong: causal.Overlong
-    base: causal.Base
+    learn: Learnt
+    overlong: Overlong
+    base: Base
     check: Literal["exact", "number"] | None
     benches: tuple[BenchName, ...]
     decoding: Decoding
@@ -134,6 +140,8 @@ class Instructions(Task):
 
         Raises UserError for a tokenizer without an end of text, or lengths that the model does not have.
         """
+        from experiments.models import causal
+
         files = data.source.files
         questions = {bench: read_lines(files[bench], Question) for bench in self.benches if bench in files}
         splits = self.cut(self.chosen(data), train)
@@ -235,6 +243,8 @@ class InstructTask(Instructions):
 
     def read_split(self, source: Source, split: Split) -> Dataset:
         """The columns have the same names for every set. Raises UserError for an empty instruction."""
+        from datasets import Dataset
+
         columns, file = self.data[split].columns, source.where(split)
         rows = read_split(source, split, columns.values(), optional=[columns.get(INPUT, "")])
         texts = {name: rows[column] for name, column in columns.items()}

@@ -1,22 +1,24 @@
 """A person's own data: texts, images or instructions in a file, a folder or a data set on the hub, of any size."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from __future__ import annotations
 
-from datasets import ClassLabel, Dataset
-from transformers import PreTrainedTokenizerBase
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import processes
-from experiments.data import image_sets, own
+from experiments.data import own
 from experiments.data.assets import IMAGE_ENDINGS, Assets, Model, Source
 from experiments.errors import UserError
-from experiments.metrics.glue import SETS
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Data, Prepared, Splits, Task
 from experiments.tasks.images import ImageTask
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, Instructions
 from experiments.tasks.sentences import SentenceTask
 from experiments.typed import Share
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 HISTORY = "history"  # the column of what was said before an answer
 
@@ -78,6 +80,10 @@ class OwnText(Own, SentenceTask):
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Raises UserError for a metric that labels of this kind do not have."""
+        from datasets import ClassLabel
+
+        from experiments.metrics.glue import SETS
+
         splits = self.cut(data.splits, train)
         kind = "classes" if isinstance(splits["train"].features["label"], ClassLabel) else "scores"
         if self.metric not in (None, *SETS[kind]):
@@ -95,6 +101,8 @@ class OwnImages(Own, ImageTask):
 
     def read(self, source: Source) -> Splits:
         """Raises UserError for data without a split train or with one class alone."""
+        from experiments.data import image_sets
+
         found = image_sets.read(source, self.image, self.label, self.classes)
         if "train" not in found:
             raise UserError(f"{source.id}: no split train; there are {', '.join(found) or 'none'}")
@@ -124,6 +132,8 @@ class OwnInstructions(Own, Instructions):
         return self.validated({s: self._rows(rows, f"{source.id}, {s}") for s, rows in found.items()}, source.id)
 
     def _rows(self, rows: Dataset, where: str) -> Dataset:
+        from datasets import Dataset
+
         if (messages := self.columns["messages"]) in rows.column_names:
             return Dataset.from_list([turn for i, said in enumerate(rows[messages]) for turn in _turns(said, where, i)])
         names = {name: self.columns[name] for name in (INSTRUCTION, OUTPUT)}

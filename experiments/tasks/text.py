@@ -1,26 +1,32 @@
 """What the tasks share in which a model learns to continue a prompt."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from datasets import Dataset
-from torch import nn
-from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.data.assets import Model, Source
-from experiments.models import causal
 from experiments.settings import Recipe, Train
 from experiments.tasks.base import Prepared, row_length
-from experiments.tracking import Tracker
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from experiments.models.language import Base
+    from experiments.tracking import Tracker
 
 
 def read_language_model(
-    model: Model, weights: Source, train: Train, recipe: Recipe, base: causal.Base = "fp32"
+    model: Model, weights: Source, train: Train, recipe: Recipe, base: Base = "fp32"
 ) -> tuple[PreTrainedTokenizerBase, nn.Module, int]:
     """The tokenizer, the model, and the most tokens of a row: recipe.max_length, or all that the model reads.
 
     Raises UserError where it reads less, and as `causal.read_tokenizer` and `causal.language_model` do.
     """
+    from experiments.models import causal
+
     folder = weights.files["config.json"].parent
     tokenizer = causal.read_tokenizer(folder)
     network = causal.language_model(folder, train.attention_kernel(), model.dropout, base, train.torch_device())
@@ -31,6 +37,10 @@ def prepared(
     network: nn.Module, tokenizer: PreTrainedTokenizerBase, encoded: dict[str, Dataset], smoothing: float, score: Any
 ) -> Prepared:
     """Rows of `input_ids` and `labels`, evaluated by the probability of labelled tokens; `score`: by written texts."""
+    from transformers import DataCollatorForSeq2Seq
+
+    from experiments.models import causal
+
     return Prepared(
         model=network,
         train=encoded["train"],

@@ -7,9 +7,10 @@ import pytest
 from hydra import compose
 
 from experiments import cells
-from experiments.config import CONFIGS, parse
+from experiments.config import parse
 from experiments.data.assets import EMBEDDED, Source
 from experiments.errors import UserError
+from experiments.recipes import CONFIGS
 from tests.handmade import PRINTED
 
 TASKS = {"table2_glue": "glue_rte", "table3_e2e": "e2e", "table4_instruct": "instruct", "table5_vit": "vit_cars"}
@@ -86,7 +87,7 @@ def test_of_two_printed_sizes_the_nearer_is_told():
 
 def test_the_user_s_own_defaults_are_not_the_paper_s(tmp_path, monkeypatch):
     """configs/local is composed into a run, never into the cell that it is compared with."""
-    from experiments import config as module
+    from experiments import composing as module
 
     asked = []
     monkeypatch.setattr(module, "CONFIGS", tmp_path)

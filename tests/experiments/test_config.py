@@ -4,11 +4,10 @@ import itertools
 
 import pytest
 import yaml
-from hydra import compose
-from hydra.errors import HydraException
 
 from experiments import cells
-from experiments.config import explain, parse
+from experiments.composing import expand
+from experiments.config import load
 from experiments.errors import UserError
 from tests.conftest import ROOT
 
@@ -163,7 +162,16 @@ def test_every_recipe_says_where_it_comes_from(file):
         (["+exp=vit_cifar", "task.unreadable=maybe"], ["task.unreadable=maybe", "'skip'"]),
         (["+exp=vit_cifar", "+task.flipp=true"], ["task.flipp", "did you mean task.flip?", "split_seed"]),
         (["+exp=vit_cifar", "task.test_share=1.5"], ["task.test_share=1.5", "less than 1"]),
-        (["+exp=vit_cifar", "method=dora"], ["configs/recipe/vit_base/dora.yaml"]),
+        (["+exp=vit_cifar", "method=dora"], ["configs/recipe/vit_base/dora.yaml", "fourierft, full, head_only, lora"]),
+        (
+            ["+exp=glue_rte", "model=vit_base"],
+            ["glue_rte is a task of text, and vit_base a model of images"],
+        ),
+        (["+exp=vit_cifar", "model=minilm_l6"], ["vit_cifar is a task of images, and minilm_l6 a model of text"]),
+        (["+exp=glue_rte", "seed=0", "1", "2"], ["1: no KEY=VALUE", "commas", "-m seed=0,1,2"]),
+        (["+exp=glue_rte", "seed=0,", "1"], ["1: no KEY=VALUE", "-m seed=0,1"]),
+        (["glue_rte"], ["did you mean exp=glue_rte?"]),
+        (["+exp=glue_rte", "train.device=cuda:1"], ["train.device=cuda:1", "CUDA_VISIBLE_DEVICES=1"]),
         (["+exp=glue_rte", "recipe.epochs='???'"], ["recipe.epochs has no value"]),
         (["+exp=instruct"], ["model.hub has no value"]),
         (["+exp=instruct_llama2_7b", "task.wording.next_turn='{answer}'"], ["task.wording.next_turn", "{instruction}"]),
@@ -171,10 +179,22 @@ def test_every_recipe_says_where_it_comes_from(file):
     ],
 )
 def test_a_wrong_command_is_one_clear_message(overrides, words):
-    with pytest.raises((UserError, HydraException)) as caught:
-        parse(compose("config", overrides))
-    message = explain(caught.value)
+    with pytest.raises(UserError) as caught:
+        load(*overrides)
+    message = str(caught.value)
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("extra", [["method.n=100"], ["+method.n=100"], ["+method.n=100", "+method.scale=2"]])
+def test_an_unknown_key_of_a_method_is_told_by_the_method_s_own(extra):
+    with pytest.raises(UserError) as caught:
+        load("exp=glue_rte", "method=lora", *extra)
+    assert set(str(caught.value).splitlines()[0].partition(" has ")[2].split(", ")) == {"alpha", "dropout", "r"}
+
+
+def test_exp_needs_no_plus():
+    assert load("exp=glue_rte", "seed=1") == load("+exp=glue_rte", "seed=1")
+    assert expand(["exp=glue_rte,glue_cola", "seed=0"]) == [["+exp=glue_rte", "seed=0"], ["+exp=glue_cola", "seed=0"]]
 
 
 def test_the_hash_follows_what_determines_the_result_and_nothing_else(make):

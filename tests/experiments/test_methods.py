@@ -21,7 +21,7 @@ from experiments import pipeline
 from experiments.errors import UserError
 from experiments.measure.memory import saved_for_backward
 from experiments.measure.rank import analyse
-from experiments.methods.base import count, stored, stored_sha256
+from experiments.methods.trained import count, stored, stored_sha256
 from experiments.training import FineTuner, arguments
 from tests.conftest import ROOT
 
@@ -406,7 +406,7 @@ def test_peft_reads_back_what_is_saved(make, model, name, tmp_path):
 )
 def test_a_wrong_setting_is_named_before_anything_runs(make, name, settings, words):
     with pytest.raises(UserError, match=words):
-        method(make, name, *settings)
+        method(make, name, *settings).check()
 
 
 def test_what_peft_refuses_is_said_with_the_method(make, model, gpt2):

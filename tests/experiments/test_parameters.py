@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from experiments.methods.base import count, stored
+from experiments.methods.trained import count, stored
 from experiments.models.architectures import ARCHITECTURES, Architecture, gpt2, roberta
 from experiments.models.heads import is_head
 from experiments.parameters import materialise, matrices, method, size

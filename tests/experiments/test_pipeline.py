@@ -15,7 +15,7 @@ import fourierft
 from experiments import pipeline, record
 from experiments.checkpoints import MANIFEST
 from experiments.errors import UserError
-from experiments.methods.base import stored_sha256
+from experiments.methods.trained import stored_sha256
 from experiments.record import RecordError, replace_file
 from experiments.training import Diverged
 from tests import forked
@@ -236,4 +236,4 @@ def test_scale_paper_forbids_the_miniature(tmp_path):
 def test_a_user_s_mistake_is_exit_code_2_and_no_traceback():
     for override in ("train.lrr=1", "recipe.lr=-1"):  # one that Hydra refuses, one that the schema does
         done = command("+exp=glue_rte", override)
-        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr, override
+        assert done.returncode == 2 and done.stderr.startswith("run: ") and "Traceback" not in done.stderr, override

@@ -13,7 +13,7 @@ from transformers import GPT2LMHeadModel
 from experiments import sharding
 from experiments.errors import UserError
 from experiments.measure.memory import saved_for_backward
-from experiments.methods.base import trained_state
+from experiments.methods.trained import trained_state
 from experiments.models.architectures import gpt2
 from experiments.pretraining.models import GPT2
 from tests.conftest import ROOT

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import config, pipeline
+from experiments import composing, pipeline
 from experiments.errors import UserError
 from experiments.yaml_files import read_yaml
 from tests import forked
@@ -73,10 +73,10 @@ def test_any_damage_to_a_configuration_is_a_table_or_one_error(file, content):
 
 
 def test_an_unknown_error_of_hydras_is_told_by_the_file_behind_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "CONFIGS", tmp_path)
+    monkeypatch.setattr(composing, "CONFIGS", tmp_path)
 
     def compose():
-        with config.legible():
+        with composing.legible():
             raise ValueError("from the depths")
 
     with pytest.raises(ValueError, match="from the depths"):
@@ -87,14 +87,16 @@ def test_an_unknown_error_of_hydras_is_told_by_the_file_behind_it(tmp_path, monk
         compose()
 
 
-def test_a_sweep_goes_on_behind_a_failure_and_tells_of_all(tmp_path, monkeypatch):
-    """With a run that only says that it ran."""
-    monkeypatch.setattr(pipeline, "run", lambda config: print("ran", config.recipe.lr))
-    jobs = ["-m", "+exp=glue_rte", "model=roberta_mini", f"hydra.sweep.dir={tmp_path}", "recipe.lr=-1,0.01,-2"]
+def test_a_sweep_goes_on_behind_a_failure_and_tells_of_all(monkeypatch):
+    """With a run that only says that it ran; of the others two have no recipe, and one a value out of range."""
+    monkeypatch.setattr(pipeline, "run", lambda config: print("ran", config.method.name))
+    jobs = ["-m", "exp=glue_rte", "model=minilm_l6", "method=oft,fourierft", "recipe.lr=0.01,-1"]
     process = forked.python("run.py", *jobs)
     code, (stdout, stderr) = process.wait(), process.said()
-    said = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert code == 2 and "Traceback" not in stderr
-    assert "ran 0.01" in stdout
-    assert len(said) == 2 and all("greater than 0" in line for line in said)
-    assert ["recipe.lr=-1: " in said[0], "recipe.lr=-2: " in said[1]] == [True, True]
+    failed = [line for line in stderr.splitlines() if line.startswith("run: failed: ")]
+    assert code == 2 and "Traceback" not in stderr and "Error executing" not in stderr
+    assert "ran fourierft" in stdout
+    assert [line.split()[2] for line in failed] == ["method=oft", "method=oft", "method=fourierft"]
+    assert "recipe.lr=-1: " in failed[-1] and "no recipe of oft for minilm_l6" in failed[0]
+    summary = stdout[stdout.index("1 of 4 runs done") :]
+    assert all(line.removeprefix("run: ") in summary for line in failed)

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from experiments import record
@@ -77,9 +78,9 @@ class Expressive(Study):
         if not groups:
             return []
         rows = [_row(outcome) for outcomes in groups.values() for outcome in outcomes.values()]
-        figures = {"accuracy": picture.courses(list(groups.values()))}
+        figures = {"accuracy": partial(picture.courses, list(groups.values()))}
         if BASE.name in groups:
-            figures["regions"] = picture.regions(groups[BASE.name])
+            figures["regions"] = partial(picture.regions, groups[BASE.name])
         table = Table("Eight classes in the plane", HEADER, rows)
         return [Page(self.key, self.title, [table], NOTES, self.scale, figures=figures)]
 

@@ -2,19 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import peft
-import torch
 
 from experiments import record
-from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.measure.timing import quartiles
-from experiments.methods.base import Method
-from experiments.methods.by_peft import ByPeft
-from experiments.models import architectures
 from experiments.paper.printed import Peak, read_facts
 from experiments.paper.score_tables import TABLE2
 from experiments.report.page import Page
@@ -23,13 +16,10 @@ from experiments.report.speed import MIB
 from experiments.report.verdicts import Claim, Outcome
 from experiments.studies.base import Study
 from experiments.studies.memory.figure import draw
-from experiments.studies.memory.footprint import TASKS, Case, Footprint, Step
+from experiments.studies.memory.footprint import GRID, LORA, OURS, PEFT, TASKS, Footprint, Step
 
-MODEL = "roberta_large"
-OURS, GRID, LORA, PEFT = "fourierft", "fourierft_grid", "lora", "peft_fourierft"
 METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
 METHODS += ["dylora", "adalora", "full"]
-ROUNDS = 10  # of timing
 NOTES = [
     "Every method has the batch of Table 9 (FourierFT's), in float32, with dropout and eager attention, as in the "
     "official code.",
@@ -48,18 +38,6 @@ NOTES = [
 ]
 
 
-class PeftFourierFT(ByPeft):
-    """FourierFT with PEFT's own layer."""
-
-    name: Literal["peft_fourierft"]
-    n: int
-    scale: float
-    entry_seed: int
-
-    def configuration(self, **names: list[str]) -> peft.FourierFTConfig:
-        return peft.FourierFTConfig(n_frequency=self.n, scaling=self.scale, random_loc_seed=self.entry_seed, **names)
-
-
 class Memory(Study):
     """The exact bytes of a step, and its peak and time on a GPU."""
 
@@ -74,6 +52,10 @@ class Memory(Study):
         self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
     ) -> list[str]:
         self.one_measurement(scale, overrides, share)
+        import torch
+
+        from experiments.studies.memory.case import footprint
+
         gpu = torch.cuda.is_available()
         for method in METHODS:
             path = folder / f"{method}.json"
@@ -92,8 +74,7 @@ class Memory(Study):
         machines = sorted({one.machine for one in found.values() if one.machine})
         notes = [*NOTES, *(f"Measured on {machine}." for machine in machines)]
         tables = [_beside_the_page(found, printed), _all_methods(found)]
-        figure = draw(found, printed)
-        return [Page(self.key, self.title, tables, notes, "paper", figures={"": figure})]
+        return [Page(self.key, self.title, tables, notes, "paper", figures={"": partial(draw, found, printed)})]
 
     def claims(self, folder: Path) -> list[Claim]:
         """Judged by peaks on a GPU, task by task; bytes saved are reported only."""
@@ -125,44 +106,6 @@ def read(folder: Path) -> dict[str, Footprint]:
     if unknown := sorted(found.keys() - set(METHODS)):
         raise UserError(f"{folder}: the record of {unknown[0]}, no method of this study; move it away")
     return {method: found[method] for method in METHODS if method in found}
-
-
-def footprint(method: str, gpu: bool) -> Footprint:
-    """One method on every task; gpu: whether to measure on the GPU too. Hydra must be initialised on configs/."""
-    known, steps = record.circumstances("cuda" if gpu else "cpu"), {}
-    for task in TASKS:
-        one = case(method, task)
-        exact = one.exact()
-        steps[task] = exact.model_copy(update={"gpu": one.measured(ROUNDS)}) if gpu else exact
-    return Footprint(
-        method=method,
-        model=MODEL,
-        steps=steps,
-        **known,
-        ended=record.now(),
-    )
-
-
-def case(method: str, task: str) -> Case:
-    """The step of a method, with the batch and length of FourierFT's recipe. Hydra must be initialised on configs/."""
-    fourier = _config(task, OURS)
-    if method == PEFT:
-        settings = fourier.method.model_dump(include={"n", "scale", "entry_seed"})
-        chosen: Method = PeftFourierFT(name=PEFT, **settings)
-    else:
-        chosen = _config(task, *([OURS, "method.entries=grid"] if method == GRID else [method])).method
-    return Case(
-        method=chosen,
-        config=architectures.roberta(1024, 24, num_labels=max(1, len(fourier.task.classes))),
-        attention=fourier.model.attention,
-        head=fourier.model.head,
-        batch=fourier.recipe.batch_size,
-        tokens=min(TASKS[task] or fourier.recipe.max_length, fourier.recipe.max_length),
-    )
-
-
-def _config(task: str, method: str, *more: str) -> Config:
-    return load(f"+exp=glue_{task}", f"model={MODEL}", f"method={method}", *more)
 
 
 def _beside_the_page(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Table:

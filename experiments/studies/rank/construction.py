@@ -8,9 +8,7 @@ for each n. The scale is a factor of all singular values and moves no rank.
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from pydantic import JsonValue
-from torch import nn
 
 import fourierft
 from experiments import record
@@ -82,6 +80,9 @@ def starts(run: Record) -> list[tuple[Settings, list[int]]]:
 
 def measure(settings: Settings, shape: list[int]) -> Construction:
     """Measure with the library, on one fresh layer per draw. Raises FourierError for settings that do not fit."""
+    import torch
+    from torch import nn
+
     names = [f"draw_{draw}" for draw in range(DRAWS)]
     model = nn.ModuleDict({name: nn.Linear(shape[1], shape[0], bias=False) for name in names})
     # Zero at first: these layers' own weights mean nothing, and adapt would warn that delta_W is large beside them.

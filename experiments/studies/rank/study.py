@@ -5,6 +5,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -108,9 +109,14 @@ class RankOfDelta(Sweep):
         tables.append(Table(f"By n, {WIDTH} × {WIDTH}, before training", ["n", *HEADER], by_n))
         return [table for table in tables if table.rows]
 
-    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Figure]:
-        """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by layer.
-        Then the construction by n."""
+    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Callable[[], Figure]]:
+        """The construction by n too."""
+        curve = self.constructions(folder).curve()
+        return super().figures(found, folder) | ({"by_n": partial(_by_n, curve)} if curve else {})
+
+    def figure(self, found: Sequence[Groups], folder: Path) -> Figure:
+        """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by
+        layer."""
         built = self.constructions(folder)
         figure, panels = style.panels([groups.title for groups in found for _ in range(1 + len(RANKS))])
         left = iter(panels)
@@ -125,8 +131,7 @@ class RankOfDelta(Sweep):
         named = ", ".join(f"{kind} {line}" for kind, line in zip(kinds, STYLES, strict=False))
         text = f"spectra: median and range over matrices and seeds; ranks: median over seeds, {named}"
         views.caption(figure, panels[0], text)
-        curve = built.curve()
-        return {"": figure} | ({"by_n": _by_n(curve)} if curve else {})
+        return figure
 
 
 def _matrices(records: Iterable[Record], kind: str | None = None) -> list[MatrixRank]:

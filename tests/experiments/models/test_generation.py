@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from experiments.models.architectures import gpt2
-from experiments.models.generation import BeamSearch, Sampling, _read, generate
+from experiments.models.generation import _read, generate
+from experiments.models.language import BeamSearch, Sampling
 from experiments.pretraining.models import GPT2
 
 WORDS = ["<end>", "e", "a", "b", "c", "d"]

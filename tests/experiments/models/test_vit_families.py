@@ -11,7 +11,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from experiments.methods.fourierft import FourierFT
 from experiments.methods.lora import Lora
-from experiments.tasks.images import classifier
+from experiments.tasks.classified import classifier
 
 SIDE, WIDTH, DEPTH, CLASSES, N = 32, 64, 3, 5, 60
 SHAPE = {"img_size": SIDE, "patch_size": 8, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": 4}

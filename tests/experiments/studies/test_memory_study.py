@@ -19,9 +19,11 @@ from experiments.models import architectures
 from experiments.paper.printed import Peak, read_facts
 from experiments.record import LeftOut, RecordError
 from experiments.report.verdicts import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from experiments.studies.memory import case as cases
 from experiments.studies.memory import footprint as footprints
 from experiments.studies.memory import study
-from experiments.studies.memory.footprint import Case, Footprint, Step
+from experiments.studies.memory.case import Case
+from experiments.studies.memory.footprint import Footprint, Step
 from experiments.style import save
 from tests.handmade import leave
 
@@ -34,7 +36,7 @@ PAPER = record.ROOT / "results" / "paper"
 
 def small(method, task="mrpc"):
     """The case of a method in a small model, with the dropout of the large one."""
-    one = study.case(method, task)
+    one = cases.case(method, task)
     config = architectures.roberta(WIDTH, DEPTH, vocab_size=50, num_labels=one.config.num_labels)
     chosen = one.method.model_copy(update={"drop": 1}) if method == "adapter_drop" else one.method
     return dataclasses.replace(one, method=chosen, config=config, batch=BATCH, tokens=TOKENS)
@@ -110,16 +112,16 @@ def test_the_least_is_weights_states_and_the_larger_of_saved_and_gradients():
 
 
 def test_batches_and_lengths_are_table_9s_for_every_method_and_the_models_are_whole():
-    sizes = {task: (one.batch, one.tokens) for task in study.TASKS for one in [study.case(study.LORA, task)]}
+    sizes = {task: (one.batch, one.tokens) for task in study.TASKS for one in [cases.case(study.LORA, task)]}
     assert sizes["cola"] == (128, 47) and sizes["qnli"] == (32, 512) and sizes["rte"] == (32, 292)
     assert {batch for task, (batch, _) in sizes.items() if task != "cola"} == {32}
-    ours = study.case(study.OURS, "rte")
+    ours = cases.case(study.OURS, "rte")
     assert (ours.batch, ours.tokens) == sizes["rte"]
     assert (ours.method.n, ours.method.scale, ours.config.num_hidden_layers) == (1000, 90.0, 24)
     config, full = ours.config, architectures.ARCHITECTURES["roberta_large"].config
     assert config.to_dict() == full.to_dict()
     assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0.1
-    assert study.case(study.PEFT, "rte").method.scale == 90.0
+    assert cases.case(study.PEFT, "rte").method.scale == 90.0
 
 
 @pytest.mark.assets
@@ -165,9 +167,9 @@ def test_running_out_of_memory_is_a_result_and_any_other_error_is_not(monkeypatc
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """run(gpu=False) -> the methods that were measured now, of two; small models, and a GPU that is made up."""
-    case, hardware, calls = study.case, record.hardware("cpu"), []
+    case, hardware, calls = cases.case, record.hardware("cpu"), []
     monkeypatch.setattr(study, "METHODS", [study.LORA, study.OURS])
-    for module in (study, footprints):
+    for module in (study, cases, footprints):
         monkeypatch.setattr(module, "TASKS", {"mrpc": study.TASKS["mrpc"]})
     monkeypatch.setattr(Case, "measured", lambda self, rounds: entry(1000))
 
@@ -175,10 +177,10 @@ def run(tmp_path, monkeypatch):
         calls.append(method)
         return dataclasses.replace(case(method, task), config=architectures.roberta(64, 1, vocab_size=50), tokens=4)
 
-    monkeypatch.setattr(study, "case", shrunk)
+    monkeypatch.setattr(cases, "case", shrunk)
 
     def run(gpu=False):
-        monkeypatch.setattr(study.torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         machine = {"cpu": hardware, "cuda": hardware | {"device": "cuda", "gpu": "A GPU"}}
         monkeypatch.setattr(record.machine, "hardware", machine.get)
         calls.clear()
@@ -266,7 +268,7 @@ def test_the_tables_put_the_page_beside_what_is_counted_and_measured(tmp_path):
 
 def test_the_same_records_give_the_same_figure(tmp_path):
     footprints = footprint("lora", 2000, mrpc=entry(4000), qnli=OOM), footprint("fourierft", 1990)
-    files = [save(shown(tmp_path, *footprints).figures[""], tmp_path / name) for name in ("a.png", "b.png")]
+    files = [save(shown(tmp_path, *footprints).figures[""](), tmp_path / name) for name in ("a.png", "b.png")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
