@@ -91,7 +91,7 @@ main.add_argument(
     "overrides", nargs="*", metavar="KEY=VALUE", help="exp=, model=, method= choose a file, others set a key"
 )
 main.add_argument("-m", "--multirun", action="store_true", help="a run for each of several values, KEY=A,B,C")
-main.add_argument("--cfg", choices=["job"], help="print the configuration instead")
+main.add_argument("-c", "--cfg", choices=["job"], help="print the configuration instead")
 main.add_argument("--resolve", action="store_true", help="of --cfg: with the values in place of ${...}")
 
 if __name__ == "__main__":
