@@ -26,8 +26,7 @@ config = fourierft.FourierConfig(
     scale=10.0,
     targets=("query", "value"),
     head=("classifier",),
-    task_type="SEQ_CLS",  # with the base's name this is all that PEFT needs to load model and adapter in one call
-    base_model=BASE,
+    task_type="SEQ_CLS",  # with the base's name, BASE, this is all that PEFT needs to load both in one call
 )
 model = fourierft.adapt(plain_model(), config)  # the coefficients are random: as good as trained ones, to be saved
 tokenizer = AutoTokenizer.from_pretrained(BASE)

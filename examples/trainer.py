@@ -26,6 +26,7 @@ torch.manual_seed(0)
 model = AutoModelForImageClassification.from_pretrained(BASE, num_labels=10, dtype=torch.float32)
 config = fourierft.FourierConfig(n=500, scale="auto", targets=("q_proj", "v_proj"), head=("classifier",))
 fourierft.adapt(model, config)
+fourierft.light_checkpoints(model)  # they hold what trains: without this the whole model
 print(fourierft.count(model))
 
 # The head wants a lower rate than the coefficients: so two groups, not TrainingArguments(learning_rate=...).
@@ -40,7 +41,7 @@ trainer = Trainer(
         num_train_epochs=3,
         per_device_train_batch_size=32,
         eval_strategy="epoch",
-        save_strategy="no",
+        save_strategy="epoch",
         weight_decay=0.0,
         report_to="none",
         use_cpu=True,  # without it: the GPU, if there is one

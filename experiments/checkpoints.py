@@ -6,6 +6,7 @@ checkpoint only if that is complete and has the run's stamp, and so has the best
 
 import shutil
 from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
         _keep(folder, range(1 + _resumable(folder, stamp)) if resume else ())
     processes.wait()
     return next(iter(_all(folder).values()), None)
+
+
+def can_resume(folder: Path, stamp: Stamp) -> bool:
+    """Whether a complete checkpoint in `folder` has this stamp, so that `to_resume` will not begin anew."""
+    for checkpoint in _all(folder).values():
+        with suppress(UserError):
+            _check(checkpoint, stamp)
+            return True
+    return False
 
 
 def load_trained(model: nn.Module, checkpoint: Path) -> None:

@@ -7,9 +7,8 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from omegaconf import OmegaConf
@@ -17,18 +16,19 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import cells, processes, progress, tracking
+from experiments import card, cells, processes, progress, tracking
 from experiments import record as records
-from experiments.checkpoints import Stamp, load_trained
+from experiments.checkpoints import can_resume, load_trained
 from experiments.config import Config
 from experiments.data.assets import Source, find_model
+from experiments.draft import Draft
 from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
 from experiments.methods.trained import check_precision, count, stored, stored_sha256
 from experiments.models import attention, heads
-from experiments.record import Rank, Record, Selections
-from experiments.record.parts import Cost, Metrics, Params, Tracked
+from experiments.record import Record, Selection, Selections
+from experiments.record.parts import Params
 from experiments.record.summary import summary
 from experiments.tasks.base import Data, Prepared, Tested
 from experiments.training import Trained, rows_at_once, train
@@ -38,71 +38,12 @@ class MissingAssets(UserError):
     """The model or the data are neither local, nor cached, nor to be had from the hub."""
 
 
-@dataclass
-class Draft:
-    """The record of a run under way: what is fixed at its start, and the results so far."""
-
-    config: Config
-    weights: Source
-    data: Data
-    scale: str
-    cell: str | None
-    rows: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] | None = None
-    params: Params | None = None
-    metrics: Metrics | None = None
-    cost: Cost | None = None
-    rank: Rank | None = None
-    tracked: Tracked | None = None
-
-    def __post_init__(self) -> None:
-        self.model, self.dataset = self.weights.identity(), self.data.identity()  # before anything can change them
-        self.hardware = records.hardware(self.config.train.torch_device())
-        self.code = records.provenance()
-        self.started = records.now()
-
-    def record(self, status: str, error: str | None = None) -> Record:
-        """The record of the run, which ends now."""
-        config = self.config
-        return Record(
-            exp=config.exp or config.task.name,
-            task=config.task.name,
-            method=config.method.name,
-            model=self.model,
-            dataset={**self.dataset, "rows": self.rows, "skipped": self.skipped},
-            seed=config.seed,
-            entry_seed=config.method.seed_of_entries,
-            scale=self.scale,
-            paper_cell=self.cell,
-            status=status,
-            error=error,
-            config=config.result_key(),
-            config_hash=config.hash,
-            params=self.params,
-            metrics=self.metrics,
-            cost=self.cost,
-            rank=self.rank,
-            hardware=self.hardware,
-            **self.code,
-            wandb=self.tracked,
-            trials=config.recipe.trials,
-            started=self.started,
-            ended=records.now(),
-        )
-
-    def stamp(self) -> Stamp:
-        """What the numbers of the run depend on: only a run with the same stamp may resume its checkpoints."""
-        commit, changes = self.code["commit"], " with changes" if self.code["dirty"] else ""
-        code = commit and f"{commit}{changes}"
-        digests = {"model": self.model["sha256"], "data": self.dataset["sha256"]}
-        return {"configuration": self.config.hash, **digests, "code": code}
-
-
 def run(config: Config) -> Record:
     """Carry out one run, or return its record if it is already done.
 
     Writes <record.dir>/<run>.json, or <run>.failed.json where it fails after its start (an older good record stays).
-    Writes below `runs` the adapter of the best and of the last epoch, the rank plot, the configuration and W&B's files.
+    Writes below `runs` the adapter of the best and of the last epoch, ready for the hub, the rank plot, the
+    configuration and W&B's files.
     Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
     cannot be written to; and whatever a failing run raises, after its record is written.
     """
@@ -119,9 +60,13 @@ def run(config: Config) -> Record:
             return done
         processes.say(f"the model or the data changed since {path}: running again")
     with _alone(folder, path):
-        _carry_out(Draft(config, weights, data, scale, cell), folder, path)
+        draft = Draft(config, weights, data, scale, cell)
+        _carry_out(draft, folder, path)
         finished = records.read(path)
         if processes.is_first():
+            source = weights.files["config.json"].parent
+            for selection in get_args(Selection):
+                card.complete(folder / selection, selection, finished, source, draft.labels)
             if not config.train.keep_checkpoints:
                 for checkpoint in folder.glob("checkpoint-*"):
                     shutil.rmtree(checkpoint)
@@ -138,7 +83,7 @@ def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
         records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
     with _recorded(draft, path):
-        tracker = tracking.start(config.tracking, folder, str(config.name), config.exp or "", config.result_key())
+        tracker = _tracker(draft, folder)
         draft.tracked = tracker.identity()
         try:
             _train_and_analyse(draft, folder, tracker)
@@ -149,6 +94,23 @@ def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
             raise
         tracker.finish()
     processes.wait()
+
+
+def _tracker(draft: Draft, folder: Path) -> tracking.Tracker:
+    """The tracker of the run: that of the interrupted run which it goes on from, if there is one."""
+    config = draft.config
+    settings = config.result_key()
+    setting = records.config_hash({key: value for key, value in settings.items() if key != "seed"})
+    return tracking.start(
+        config.tracking,
+        folder,
+        goes_on=config.train.resume and can_resume(folder, draft.stamp()),
+        name=str(config.name),
+        group=f"{config.name.parent}-{setting}",
+        job_type="trial" if config.train.is_trial else "run",
+        tags=[config.method.name, config.model.name, config.task.name],
+        config={**settings, "config_hash": config.hash, "model_sha256": draft.model["sha256"]},
+    )
 
 
 @contextmanager
@@ -214,6 +176,10 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     draft.skipped = prepared.skipped
     if draft.scale == "paper" and any((prepared.skipped or {}).values()):
         draft.scale, draft.cell = "small", None  # on part of the data it is not the paper's run
+    tracker.scale(draft.scale)
+    draft.labels = prepared.model.config.id2label
+    if config.model.hub:
+        prepared.model.name_or_path = config.model.hub  # as an adapter's file names its base, else by its folder
     head = heads.found(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, attention.found(prepared.model, config.model.attention, head), head)
     check_precision(model)
@@ -232,7 +198,8 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     trained = train(config, prepared, model, head, callbacks, folder, draft.stamp())
     draft.metrics = trained.metrics
     draft.cost = trained.cost.model_copy(update={"saved_bytes": saved, "peak_memory_bytes": memory.peak(device)})
-    tracker.summary({**_named("cost", draft.cost.model_dump(exclude={"test_s"})), "best": draft.metrics.best})
+    tracker.summary(_named("cost", draft.cost.model_dump(exclude={"test_s"})))
+    tracker.summary({"best": draft.metrics.best, "best_epoch": draft.metrics.best_epoch})
 
     started = time.perf_counter()
     if tested := _save_and_test(config, prepared, model, trained, folder):
@@ -247,7 +214,9 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     draft.params = Params(**counts, **kept, stored_sha256=stored_sha256(folder / "best"))
     tracker.summary(_named("params", kept))
     if processes.is_first() and (analysis := rank.summarise(config.method.delta_weights(model))):
-        draft.rank = analysis
+        draft.rank, ranks = analysis, analysis.summary
+        medians = {"numerical_median": ranks.numerical_rank.median, "effective_median": ranks.effective_rank.median}
+        tracker.summary(_named("rank", medians))
         title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))

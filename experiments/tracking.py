@@ -15,6 +15,9 @@ from experiments.settings import Tracking
 class Tracker:
     """Base of the trackers: tracks nothing."""
 
+    def scale(self, name: str) -> None:
+        """The scale of the run, which is known once its data are read."""
+
     def log(self, values: dict[str, Any], step: int) -> None:
         """Values of one optimiser step."""
 
@@ -36,16 +39,25 @@ class Tracker:
 
 
 class WandB(Tracker):
-    """A W&B run: offline files below the run's folder, or the cloud."""
+    """A W&B run: offline files below the run's folder, or the cloud.
 
-    def __init__(self, settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]):
+    goes_on: in the W&B run whose files are in the folder, if there is one, instead of a new one. about: what
+    `wandb.init` takes besides: name, group, job_type, tags, config.
+    """
+
+    def __init__(self, settings: Tracking, folder: Path, goes_on: bool, **about: Any):
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # seconds to import, and not needed where tracking is off
 
         self.wandb = wandb
-        self.run = wandb.init(**settings.model_dump(), dir=str(folder), name=name, group=group, config=config)
+        earlier = _newest(folder / "wandb") if goes_on else None
+        self.run = wandb.init(**settings.model_dump(), dir=str(folder), id=earlier, resume="allow", **about)
         self.mode = settings.mode
+
+    def scale(self, name: str) -> None:
+        self.run.tags += (name,)
+        self.run.config.update({"scale": name}, allow_val_change=True)
 
     def log(self, values: dict[str, Any], step: int) -> None:
         self.run.log(values, step=step)
@@ -85,7 +97,13 @@ def _curve(key: str) -> str:
     return f"validation/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"train/{key}"
 
 
-def start(settings: Tracking, folder: Path, name: str, group: str, config: dict[str, Any]) -> Tracker:
-    """The tracker of a run; of several processes the first alone tracks."""
+def _newest(folder: Path) -> str | None:
+    """The id of the newest W&B run in a folder, whose files lie in run-<time>-<id> or offline-run-<time>-<id>."""
+    found = sorted(path.name.partition("run-")[2] for path in folder.glob("*run-*-*"))
+    return found[-1].rpartition("-")[2] if found else None
+
+
+def start(settings: Tracking, folder: Path, goes_on: bool, **about: Any) -> Tracker:
+    """The tracker of a run, as `WandB` takes it; of several processes the first alone tracks."""
     off = settings.mode == "off" or not processes.is_first()
-    return Tracker() if off else WandB(settings, folder, name, group, config)
+    return Tracker() if off else WandB(settings, folder, goes_on, **about)

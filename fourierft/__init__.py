@@ -49,6 +49,7 @@ __all__ = [  # noqa: F405
     "digest",
     "fourier_layers",
     "fourier_linear",
+    "light_checkpoints",
     "load",
     "matches",
     "merge",

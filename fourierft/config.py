@@ -39,7 +39,8 @@ class FourierConfig:
     n_pattern: other n for some modules, {key: n}, PEFT's n_frequency_pattern: a key is a module's path, or a regular
         expression for the end of its path after a dot. Every key must match an adapted module, and no two the same one.
         Kept as sorted pairs.
-    task_type, base_model: recorded in adapter_config.json for PEFT; not used by this library.
+    task_type, base_model: recorded in adapter_config.json, for PEFT's AutoPeftModel; not used by this library. Without
+        base_model `adapt` takes the model's `name_or_path`, what it was loaded from, as PEFT does.
     """
 
     n: int

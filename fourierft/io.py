@@ -40,15 +40,21 @@ PREFIX = "base_model.model."
 Shapes = dict[str, tuple[int, ...]]
 
 
-def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
+def save(
+    model: nn.Module,
+    path: str | os.PathLike,
+    peft: bool = False,
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes the coefficients and the head of an adapted model into the folder `path`, which is created if missing.
 
     The model may be the one that `adapt` was given, or one that wraps it (compiled, DDP, FSDP, an average of weights)
-    or contains it. If it is sharded by FSDP2, every process has to call this.
+    or contains it. If it is sharded by FSDP2, every process has to call this. state_dict: that of the model as `adapt`
+    was given it, gathered, to take the tensors from where the model's own are sharded.
 
-    Raises FourierError for a plain model, for coefficients on the meta device or sharded in another way, and, with
-    peft=True, for settings that PEFT cannot express. Both files are complete on disk before either gets its name, so
-    that a failed or killed save leaves the older adapter intact; OSError passes through.
+    Raises FourierError for a plain model, for coefficients on the meta device, sharded in another way or absent from
+    state_dict, and, with peft=True, for settings that PEFT cannot express. Both files are complete on disk before
+    either gets its name, so that a failed or killed save leaves the older adapter intact; OSError passes through.
     """
     model = adapted_model(model)
     config, layers = config_of(model), fourier_layers(model)
@@ -57,7 +63,7 @@ def save(model: nn.Module, path: str | os.PathLike, peft: bool = False) -> None:
         raise FourierError(f"PEFT cannot express {named}: save without peft=True, for fourierft.load alone")
     transposed = any(getattr(layer, "fan_in_fan_out", False) for layer in layers.values())
     document = to_document(config, transposed, type(model))
-    tensors = gathered(config, layers, select_heads(model, config.head))
+    tensors = gathered(config, layers, select_heads(model, config.head), state_dict)
     for key, factor in _factors(config, layers).items():
         tensors[key] *= factor
     write(Path(path), document, tensors, {"fourierft": identities(document)[0], "sha256": digest(tensors)})
@@ -112,13 +118,23 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 
 def gathered(
-    config: FourierConfig, layers: Mapping[str, FourierLayer], heads: Mapping[str, nn.Module]
+    config: FourierConfig,
+    layers: Mapping[str, FourierLayer],
+    heads: Mapping[str, nn.Module],
+    state_dict: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Copies on the CPU of the coefficients and of the heads, by their keys in a file.
+    """Copies on the CPU of the coefficients and of the heads, by their keys in a file; of those in `state_dict`, if it
+    is given.
 
-    Raises FourierError for tensors on the meta device, and for coefficients that are sharded other than by FSDP2.
+    Raises FourierError for tensors that are on the meta device or absent from state_dict, and for coefficients that are
+    sharded other than by FSDP2.
     """
     live = _tensors(layers, heads)
+    if state_dict is not None:
+        names = {key: key.removeprefix(PREFIX) for key in live}
+        if absent := names.values() - state_dict.keys():
+            raise FourierError(f"state_dict has no {min(absent)}: give that of the adapted model, gathered")
+        live = {key: state_dict[name] for key, name in names.items()}
     _check_real(live)
     tensors = {key: _copy(tensor) for key, tensor in live.items()}
     _check_whole(tensors, _spectrum_shapes(config, layers))

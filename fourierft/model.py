@@ -51,6 +51,8 @@ def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
     Warns if the initial delta_W is at least half as large as the weight of a layer.
     """
     config = resolve(model, config)
+    name = config.base_model or getattr(model, "name_or_path", None)
+    config = replace(config, base_model=name or None)  # that of a model made without weights is empty
     layers, heads = select(model, config)
     insert(model, config, layers, heads)
     for layer in fourier_layers(model).values():

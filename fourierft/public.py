@@ -4,6 +4,7 @@
 from . import reference
 from .allocation import allocate
 from .bases import BASES
+from .checkpoints import light_checkpoints
 from .choice import Algorithm
 from .config import FourierConfig
 from .entries import Entries, band_log_probability

@@ -1,6 +1,8 @@
 """What the tests share: configurations that write below a temporary folder, and the real assets if there are any."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -14,12 +16,15 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 
 import pytest
+from huggingface_hub import constants
 from hydra import compose, initialize_config_dir
 
 from experiments.config import Config, parse
+from experiments.data import hub
 from experiments.measure.sizes import Sizes
 from experiments.models import generation
 from experiments.record import find
+from tests.hub import StandIn
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,6 +71,24 @@ def stop_writing(monkeypatch):
         return calls
 
     return stop_writing
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """A hub without repositories; the cache is empty too."""
+    stand_in = StandIn()
+    with stand_in.server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between attempts
+        hub.answers.cache_clear()
+        yield stand_in
+        server.shutdown()
+    hub.answers.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
-"""A stand-in for the Hugging Face hub on loopback: it answers what huggingface_hub asks of models and data sets."""
+"""A stand-in for the Hugging Face hub on loopback: it answers what huggingface_hub asks of models and data sets, and
+takes models that are uploaded."""
 
+import base64
 import hashlib
 import json
 import re
@@ -15,11 +17,14 @@ PAGE = 3  # files that one page of a listing has
 class StandIn:
     """repositories: (kind, name) -> branch -> files, where kind is models or datasets.
 
-    gated: names of those whose files are refused. broken: pattern of requests that fail with 503. cut: paths of files
-    of which half is sent. asked: the requests, in their order.
+    token: the one that may upload. made: what was asked for each repository that is made. gated: names of those whose
+    files are refused. broken: pattern of requests that fail with 503. cut: paths of files of which half is sent. asked:
+    the requests, in their order.
     """
 
     repositories: dict[tuple[str, str], dict[str, Files]] = field(default_factory=dict)
+    token: str | None = None
+    made: dict[str, dict] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     broken: str | None = None
     cut: set[str] = field(default_factory=set)
@@ -68,6 +73,47 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def do_POST(self) -> None:
+        """A repository is made, a card is checked, it is told how to send files, and small files are committed."""
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked.append(f"{self.command} {path}")
+        sent = self._body()
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self._answer(401, {"X-Error-Message": "Invalid username or password."})
+        if path == "/api/validate-yaml":
+            return self._answer(200, content=json.dumps({"errors": [], "warnings": []}).encode())
+        if path == "/api/repos/create":
+            asked = json.loads(sent)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            known = ("models", name) in self.hub.repositories
+            self.hub.made.setdefault(name, asked)
+            self.hub.repositories.setdefault(("models", name), {"main": {}})
+            return self._answer(409 if known else 200, content=json.dumps({"url": f"/{name}"}).encode())
+        name, what = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path).groups()
+        files = self.hub.repositories["models", name]["main"]
+        if what == "preupload":
+            told = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(sent)["files"]
+            ]
+            return self._answer(200, content=json.dumps({"files": told}).encode())
+        for line in map(json.loads, sent.splitlines()):
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+        about = {"commitUrl": f"/{name}/commit/{commit(files)}", "commitOid": commit(files)}
+        return self._answer(200, content=json.dumps(about).encode())
+
+    def _body(self) -> bytes:
+        """What is sent, whole or in chunks."""
+        if size := self.headers.get("Content-Length"):
+            return self.rfile.read(int(size))
+        found = b""
+        while size := int(self.rfile.readline(), 16):
+            found += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return found
+
     def _file(self, name: str, files: Files, file: str) -> None:
         if name in self.hub.gated:
             return self._answer(
@@ -97,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(content[: len(content) // 2] if cut else content)
 
     def log_message(self, *_) -> None:

@@ -31,9 +31,11 @@ FLOORS = [
     {
         "tasks",
         "checkpoints",
+        "draft",
         "history",
         "callbacks",
         "config",
+        "card",
         "cells",
         "training",
         "pipeline",

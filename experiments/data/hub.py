@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFo
 from experiments.errors import UserError
 
 PATIENCE = 5.0  # seconds that the hub has to answer, after which a run continues without it
+REMEDY = "log in, ask for access, try again, or put the files under assets.root"
 CONVERTED = "refs/convert/parquet"  # the branch in which the hub keeps a repository converted to parquet
 
 
@@ -74,12 +75,11 @@ def revision(path: Path) -> str:
 
 
 @contextmanager
-def asking(repo: str) -> Iterator[None]:
+def asking(repo: str, remedy: str = REMEDY) -> Iterator[None]:
     """A context in which errors of the hub and of the network become a UserError."""
     try:
         yield
     except (HTTPError, OSError, HFValidationError) as error:
-        remedy = "log in, ask for access, try again, or put the files under assets.root"
         raise UserError(f"{repo} on the hub: {error}; {remedy}") from error
 
 

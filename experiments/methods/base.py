@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 
+def task_type(model: nn.Module) -> str | None:
+    """What a model of transformers does, in PEFT's words: "SEQ_CLS" where it classifies texts or gives them scores,
+    None for the classification of images, for which PEFT has no word, else "CAUSAL_LM"."""
+    name = type(model).__name__
+    if "ForImageClassification" in name:
+        return None
+    return "SEQ_CLS" if "ForSequenceClassification" in name else "CAUSAL_LM"
+
+
 class Method(Typed):
     """A method of fine-tuning and its settings. Subclasses override what they do differently."""
 
@@ -66,7 +75,8 @@ class Method(Typed):
         return []
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the trained parameters, here as safetensors; subclasses write adapters in PEFT's format."""
+        """Write the trained parameters, here as safetensors; subclasses write adapters in PEFT's format, which name
+        the base model by its `name_or_path`."""
         from experiments.methods import trained
 
         trained.save(model, folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import JsonValue
 
 from experiments.errors import UserError
-from experiments.methods.base import Method
+from experiments.methods.base import Method, task_type
 
 if TYPE_CHECKING:
     import peft
@@ -44,7 +44,9 @@ class ByPeft(Method):
         return tuners.delta_weights(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        model.save_pretrained(folder)
+        # Not before training: a PeftModel of a task type computes and counts heads in ways of its own.
+        model.peft_config["default"].task_type = task_type(model.get_base_model())
+        model.save_pretrained(folder, save_embedding_layers=False)  # none train; "auto" asks the hub about the base's
 
 
 class AnyTuner(ByPeft):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 import fourierft
-from experiments.methods.base import Method
+from experiments.methods.base import Method, task_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,7 +48,8 @@ class FourierFT(Method):
     def adapt(self, model: nn.Module, attention: tuple[str, ...], head: tuple[str, ...]) -> nn.Module:
         settings = self.model_dump(exclude={"name", "targets"})
         targets = attention if self.targets == "attention" else self.targets
-        return fourierft.adapt(model, fourierft.FourierConfig(**settings, targets=targets, head=head))
+        config = fourierft.FourierConfig(**settings, targets=targets, head=head, task_type=task_type(model))
+        return fourierft.adapt(model, config)
 
     def callbacks(self) -> list[TrainerCallback]:
         from experiments.methods.callbacks import Gradients

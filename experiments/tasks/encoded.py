@@ -91,7 +91,9 @@ def _encode(
 
 def _encoder(model: Model, folder: Path, train: Train, names: Sequence[str]) -> nn.Module:
     """The model with a new head: an output for each class, or one for a score."""
-    labels = {"num_labels": max(1, len(names)), "problem_type": None if names else "regression"}
+    labels = {"num_labels": 1, "problem_type": "regression"}
+    if names:
+        labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
     config = read_config(folder, model.dropout, **labels)
     options = {"dtype": torch.float32, "attn_implementation": train.attention_kernel()}
     return read_model(AutoModelForSequenceClassification, folder, model.head, config=config, **options)

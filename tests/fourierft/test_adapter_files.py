@@ -4,6 +4,7 @@ import copy
 import json
 import os
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import peft
@@ -153,6 +154,18 @@ def test_the_saved_configuration_is_peft_s_own(roberta, tmp_path):
     del theirs["peft_version"]
     theirs["base_model_name_or_path"] = theirs["base_model_name_or_path"] or None  # "" before PEFT 0.21
     assert ours == theirs | {"scaling": 15.0}
+
+
+def test_peft_finds_the_base_by_the_name_that_it_was_loaded_from(roberta, tmp_path, tokens):
+    roberta().save_pretrained(tmp_path / "base")
+    model = trained(type(roberta()).from_pretrained(tmp_path / "base")).eval()
+    fourierft.save(model, tmp_path / "adapter")
+    theirs = peft.AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / "adapter")
+    assert type(theirs) is peft.PeftModelForSequenceClassification
+    torch.testing.assert_close(theirs(tokens).logits, model(tokens).logits, rtol=1e-5, atol=1e-5)
+    other = fourierft.adapt(roberta(), replace(CONFIG, base_model="someone/else"))
+    fourierft.save(other, tmp_path / "other")
+    assert json.loads((tmp_path / "other" / DOCUMENT).read_text())["base_model_name_or_path"] == "someone/else"
 
 
 def test_a_head_by_peft_s_rule_without_a_dot_loads(tmp_path):

@@ -3,7 +3,6 @@
 import io
 import shutil
 import socket
-import threading
 import time
 from pathlib import Path
 
@@ -24,24 +23,6 @@ from tests.hub import StandIn, commit
 
 MODEL = "FacebookAI/roberta-base"
 CONVERTED = "refs/convert/parquet"
-
-
-@pytest.fixture
-def stand_in(monkeypatch, tmp_path):
-    """A hub without repositories; the cache is empty too."""
-    stand_in = StandIn()
-    with stand_in.server() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between attempts
-        hub.answers.cache_clear()
-        yield stand_in
-        server.shutdown()
-    hub.answers.cache_clear()
 
 
 @pytest.fixture
