@@ -36,7 +36,8 @@ def first_step(make, tmp_path):
         prepared = config.task.prepare(config.model, *pipeline.find(config), config.train, config.recipe, config.seed)
         model = config.method.adapt(prepared.model, config.model.attention, config.model.head)
         gradients = Gradients()
-        trained = train(config, prepared, model, [gradients, *config.method.callbacks()], tmp_path, {})
+        callbacks = [gradients, *config.method.callbacks()]
+        trained = train(config, prepared, model, config.model.head, callbacks, tmp_path, {})
         return gradients.found, trained.metrics.all.last["train_loss"], trained.metrics.all.last["loss"]
 
     return first_step
