@@ -137,7 +137,7 @@ def find(config: Config) -> tuple[Source, Data]:
     missing = []
     if weights is None:
         made = f"{config.model.name}, which python -m scripts.pretrain_mini --model {config.model.name} makes"
-        there = config.model.hub or made
+        there = config.model.hub or (made if config.model.miniature else config.model.name)
         missing.append(f"model {there} (locally: models/{config.model.local}/)")
     if source is None:
         missing.append(f"data {config.task.name} (locally: datasets/{config.task.local}/)")

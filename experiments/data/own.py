@@ -88,10 +88,12 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
 def with_texts(rows: Dataset, texts: Sequence[str], others: Sequence[str], where: str) -> Dataset:
     """The rows with these columns alone, all of whose `texts` hold more than blanks; the others are left out, and said.
 
-    Raises UserError for a missing column, for a value that is no text, with its row, and where no row is left.
+    Raises UserError for a column that is missing or named twice, for a value that is no text, with its row, and where no row is left.
     """
     if missing := [name for name in (*texts, *others) if name not in rows.column_names]:
         raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
+    if twice := [name for name, count in Counter([*texts, *others]).items() if count > 1]:
+        raise UserError(f"{where}: {twice[0]} is asked for twice; name another column for one of texts and label")
     rows = rows.select_columns([*texts, *others])
     kept = set(range(len(rows)))
     for name in texts:

@@ -133,6 +133,7 @@ def changed(**fields) -> list[dict]:
     [
         (ROWS, "reviews.csv", ["task.label=stars"], "no column stars; it has text, label"),
         (ROWS, "reviews.csv", ["task.inputs=[question,text]"], "no column question; it has text, label"),
+        (ROWS, "reviews.csv", ["task.label=text"], "text is asked for twice"),
         (changed(label=lambda i: "good"), "reviews.csv", [], "label is 'good' in every row"),
         (changed(label=lambda i: ["a", "b"][: i % 3]), "reviews.jsonl", [], r"several labels a row"),
         (changed(label=lambda i: None if i == 4 else "ab"[i % 2]), "reviews.csv", [], "row 4: label is None"),
