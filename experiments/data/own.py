@@ -88,7 +88,8 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
 def with_texts(rows: Dataset, texts: Sequence[str], others: Sequence[str], where: str) -> Dataset:
     """The rows with these columns alone, all of whose `texts` hold more than blanks; the others are left out, and said.
 
-    Raises UserError for a column that is missing or named twice, for a value that is no text, with its row, and where no row is left.
+    Raises UserError for a column that is missing or named twice, for a value that is no text, with its row, and where
+    no row is left.
     """
     if missing := [name for name in (*texts, *others) if name not in rows.column_names]:
         raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
