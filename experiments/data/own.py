@@ -143,11 +143,12 @@ def class_names(rows: Dataset, column: str, where: str) -> list[str]:
 
     if isinstance(kind := rows.features[column], ClassLabel):
         return kind.names
-    counts = Counter(map(as_text, values(rows.data.column(column))))
+    labels = list(values(rows.data.column(column)))
+    counts = Counter(map(as_text, labels))
     if len(counts) > max(2, DIFFERENT * len(rows)):
         told = f"{len(counts)} different values in {len(rows)} rows are no classes"
         raise UserError(f"{where}: {column}: {told}; name another column, or task.kind=scores for numbers")
-    numbers = all(type(label) in (int, float) for label in values(rows.data.column(column)))
+    numbers = all(type(label) in (int, float) for label in labels)
     names = sorted(counts, key=float if numbers else str)
     processes.say(f"{where}: {len(names)} classes: {', '.join(f'{name} ({counts[name]:,})' for name in names)}")
     return names

@@ -64,7 +64,7 @@ def prepared(
         for split, rows in splits.items()
     }
     for split, rows in encoded.items():
-        if cut := sum(pc.equal(pc.list_value_length(rows.data.column("input_ids")), longest).to_pylist()):
+        if cut := pc.sum(pc.equal(pc.list_value_length(rows.data.column("input_ids")), longest)).as_py():
             processes.say(f"{name}, {split}: {cut} of {len(rows)} rows have {longest} tokens or more: cut there")
     loss = class_loss if names else _score_loss
     return Prepared(

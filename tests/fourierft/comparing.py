@@ -1,4 +1,4 @@
-"""How the tests compare layers."""
+"""How the tests move a model from its start, and compare layers."""
 
 import torch
 
@@ -12,3 +12,12 @@ def outputs_and_grads(function, layer, x, g):
 
 def relative_error(actual, expected):
     return float((actual.double() - expected.double()).detach().norm() / expected.detach().double().norm())
+
+
+def moved(model, by=0.1):
+    """The model with all that trains moved by random numbers of this standard deviation."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=by)
+    return model

@@ -10,6 +10,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from comparing import moved
 from safetensors.torch import load_file, save_file
 
 import fourierft
@@ -22,12 +23,7 @@ QUERY = "base_model.model.roberta.encoder.layer.0.attention.self.query.fourierft
 
 def trained(model, config=CONFIG):
     """The model, adapted, with a head that differs from its initial values."""
-    fourierft.adapt(model, config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    return model
+    return moved(fourierft.adapt(model, config))
 
 
 def state(model):

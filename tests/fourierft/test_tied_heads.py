@@ -5,6 +5,7 @@ import json
 import peft
 import pytest
 import torch
+from comparing import moved
 
 import fourierft
 from fourierft import FourierConfig
@@ -36,16 +37,6 @@ def base(request):
     return request.param, make
 
 
-def moved(model):
-    """The model with all that trains, of which there is some, moved."""
-    torch.manual_seed(6)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter), alpha=0.3)
-    return model
-
-
 def embedding(model):
     return model.get_input_embeddings().weight
 
@@ -55,7 +46,7 @@ def test_a_tied_head_of_peft_gives_the_logits_of_peft(base, head, tokens, tmp_pa
     name, make = base
     head = [EMBEDDING[name] if each == "embedding" else each for each in head]
     config = peft.FourierFTConfig(n_frequency=50, scaling=5.0, target_modules=[TARGETS[name]], modules_to_save=head)
-    theirs = moved(peft.get_peft_model(make(), config).eval())
+    theirs = moved(peft.get_peft_model(make(), config).eval(), by=0.3)
     theirs.save_pretrained(tmp_path)
     for model in (make(), fourierft.adapt(make(), FourierConfig(50, 5.0, (TARGETS[name],), tuple(head), 777))):
         fourierft.load(model, tmp_path)
@@ -69,7 +60,7 @@ def test_a_tied_head_trained_here_leaves_the_embedding_and_loads_in_peft(base, t
     before = fourierft.count(model)
     assert (before.head, before.total) == (60 * 32, fourierft.count(plain).total + 60 * 32 + before.adapter)
     assert torch.equal(model.lm_head.weight, embedding(plain)) and model.lm_head.weight is not embedding(model)
-    moved(model)
+    moved(model, by=0.3)
     assert torch.equal(embedding(model), embedding(plain)) and not embedding(model).requires_grad
     fourierft.save(model, tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["modules_to_save"] == ["lm_head"]
@@ -81,7 +72,7 @@ def test_a_tied_head_trained_here_leaves_the_embedding_and_loads_in_peft(base, t
 def test_tying_again_and_the_model_s_own_files_keep_what_was_trained(base, tokens, tmp_path):
     name, make = base
     model = fourierft.adapt(make(), FourierConfig(50, 5.0, (TARGETS[name],), ("lm_head",)))
-    fourierft.merge(moved(model))
+    fourierft.merge(moved(model, by=0.3))
     logits = model(tokens).logits
     model.tie_weights()
     model.init_weights()
