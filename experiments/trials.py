@@ -17,6 +17,7 @@ from experiments.typed import Share
 
 SEED = 0  # of the sequence
 STEP = 2.0  # a factor, up or down
+EQUAL = 0.01  # of the highest score: trials are short, and cannot tell smaller differences apart
 FAILED = -1.0  # the score, the lowest possible, of a trial that diverged or ran out of memory
 
 Ranges = dict[str, list[float]]  # key -> [low, high]
@@ -28,7 +29,7 @@ LEGEND = {sign: f"the {end} rate that its search tried" for end, sign in SIGNS.i
 
 
 class Trials(Document):
-    """The record of a search: the point and the score of each trial, and the best trial, the first of equals.
+    """The record of a search: the point and the score of each trial, and the best trial (`best`).
 
     scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: the place of each in it, None
     for a step beyond an edge; without numbers they are the first of the sequence. matrices: those that the method
@@ -88,7 +89,8 @@ class Trials(Document):
             raise ValueError("each of trials needs a score from -1 to 1")
         points = dict(zip(drawn, sequence(self.ranges, drawn, self.scrambled), strict=True))
         for count, (number, trial) in enumerate(zip(self.places, self.trials, strict=True)):
-            allowed = steps(self.trials[:count]) if number is None else [points[number]]
+            before = self.trials[:count]
+            allowed = [points[number]] if number is not None else [*steps(before), *steps(before, equal=0)]  # as once
             if _unscored(trial) not in allowed:
                 raise ValueError(f"the points of trials: number {count} is {trial}, where the rest gives {allowed}")
         compare("best", self.best, best(self.trials))
@@ -113,9 +115,16 @@ def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> 
     return [dict(zip(ranges, point, strict=True)) for point in np.clip(rounded, low, high).tolist()]
 
 
-def best(trials: Sequence[Point]) -> Point:
-    """The trial with the highest score, the first of equals."""
-    return max(trials, key=lambda trial: trial["score"])
+def best(trials: Sequence[Point], equal: float = EQUAL) -> Point:
+    """Of the trials whose score is the highest up to a share of it, the one with the lowest rates.
+
+    By the first key, then the next. The rule of one standard error (Breiman et al. 1984), with a fixed error: a rate
+    that is too high can look as good in a short trial, and then a whole run learns nothing. It is the same for every
+    method.
+    """
+    highest = max(trial["score"] for trial in trials)
+    equals = [trial for trial in trials if trial["score"] >= highest - equal * abs(highest)]
+    return min(equals, key=lambda trial: (*_unscored(trial).values(), -trial["score"]))
 
 
 def edges(point: Point, tried: Sequence[Mapping[str, float]]) -> Edges:
@@ -131,14 +140,14 @@ def edges(point: Point, tried: Sequence[Mapping[str, float]]) -> Edges:
     return found
 
 
-def steps(trials: Sequence[Point]) -> list[Point]:
+def steps(trials: Sequence[Point], equal: float = EQUAL) -> list[Point]:
     """The points beyond the edges: the best one with one key doubled or halved, rounded to two significant digits.
 
     In the order of the keys; the first with a valid configuration is tried next. Nothing if every trial failed.
     """
     if not trials or best(trials)["score"] == FAILED:
         return []
-    point, factor = _unscored(best(trials)), {"highest": STEP, "lowest": 1 / STEP}
+    point, factor = _unscored(best(trials, equal)), {"highest": STEP, "lowest": 1 / STEP}
     return [point | {key: _rounded(point[key] * factor[end])} for key, end in edges(point, trials).items()]
 
 

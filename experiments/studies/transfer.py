@@ -68,8 +68,8 @@ def found(trials: Trials) -> Found:
 
 
 def vertex(scores: dict[float, float]) -> float:
-    """The rate at the top of the parabola, over the logarithm of the rate, through the best trial and its neighbours;
-    that of the best trial where it lacks one of them."""
+    """The rate at the top of the parabola, over the logarithm of the rate, through the trial with the highest score and
+    its neighbours; that trial's where it lacks one of them."""
     rates = sorted(scores)
     best = rates.index(max(rates, key=lambda rate: scores[rate]))
     if not 0 < best < len(rates) - 1:

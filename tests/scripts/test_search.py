@@ -9,7 +9,7 @@ from experiments import record
 from experiments.errors import UserError
 from experiments.search import prepare, read_ranges
 from experiments.search import run as carry_out
-from experiments.trials import Trials, edges, sequence
+from experiments.trials import Trials, best, edges, sequence
 from scripts import search
 from tests.conftest import ROOT
 
@@ -277,7 +277,6 @@ def test_a_file_that_holds_no_search_is_left_alone(searching, no_training, tmp_p
 def test_a_recipe_holds_the_best_of_its_search(make, path):
     """Of those that a whole run has not shown to be worse: the records of such runs stand in results/passed_over/."""
     found = json.loads(path.read_text())
-    assert found["best"] == max(found["trials"], key=lambda trial: trial["score"])
     recipe = [override for override in found["overrides"] if override.startswith("recipe=")]
     config = make(f"+exp={found['exp']}", f"model={found['model']}", f"method={found['method']}", *recipe)
     assert config.recipe.trials == len(found["trials"])
@@ -290,8 +289,7 @@ def test_a_recipe_holds_the_best_of_its_search(make, path):
     passed_over = record.find(ROOT / "results/passed_over" / path.relative_to(SEARCHED).with_suffix(""))
     worse = [rates(run.config["recipe"]) for run in passed_over]
     left = [trial for trial in found["trials"] if [trial[key] for key in searched] not in worse]
-    best = max(left, key=lambda trial: trial["score"])
-    assert rates(config.recipe.model_dump()) == [best[key] for key in searched]
+    assert rates(config.recipe.model_dump()) == [best(left)[key] for key in searched]
     for run in passed_over:
         [taken] = [one for one in record.find(RECORDS / run.exp / run.model.name / run.method) if one.seed == run.seed]
         assert rates(taken.config["recipe"]) == rates(config.recipe.model_dump())
