@@ -43,21 +43,28 @@ class Task:
 
 @dataclass
 class Ended:
-    """How tasks ended: the number of those done, here or before; the failures, one line each; the names of those that
+    """How tasks ended: the number of those done, here or before; the failures, name -> reason; the names of those that
     were left to other processes.
 
     code: the exit code: 1 after any failure but a user's mistakes, 2 after these.
     """
 
     done: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     code: int = 0
 
     def __str__(self) -> str:
         total = self.done + len(self.failed) + len(self.left)
-        lines = [f"{self.done} of {total} runs done", *self.failed]
-        return "\n  ".join(lines + [f"left to another process: {name}" for name in self.left])
+        names: dict[str, list[str]] = {}
+        for name, reason in self.failed.items():
+            names.setdefault(reason, []).append(name)
+        failed = [
+            f"failed: {own[0]}{f' and {len(own) - 1} more' if len(own) > 1 else ''}: {reason}"
+            for reason, own in names.items()
+        ]
+        left = [f"left to another process: {name}" for name in self.left]
+        return "\n  ".join([f"{self.done} of {total} runs done", *failed, *left])
 
 
 def carry_out(tasks: Sequence[Task], known: tuple[type[Exception], ...] = ()) -> Ended:
@@ -75,8 +82,8 @@ def carry_out(tasks: Sequence[Task], known: tuple[type[Exception], ...] = ()) ->
                 processes.say(f"held: {error}")
                 held.append(((number, task), error))
             except Exception as error:
-                ended.failed.append(f"failed: {task.name}: {error}".replace("\n", "; "))
-                print(ended.failed[-1], file=sys.stderr)
+                ended.failed[task.name] = reason = str(error).replace("\n", "; ")
+                print(f"failed: {task.name}: {reason}", file=sys.stderr)
                 if isinstance(error, (UserError, FourierError)) and not isinstance(error, known):
                     ended.code = ended.code or 2
                 else:

@@ -38,6 +38,8 @@ def test_failures_do_not_stop_the_rest_and_the_worst_gives_the_code(capsys):
         "  failed: three: as expected",
     ]
     assert "Traceback" not in capsys.readouterr().err
+    again = [Task(f"{name} again", raising(Known("as expected"))) for name in "ab"]
+    assert str(carry_out(again)) == "0 of 2 runs done\n  failed: a again and 1 more: as expected"
     assert carry_out(tasks[:2]).code == 2 and carry_out(tasks[1:2]).code == 0
     assert carry_out(tasks[:2], known=(UserError,)).code == 1, "as where a loss that diverges is a result"
     assert carry_out([Task("four", raising(KeyError("unknown")))]).code == 1

@@ -26,7 +26,7 @@ def test_runs_are_carried_out_and_shown(monkeypatch, command, tmp_path, capsys):
         asked.append((self.name, scale, tuple(overrides), share))
         made = run(recipe={"lr": 0.1}, rank=(24, 700), scale="mini", init="zeros", n=1000)
         leave(folder / "records", made)
-        return Ended(done=1, failed=["failed: a run: it diverged"], code=1)
+        return Ended(done=1, failed={"a run": "it diverged"}, code=1)
 
     monkeypatch.setattr(Sweep, "run", run_one)
     assert command("grid", "--share", "2/3", "train.device=cpu") == 1
