@@ -20,6 +20,7 @@ FLOORS = [
         "style",
         "sharding",
         "command",
+        "cluster",
         "settings",
         "tracking",
         "metrics",
