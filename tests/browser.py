@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -21,8 +22,10 @@ class Browser:
     def __init__(self, profile):
         # Chromium reads commands from its descriptor 3 and answers on 4; each message ends with a zero byte.
         (theirs_in, self.commands), (answers, theirs_out) = os.pipe(), os.pipe()
-        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
-        command = ["sh", "-c", shell, "sh", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+        start = (
+            f"import os, sys; os.dup2({theirs_in}, 3); os.dup2({theirs_out}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        command = [sys.executable, "-c", start, CHROMIUM, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), **quiet)
         os.close(theirs_in)
