@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.command import Command
 from experiments.record import find, replace_file
-from experiments.report import browse
+from experiments.report.browse.render import render
 from experiments.results import Results
 from scripts.tables import Evidence
 
@@ -25,7 +25,7 @@ def build(options: argparse.Namespace) -> None:
     folders = {options.records: found.runs, options.judged: found.judged}
     folders |= {folder: find(folder) for folder in sorted(options.studies.glob("*/records"))}
     claims = found.claims(options.paper, options.studies)
-    text = browse.render(claims, folders, found.printed, options.paper, options.out.parent)
+    text = render(claims, folders, found.printed, options.paper, options.out.parent)
     replace_file(options.out, text.encode())
     print(options.out)
 

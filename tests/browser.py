@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -84,6 +85,13 @@ class Browser:
         result = self.ask("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def until(self, code):
+        """Wait until a JavaScript expression is true in the page; ten seconds at most."""
+        end = time.monotonic() + 10
+        while not self.value(code):
+            assert time.monotonic() < end, f"never: {code}"
+            time.sleep(0.02)
 
     def press(self, key, code):
         """Press a key as a person does: its name, and its virtual key code."""

@@ -95,21 +95,23 @@ def test_a_long_curve_is_thinned_and_keeps_its_best_and_its_last_epoch(tmp_path)
     epochs = [{"accuracy": 0.9 if at == 78 else 0.5, "loss": 1 / 3} for at in range(1, 102)]
     (row,) = Made(make(tmp_path, run(epochs=epochs))).ours()
     curves = row["curves"]
-    assert len(curves["epoch"]) <= 42 and curves["epoch"][-1] == 101 and curves["loss"][0] == 0.3333
+    assert len(curves["epoch"]) <= 22 and curves["epoch"][-1] == 101 and curves["loss"][0] == 0.3333
     assert curves["accuracy"][curves["epoch"].index(78)] == 0.9
 
 
 def hostile():
-    """A run whose every name is markup, and one that failed with markup."""
-    named = run(0.6, scale="mini", model=EVIL, rank=(2, 8), recipe={"source": EVIL})
-    failed = run(scale="mini", status="failed", seed=3).model_copy(update={"error": EVIL})
-    return [named.model_copy(update={"hardware": Hardware(**{**MACHINE, "cpu": EVIL})}), failed]
+    """Runs whose every name is markup, and one that failed with markup."""
+    named = run(0.6, scale="small", model=EVIL, rank=(2, 8), recipe={"source": EVIL})
+    failed = run(scale="small", status="failed", seed=3).model_copy(update={"error": EVIL})
+    compared = run(0.5, scale="small", model=EVIL, method="lora", rank=(2, 8))  # so that a claim names the model
+    return [named.model_copy(update={"hardware": Hardware(**{**MACHINE, "cpu": EVIL})}), failed, compared]
 
 
 def test_what_comes_of_records_is_data_and_never_markup(tmp_path):
     made = Made(make(tmp_path, *hostile()))
     assert made.tags.count("script") == 2 and "img" not in made.tags
     assert {row["model"] for row in made.ours()} == {EVIL, "roberta_base"} and made.ours(error=EVIL)
+    assert "small, &lt;/script&gt;&lt;img" in made.text, "the sentences of a claim too"
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', made.text)[1]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
     assert not re.search(r"<[^>]*\s(src|href)=", made.text), "nothing is loaded"
@@ -185,7 +187,7 @@ def choose(browser, name, value):
     """Set a control as a person does, and wait until the page has followed."""
     control = f"document.getElementById('filters').elements[{name!r}]"
     browser.value(f"{control}.value = {value!r}, {control}.dispatchEvent(new Event('input', {{ bubbles: true }}))")
-    browser.value("new Promise(done => setTimeout(done, 250))")
+    browser.until(f"state[{name!r}] === {value!r}")
 
 
 @needs_chromium
@@ -212,7 +214,7 @@ def test_it_filters_and_the_address_holds_the_view(browser, made):
     page = browser("task=RTE&method=lora&scale=paper")
     assert sorted(column(page, "by")) == ["ours", "paper", "paper"]
     page.click("[name=paper]")
-    page.value("new Promise(done => setTimeout(done, 50))")
+    page.until("state.paper === '0'")
     assert column(page, "by") == ["ours"] and "paper=0" in page.value("location.hash")
     page.click("#clear")
     assert len(column(page, "by")) == len(Made(made).rows)
@@ -275,7 +277,7 @@ def test_it_opens_a_run_with_its_record_curves_ranks_and_configuration_and_escap
     assert "method.n: 1000\n" in page.value(f"{shown}.querySelector('pre').textContent")
     assert urlencode({"run": row["id"]}) in page.value("location.hash")
     page.press("Escape", 27)
-    assert not page.value(f"{shown}.open") and "run=" not in page.value("location.hash")
+    page.until(f"!{shown}.open && !location.hash.includes('run=')")
     assert page.value("document.activeElement.closest('tbody') !== null"), "the focus is where it was"
     page = browser(urlencode({"run": row["id"]}))
     assert page.value(f"{shown}.open"), "a link opens it too"
@@ -285,11 +287,11 @@ def test_it_opens_a_run_with_its_record_curves_ranks_and_configuration_and_escap
 
 @needs_chromium
 def test_a_failed_run_tells_why_and_a_hostile_record_stays_text(browser):
-    page = browser("scale=mini&text=failed")
+    page = browser("scale=small&text=failed")
     assert column(page, "score") == ["failed"]
     page.click("#table tbody button")
     assert EVIL in page.value("document.getElementById('panel').textContent")
-    page = browser("scale=mini&text=onerror")
+    page = browser("scale=small&method=fourierft&text=img")
     page.click("#table tbody tr td:nth-child(3)")
     assert EVIL in page.value("document.querySelector('#panel pre').textContent").replace('\\"', '"')
     assert EVIL in page.value("document.querySelector('#panel h2').textContent")

@@ -1,65 +1,40 @@
-"""One static page to browse: the verdicts, every run and the paper's rows, as a table and as a plot.
+"""What the page knows of each run and of each row that the paper prints, small enough for hundreds of them."""
 
-The page needs no server, no network and no library. What comes of records is data in it: JSON that its script shows as
-text, never markup or code, and a policy in the page lets nothing run but that script.
-"""
-
-import base64
-import hashlib
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from experiments.paper.printed import PaperRow
 from experiments.paper.score_tables import PRIMARY, SCORE_TABLES, Column, ScoreTable, leading_column, table_of
 from experiments.record import Record
 from experiments.report.aggregate import identity, is_trial, rows
 from experiments.report.render import with_spread
-from experiments.report.summary import answer
-from experiments.report.verdicts import Claim
 
-FILES = Path(__file__).parent
 MIB = 2**20
-EPOCHS = 40  # of a curve, at most, beside its best and its last
+EPOCHS = 20  # of a curve, at most, beside its best and its last
 JUDGED = next(table for table in SCORE_TABLES if table.judged)
 
 
-def render(
-    claims: Sequence[Claim],
-    folders: Mapping[Path, Sequence[Record]],
-    paper: Mapping[str, Sequence[PaperRow]],
-    printed: Path,
-    place: Path,
-) -> str:
-    """The page. folders: records by their folder. paper: the printed rows by table key, read from the folder `printed`.
-    place: the page's folder, where its links start."""
-    pool, answers = Pool(), [(answer(claim, claim.verdict), answer(claim, claim.small_scale)) for claim in claims]
+def content(
+    folders: Mapping[Path, Sequence[Record]], paper: Mapping[str, Sequence[PaperRow]], printed: Path, place: Path
+) -> dict[str, Any]:
+    """fields: their names. rows: their values, a list each; None where there is none. parts: the pool's values.
+
+    The arguments are those of `render`.
+    """
+    pool = Pool()
     found = [*_paper_rows(paper, _link(printed, place)), *_runs(folders, place, pool)]
     fields = list(dict.fromkeys(key for row in found for key in row))
-    data = {"fields": fields, "rows": [[row.get(key) for key in fields] for row in found], "parts": pool.values}
-    script, style = ((FILES / f"browse.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
-    environment = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    return (
-        Environment(loader=FileSystemLoader(FILES), **environment)
-        .get_template("browse.html")
-        .render(
-            claims=zip(claims, answers, strict=True),
-            counts=[f"{count} {said}" for said, count in sorted(Counter(said for said, _ in answers).items())],
-            sentences=[[one for one in claim.measured if isinstance(one, str)] for claim in claims],
-            data=Markup(_json(data).replace("<", "\\u003c")),
-            script=Markup(script),
-            style=Markup(style),
-            hashes={"script": _digest(script), "style": _digest(style)},
-        )
-    )
+    return {"fields": fields, "rows": [[row.get(key) for key in fields] for row in found], "parts": pool.values}
+
+
+def compact(value: Any) -> str:
+    """A value as JSON without spaces."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Pool:
@@ -70,21 +45,12 @@ class Pool:
 
     def number(self, value: Any) -> int:
         """The number of a value."""
-        return self.numbers.setdefault(_json(value), len(self.numbers))
+        return self.numbers.setdefault(compact(value), len(self.numbers))
 
     @property
     def values(self) -> list[Any]:
         """The values in the order of their numbers."""
         return [json.loads(text) for text in self.numbers]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _digest(text: str) -> str:
-    """As a Content-Security-Policy names the one script or style that it allows."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _link(path: Path, place: Path) -> str:
