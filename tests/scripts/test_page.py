@@ -257,6 +257,7 @@ def test_it_plots_the_front_of_one_task_and_scale_and_names_points(browser):
     page = browser(f"{FRONT}&x=seed&y=adapter")
     assert page.value(f"{POINTS}.length") == len(COMPARED)
     page = browser("task=RTE")
+    assert "hollow" in page.value("document.getElementById('legend').textContent"), "the paper's rows are there"
     assert page.value("document.querySelector('#plot .front')") is None
     assert "needs one scale" in page.value("document.getElementById('front').textContent")
 

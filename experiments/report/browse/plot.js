@@ -4,7 +4,8 @@ function plot(found) {
   const x = numeric(state.x), y = numeric(state.y), holder = $("plot");
   const points = found.filter(row => row[x.key] != null && row[y.key] != null).sort((a, b) => a[x.key] - b[x.key]);
   const there = METHODS.filter(method => points.some(row => row.method === method));
-  $("legend").replaceChildren(...there.map(method => key(METHODS.indexOf(method), method)));
+  const printed = points.some(row => row.by === "paper") ? [html("span", {}, "hollow: the paper's rows")] : [];
+  $("legend").replaceChildren(...there.map(method => key(METHODS.indexOf(method), method)), ...printed);
   if (!points.length) {
     $("front").textContent = "";
     return holder.replaceChildren(html("p", {}, `No row here has both ${x.label} and ${y.label}.`));
