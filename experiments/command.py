@@ -24,9 +24,9 @@ class Command(argparse.ArgumentParser):
         super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.name, self.work = name, work
 
-    def add_results(self, *names: str, out: str) -> None:
-        """Add an option for each of these folders of results, and --out for the one named `out`."""
-        for name, folder in (*zip(names, names, strict=True), ("out", out)):
+    def add_results(self, *names: str, out: str | None = None) -> None:
+        """Add an option for each of these folders of results, and --out for the one named `out`, if any."""
+        for name, folder in (*zip(names, names, strict=True), *([("out", out)] if out else [])):
             about = f"{FOLDERS[folder]} (default: %(default)s)"
             self.add_argument(f"--{name}", type=Path, default=Results()[folder], metavar="FOLDER", help=about)
 
