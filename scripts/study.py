@@ -14,6 +14,7 @@ import sys
 
 from experiments.command import Command
 from experiments.errors import UserError
+from experiments.report.page import write_figures
 from experiments.studies import STUDIES
 
 
@@ -30,8 +31,9 @@ def study(options: argparse.Namespace) -> int:
     chosen, folder, share = STUDIES[options.study], options.out / options.study, parse_share(options.share)
     failed = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
     sys.stderr.writelines(f"study: {problem}\n" for problem in failed)
-    for page in chosen.pages(folder):
-        print(*page.write_texts(options.tables), *page.write_figures(options.figures), sep="\n")
+    pages = chosen.pages(folder)
+    written = [path for page in pages for path in page.write_texts(options.tables)]
+    print(*written, *write_figures(pages, options.figures), sep="\n")
     return 1 if failed else 0
 
 
