@@ -127,10 +127,11 @@ def wrapped(text: str, width: float = 0.75 * HEIGHT) -> str:
 
 
 def logarithmic(axis: Axis) -> None:
-    """Label a logarithmic axis, which has its limits already, with few round numbers: 1, 2, 5 and so on within two
-    powers of ten, else the powers alone."""
+    """Label a logarithmic axis, which has its limits already, with 1, 2, 5, 10 and so on where the panel's width has
+    room for them, else with the powers of ten alone."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    room = 72 * axis.figure.get_figwidth() / axis.axes.get_gridspec().ncols  # points
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if 10 * SIZE * math.log10(high / low) < room else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axis.set_minor_formatter(NullFormatter())
 

@@ -165,7 +165,6 @@ def draw(rows: Sequence[Found]) -> Figure:
     for axes, of in ((raw, lambda one: one.raw), (auto, lambda one: one.rate)):
         views.lines(axes, {line: {o.n: [of(o)] for o in rows if o.name == line} for line in names}, "n", log=True)
         axes.set_yscale("log")
-        style.logarithmic(axes.yaxis)
         axes.set_ylabel("best learning rate")
     for index, line in enumerate(names):
         own = {one.n: expected[one] for one in rows if one.name == line}
@@ -173,6 +172,8 @@ def draw(rows: Sequence[Found]) -> Figure:
     low, high = raw.get_ylim()
     centre = statistics.geometric_mean(one.rate for one in rows)
     auto.set_ylim(centre / math.sqrt(high / low), centre * math.sqrt(high / low))
+    for axes in (raw, auto):
+        style.logarithmic(axes.yaxis)
     handles, labels = auto.get_legend_handles_labels()
     style.legend(figure, handles, labels)
     return figure
