@@ -14,9 +14,10 @@ VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
 E2E := medium large
 STUDIES := scaling bias basis rank expressive memory curves initialisation luck grid transfer
 INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
+TABLES := table2 table3 table4 table5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%)
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,7 +25,9 @@ help: ## this list
 	@printf '  make %-14s %s\n' 'vit-<set>' 'one image run; <set> is one of: $(VIT)'
 	@printf '  make %-14s %s\n' 'e2e-<size>' 'one run of GPT-2 on E2E NLG; <size> is one of: $(E2E)'
 	@printf '  make %-14s %s\n' 'instruct-<model>' 'one run of instruction tuning; <model> is one of: $(INSTRUCT)'
-	@printf '  make %-14s %s\n' 'study-<name>' 'one study of the paper, SCALE=mini|small|paper; <name> is one of: $(STUDIES)'
+	@printf '  make %-14s %s\n' 'study-<name>' 'one study of the paper, SCALE=mini|small|paper JOBS=2; <name> is one of: $(STUDIES)'
+	@printf '  make %-14s %s\n' 'table<k>' 'what a table of the paper lacks, SCALE=mini|small|paper JOBS=2; <k> is one of: 2 3 4 5 6'
+	@printf '  make %-14s %s\n' 'plan-table<k>' 'what that is, and what it takes; not for table6, which is study-basis'
 	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
 	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
@@ -50,7 +53,15 @@ $(INSTRUCT:%=instruct-%): instruct-%: $(READY)
 	@$(RUN) run.py +exp=instruct_$* $(OPTIONS)
 
 $(STUDIES:%=study-%): study-%: $(READY)
-	@$(RUN) -m scripts.study $* $(if $(SCALE),--scale $(SCALE)) $(ARGS)
+	@$(RUN) -m scripts.study $* $(if $(SCALE),--scale $(SCALE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+$(TABLES): %: $(READY)
+	@$(RUN) -m scripts.table $* $(if $(SCALE),--scale $(SCALE)) $(if $(JOBS),--jobs $(JOBS)) $(OPTIONS)
+
+$(TABLES:%=plan-%): plan-%: $(READY)
+	@$(RUN) -m scripts.table $* --plan $(if $(SCALE),--scale $(SCALE)) $(OPTIONS)
+
+table6: study-basis
 
 demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
 	@$(RUN) run.py +exp=glue_rte +debug=smoke scale=mini $(OPTIONS)

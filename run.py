@@ -2,7 +2,7 @@
 
 python run.py +exp=glue_rte                              the paper's FourierFT run on RoBERTa-base
 python run.py +exp=glue_rte method=lora seed=11111       another method, another seed
-python run.py -m +exp=glue_rte seed=0,11111,22222        several runs
+python run.py -m +exp=glue_rte seed=0,11111,22222        several runs; --jobs 2: two at once
 python run.py +exp=glue_rte +debug=smoke                 two steps, to see that it runs
 python run.py +exp=glue_rte --cfg job --resolve          what a run would use, without running it
 
@@ -11,18 +11,17 @@ configs/train/default.yaml.
 """
 
 import argparse
-import sys
-import traceback
+from functools import partial
 
 from experiments import processes
 from experiments.command import Command
 from experiments.composing import expand, shown
 from experiments.config import Config, load
 from experiments.errors import UserError
-from fourierft import FourierError
+from experiments.work import Task, carry_out
 
 
-def work(options: argparse.Namespace) -> int:
+def start(options: argparse.Namespace) -> int:
     """Every run that the overrides ask for; returns the exit code. Raises UserError."""
     runs = expand(options.overrides)
     if options.cfg:
@@ -32,31 +31,20 @@ def work(options: argparse.Namespace) -> int:
     elif len(runs) > 1:
         raise UserError(f"these overrides are {len(runs)} runs: add -m to carry out all, or put [] around a list")
     else:
-        carry_out(runs[0])
+        run(runs[0])
     return 0
 
 
 def sweep(runs: list[list[str]]) -> int:
     """One run after the other, whether they fail or not; tells at the end which did. Returns the exit code."""
-    failed, code = [], 0
-    for number, overrides in enumerate(runs, 1):
-        name = " ".join(each for each in overrides if any(each not in run for run in runs)) or " ".join(overrides)
-        processes.say(f"run {number} of {len(runs)}: {' '.join(overrides)}")
-        try:
-            carry_out(overrides)
-        except Exception as error:
-            failed.append(f"failed: {name}: {error}".replace("\n", "; "))
-            if isinstance(error, UserError | FourierError):
-                code = code or 2
-            else:  # not a user's mistake
-                code = 1
-                traceback.print_exc()
-            print(f"run: {failed[-1]}", file=sys.stderr)
-    processes.say("\n  ".join([f"{len(runs) - len(failed)} of {len(runs)} runs done", *failed]))
-    return code
+    varying = {word for overrides in runs for word in overrides if any(word not in other for other in runs)}
+    names = (" ".join(filter(varying.__contains__, overrides)) or " ".join(overrides) for overrides in runs)
+    ended = carry_out([Task(name, partial(run, overrides)) for name, overrides in zip(names, runs, strict=True)])
+    processes.say(str(ended))
+    return ended.code
 
 
-def carry_out(overrides: list[str]) -> None:
+def run(overrides: list[str]) -> None:
     """One run; of its miniature where scale=mini, or where scale=auto and model or data are out of reach."""
     config = load(*overrides)
     from experiments import pipeline  # takes seconds to import; a wrong configuration is refused without it
@@ -86,11 +74,12 @@ def miniature(config: Config, overrides: list[str], *more: str) -> Config:
     return load(*kept, f"model={config.model.miniature}", *more)
 
 
-main = Command("run", __doc__, work)
+main = Command("run", __doc__, start)
 main.add_argument(
     "overrides", nargs="*", metavar="KEY=VALUE", help="exp=, model=, method= choose a file, others set a key"
 )
 main.add_argument("-m", "--multirun", action="store_true", help="a run for each of several values, KEY=A,B,C")
+main.add_jobs()
 main.add_argument("-c", "--cfg", choices=["job"], help="print the configuration instead")
 main.add_argument("--resolve", action="store_true", help="of --cfg: with the values in place of ${...}")
 

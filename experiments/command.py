@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from experiments import work
 from experiments.errors import UserError
-from experiments.record import left_out
+from experiments.record import ROOT, left_out, usable_cores
 from experiments.results import FOLDERS, Results
 from experiments.typed import user_path
 from fourierft import FourierError
@@ -34,13 +35,28 @@ class Command(argparse.ArgumentParser):
         about = "has models/ and datasets/ (default: FOURIERFT_ASSETS)"
         self.add_argument("--assets", type=user_path, metavar="FOLDER", help=about)
 
+    def add_jobs(self) -> None:
+        """Add --jobs, for a command whose runs several processes can carry out."""
+        about = "processes that share the runs; each with a GPU, or with its part of the cores (default: %(default)s)"
+        self.add_argument("--jobs", type=int, default=1, metavar="N", help=about)
+
+    @property
+    def words(self) -> list[str]:
+        """What Python is called with."""
+        return [str(ROOT / "run.py")] if self.name == "run" else ["-m", f"scripts.{self.name}"]
+
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
         """Do the work with the options in `arguments` (default: the command line's); returns the exit code.
 
         2 after a UserError or a FourierError, or where a record was left out, each told in one message on stderr; else
         what `work` returns, where None is 0.
         """
+        arguments = sys.argv[1:] if arguments is None else arguments
         options, code = self.parse_intermixed_args(arguments), None
+        if (jobs := getattr(options, "jobs", 1)) < 1:
+            self.error(f"--jobs {jobs}: want a number of processes, 1 or more")
+        if jobs > 1 and not work.is_worker():
+            work.beside(jobs, [*self.words, *arguments], usable_cores())
         if getattr(options, "assets", "") is None and (root := os.environ.get("FOURIERFT_ASSETS")):
             options.assets = user_path(root)
         with left_out() as problems:

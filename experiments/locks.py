@@ -11,11 +11,15 @@ from typing import TextIO
 from experiments.errors import UserError
 
 
+class Held(UserError):
+    """Another process holds what is asked for; it may be had later."""
+
+
 @contextmanager
 def held(path: Path, remedy: str) -> Iterator[None]:
     """Hold the lock file `path` within the context, and then remove it; one left by a dead process is no lock.
 
-    Raises UserError if another process holds it, with that process and the remedy, or if it cannot be created.
+    Raises Held if another process holds it, with that process and the remedy; UserError if it cannot be created.
     """
     try:
         file = _open(path, remedy)
@@ -41,7 +45,7 @@ def _open(path: Path, remedy: str) -> TextIO:
             file.seek(0)
             holder = file.read() or "another process"
             file.close()
-            raise UserError(f"{path.with_suffix('')} is in use by {holder}: {remedy}") from None
+            raise Held(f"{path.with_suffix('')} is in use by {holder}: {remedy}") from None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # removed by its holder in the meantime: nobody else would see this one

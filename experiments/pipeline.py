@@ -16,7 +16,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import card, cells, processes, progress, tracking
+from experiments import card, cells, processes, progress, tracking, work
 from experiments import record as records
 from experiments.checkpoints import can_resume, load_trained
 from experiments.config import Config
@@ -32,7 +32,7 @@ from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
 from experiments.record.summary import summary
 from experiments.tasks.base import Data, Prepared, Tested
-from experiments.training import Trained, rows_at_once, train
+from experiments.training import Diverged, Trained, rows_at_once, train
 
 
 class MissingAssets(UserError):
@@ -45,8 +45,9 @@ def run(config: Config) -> Record:
     Writes <record.dir>/<run>.json, or <run>.failed.json where it fails after its start (an older good record stays).
     Writes below `runs` the adapter of the best and of the last epoch, ready for the hub, the rank plot, the
     configuration and W&B's files.
-    Raises MissingAssets; UserError, without writing a record, where another process carries out this run or its folders
-    cannot be written to; and whatever a failing run raises, after its record is written.
+    Raises MissingAssets; without writing a record, Held where another process carries out this run, UserError where its
+    folders cannot be written to, and what it raised where another worker of the same command carried it out and failed;
+    and whatever a failing run raises, after its record is written.
     """
     progress.hide_bars()
     config.method.check()
@@ -54,13 +55,12 @@ def run(config: Config) -> Record:
     weights, data = find(config)
     scale, cell = cells.standing(config, weights, data)
     path, folder = config.record_path, config.runs / config.name
-    if path.exists() and not config.force:
-        done = records.read(path)
-        if (done.model.sha256, done.dataset.sha256) == (weights.sha256, data.sha256):
-            processes.say(f"done before: {path} (force=true repeats it)")
-            return done
-        processes.say(f"the model or the data changed since {path}: running again")
+    if done := _done(config, weights, data):
+        return done
     with _alone(folder, path):
+        if done := _done(config, weights, data):  # by another process, in the meantime
+            return done
+        _check_not_failed(path)
         draft = Draft(config, weights, data, scale, cell)
         _carry_out(draft, folder, path)
         finished = records.read(path)
@@ -73,6 +73,29 @@ def run(config: Config) -> Record:
                     shutil.rmtree(checkpoint)
             print(summary(finished, path, folder))
         return finished
+
+
+def _done(config: Config, weights: Source, data: Data) -> Record | None:
+    """The record of this run of an earlier time, if it may stand."""
+    path = config.record_path
+    if config.force or not path.exists():
+        return None
+    done = records.read(path)
+    if (done.model.sha256, done.dataset.sha256) == (weights.sha256, data.sha256):
+        processes.say(f"done before: {path} (force=true repeats it)")
+        return done
+    processes.say(f"the model or the data changed since {path}: running again")
+    return None
+
+
+def _check_not_failed(path: Path) -> None:
+    """Raise what another worker of the same command has met in this run."""
+    failed = path.with_suffix(".failed.json")
+    if not work.failed_meanwhile(failed) or (older := records.read(failed)).status == "cancelled":
+        return
+    kind, _, told = str(older.error).partition(": ")
+    known = {one.__name__: one for one in (torch.OutOfMemoryError, Diverged)}
+    raise known.get(kind, work.FailedMeanwhile)(f"{told or kind} (another worker, {failed})")
 
 
 def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
@@ -158,7 +181,8 @@ def _recorded(draft: Draft, path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        status = {torch.OutOfMemoryError: "oom", KeyboardInterrupt: "cancelled"}.get(type(error), "failed")
+        stopped = dict.fromkeys((KeyboardInterrupt, SystemExit), "cancelled")
+        status = {torch.OutOfMemoryError: "oom", **stopped}.get(type(error), "failed")
         if processes.is_first():
             records.write(draft.record(status, f"{type(error).__name__}: {error}"), failed)
         raise

@@ -1,6 +1,7 @@
 """Which file of configs/recipe is that of a model and a method."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -24,6 +25,28 @@ def methods_with_recipe(model: str, configs: Path = CONFIGS) -> list[str]:
     folders = [configs / "recipe" / name for name in (model, _other(model, configs))]
     named = {path.stem for folder in folders for path in folder.glob("*.yaml")}
     return sorted(named & {path.stem for path in (configs / "method").glob("*.yaml")})
+
+
+def recipes_of(model: str, configs: Path = CONFIGS) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every recipe of a model, its own or another's: <folder>/<file> -> its method, and its keys with those of the
+    recipes that it builds on. A method's own comes before its variants, such as fourierft_all. Raises UserError."""
+    methods = {path.stem for path in (CONFIGS / "method").glob("*.yaml")}
+    found = {}
+    for folder in (_other(model, configs), model):
+        for path in (configs / "recipe" / folder).glob("*.yaml"):
+            of = [method for method in methods if f"{path.stem}_".startswith(f"{method}_")]
+            found[path.stem] = (max(of, key=len), f"{folder}/{path.stem}") if of else None
+    named = sorted((method, name) for method, name in filter(None, found.values()))
+    return {name: (method, _keys(configs, f"recipe/{name}")) for method, name in named}
+
+
+def _keys(configs: Path, name: str) -> dict[str, Any]:
+    """The keys of a recipe, over those of the recipes that it builds on."""
+    own = read_yaml(configs / f"{name}.yaml")
+    said: dict[str, Any] = {}
+    for base in own.get("defaults", []):
+        said |= {} if base == "_self_" else _keys(configs, base.removeprefix("/"))
+    return said | own
 
 
 def _other(model: str, configs: Path) -> str:

@@ -1,21 +1,22 @@
 """Carry out a study of the paper: the runs that are missing, then its table and its figures.
 
-    python -m scripts.study scaling [--scale mini|small|paper] [--share 1/2] [train.device=cuda ...]
+    python -m scripts.study scaling [--scale mini|small|paper] [--jobs 2] [--share 1/2] [train.device=cuda ...]
 
 Overrides, as for run.py, apply to every run of the study and change what is recorded. A run with a record is not
-repeated, so an interrupted study continues where it stopped. --share 2/4 takes the second of four parts of the
-settings, for several machines or GPUs. Records go to OUT/<study>/; then the study's pages and figures are written, as
-by `make tables` and `make figures`. Exit code 1 if runs diverged or ran out of memory (see their records), 2 for a
-wrong argument or if a record was left out as unreadable or inconsistent, 130 after an interruption.
+repeated, so an interrupted study continues where it stopped. --jobs 2 carries out two runs at once; so do two such
+commands, on machines that see the same files. --share 2/4 takes the second of four parts of the settings, for machines
+that don't. Records go to OUT/<study>/; then the study's pages and figures are written, as by `make tables` and `make
+figures`. Exit code 1 if runs failed (see their records), 2 for a wrong argument or if a record was left out as
+unreadable or inconsistent, 130 after an interruption.
 """
 
 import argparse
-import sys
 
 from experiments.command import Command
 from experiments.errors import UserError
 from experiments.report.page import write_figures
 from experiments.studies import STUDIES
+from experiments.work import is_worker
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -29,18 +30,20 @@ def parse_share(text: str) -> tuple[int, int]:
 def study(options: argparse.Namespace) -> int:
     """Carry out what is missing, then write pages and figures; returns the exit code. Raises UserError."""
     chosen, folder, share = STUDIES[options.study], options.out / options.study, parse_share(options.share)
-    failed = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
-    sys.stderr.writelines(f"study: {problem}\n" for problem in failed)
-    pages = chosen.pages(folder)
-    written = [path for page in pages for path in page.write_texts(options.tables)]
-    print(*written, *write_figures(pages, options.figures), sep="\n")
-    return 1 if failed else 0
+    ended = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
+    if not is_worker():  # their command does it, once for all
+        pages = chosen.pages(folder)
+        written = [path for page in pages for path in page.write_texts(options.tables)]
+        print(*written, *write_figures(pages, options.figures), sep="\n")
+    print(ended)
+    return ended.code
 
 
 main = Command("study", __doc__, study)
 main.add_argument("study", choices=list(STUDIES))
 main.add_argument("--scale", choices=["paper", "small", "mini"], help="default: mini, or the only one")
 main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the settings")
+main.add_jobs()
 main.add_results("tables", "figures", out="studies")
 main.add_argument("overrides", nargs="*", help="as for run.py")
 

@@ -5,16 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from experiments.paper.printed import PaperRow, listed
+from experiments.paper.printed import PaperRow
 from experiments.paper.score_tables import SCORE_TABLES, Column, ScoreTable
-from experiments.recipes import recipe_of
+from experiments.recipes import CONFIGS
 from experiments.record import Selection
-from experiments.report.aggregate import SIZES, Cell, Row, within
+from experiments.report import planned
+from experiments.report.aggregate import Cell, Row, within
 from experiments.report.page import Page
 from experiments.report.render import DASH, Table, number, signed, span, with_spread
-from experiments.yaml_files import read_yaml
 
 
 def pages(
@@ -61,7 +60,7 @@ def page(
     printed, columns = paper if scale == "paper" else [], shown(table, scale, ours)
     blocks, rows = [], []
     for judge in sorted({row.judge for row in ours}) or [""]:
-        own = arranged(scale, [row for row in ours if row.judge == judge], paper)
+        own = arranged(scale, [row for row in ours if row.judge == judge], paper, configs)
         blocks += [block for block in _blocks(table, own, columns, printed, logged) if block.rows]
         rows += own
     ended = Counter({"ok": sum(len(row.runs) for row in ours)})
@@ -222,25 +221,30 @@ def _device(row: Row) -> str:
 # --- rows that were not run, and the commands that fill them ---------------------------------------------------------
 
 
-def arranged(scale: str, found: Sequence[Row], paper: Sequence[PaperRow]) -> list[Row]:
-    """Our rows in the paper's order of models, methods and sizes; at its scale with empty rows for those not run."""
-    every = list(found)
+def arranged(
+    scale: str,
+    found: Sequence[Row],
+    paper: Sequence[PaperRow],
+    configs: Path = CONFIGS,
+    more: Iterable[str] = (),
+) -> list[Row]:
+    """Our rows in the paper's order of models, methods and sizes, with empty rows for those not run.
+
+    more: models beside those that have a row.
+    """
+    models = sorted({row.model for row in found}.union(more))
+    every = [*found, *planned.not_run(scale, found, paper, models, configs)]
     if scale == "paper":
-        every += [
-            Row(scale, line.model, line.method, listed(line.settings), line.settings, in_paper=True)  # not run
-            for line in paper
-            if not any(row.is_of(line) for row in found)
-        ]
         every = [replace(row, overrides=row.overrides | _sized(row, paper)) for row in every]
-    models = [line.model for line in paper]
+    printed = [line.model for line in paper]
 
     def place(names: list[str], name: str) -> tuple[int, str]:
         return (names.index(name) if name in names else len(names), name)
 
     def order(row: Row) -> tuple[tuple[int, str], tuple[int, str], int]:
-        methods = [line.method for line in paper if line.model == row.model or row.model not in models]
+        methods = [line.method for line in paper if line.model == row.model or row.model not in printed]
         size = next((index for index, line in enumerate(paper) if row.is_of(line)), len(paper))
-        return place(models, row.model), place(methods, row.method), size
+        return place(printed, row.model), place(methods, row.method), size
 
     return sorted(every, key=order)
 
@@ -252,37 +256,16 @@ def _sized(row: Row, paper: Sequence[PaperRow]) -> dict[str, object]:
     return printed if len(sizes) > 1 else {}
 
 
-def _recipe(configs: Path, name: str) -> dict[str, Any]:
-    """The keys of a recipe, over those of the recipes that it builds on."""
-    own = read_yaml(configs / f"{name}.yaml")
-    said: dict[str, Any] = {}
-    for base in own.get("defaults", []):
-        said |= {} if base == "_self_" else _recipe(configs, base.removeprefix("/"))
-    return said | own
-
-
 def commands(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path) -> str:
-    """The command that fills or repeats each row that has a recipe: for the experiments in the recipe's `cells`, or for
-    all where it has none."""
-    lines, seeds = [], table.protocol.seeds
-    experiments = list(dict.fromkeys(column.exp for column in table.columns_at(scale)))
-    for row in rows:
-        name = f"recipe/{recipe_of(row.model, row.method, configs)}"
-        recipe = _recipe(configs, name) if (configs / f"{name}.yaml").is_file() else {"cells": {}}
-        exps = [exp for exp in experiments if exp in recipe.get("cells", experiments)]
-        if exps:
-            usual = recipe.get("method", {})
-            sizes = {key: row.settings[key] for key in SIZES if key in row.settings}
-            overrides = {key: value for key, value in sizes.items() if usual.get(key, value) != value} | row.overrides
-            command = [f"+exp={','.join(exps)}", f"scale={row.scale}", f"model={row.model}", f"method={row.method}"]
-            command += [f"method.{key}={value}" for key, value in overrides.items()]
-            command += [f"seed={','.join(map(str, seeds))}"]
-            count = "" if table.judged else f": {len(row.runs)} of {len(exps) * len(seeds)} runs recorded"
-            lines.append(f"# {row.model}, {row.title}{count}")
-            lines.append(f"python run.py -m {' '.join(command)}")
-            if table.judged:
-                records = (f"results/records/{exp}/{row.model}/{row.method}/*.json" for exp in exps)
-                lines.append(f"python -m scripts.judge {' '.join(records)}")
+    """The command that fills or repeats each row that has a recipe."""
+    lines = []
+    for line in planned.lines(table, scale, rows, configs):
+        row, exps = line.row, line.exps
+        count = "" if table.judged else f": {len(row.runs)} of {len(exps) * len(line.seeds)} runs recorded"
+        lines += [f"# {row.model}, {row.title}{count}", line.command]
+        if table.judged:
+            records = (f"results/records/{exp}/{row.model}/{row.method}/*.json" for exp in exps)
+            lines.append(f"python -m scripts.judge {' '.join(records)}")
     if not lines:
         return ""
     intro = f"A run that has its record is not repeated. One run: `{table.example}`."

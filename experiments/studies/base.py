@@ -9,6 +9,7 @@ from experiments.errors import UserError
 from experiments.report.page import Page
 from experiments.report.verdicts import Claim
 from experiments.studies.plan import StudyFile, read_study
+from experiments.work import Ended
 
 
 class Study(ABC):
@@ -19,11 +20,9 @@ class Study(ABC):
     scale = "mini"  # the default: takes minutes, and no files
 
     @abstractmethod
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
-        """Measure what the folder lacks at one scale; returns the failures, one line each. overrides, share: as in
-        `runs.carry_out`. Hydra must be initialised on configs/. Raises UserError where the study lacks the scale, or
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
+        """Measure what the folder lacks at one scale; returns how that ended. overrides, share: as in
+        `runs.carry_out`. Raises UserError where the study lacks the scale, or
         has no runs that could be overridden or shared."""
 
     @abstractmethod

@@ -4,51 +4,54 @@ If the plan has a search, each setting gets its own, with the same trials in the
 beyond them, on a slice of the training rows (`experiments/search.py`), and its runs use the best point.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from experiments import pipeline, search
+from experiments import pipeline, search, work
 from experiments.composing import composed
 from experiments.config import Config, load
 from experiments.errors import UserError
+from experiments.locks import Held
 from experiments.record import ROOT, read, replace_file
 from experiments.studies.plan import Overrides, RunPlan, SearchPlan
 from experiments.training import Diverged
+from experiments.work import Awaited, Ended, Task
 
 
 def carry_out(
     plan: RunPlan, folder: Path, more: Overrides = (), share: tuple[int, int] = (1, 1), scale: str = "auto"
-) -> list[str]:
-    """Run what the plan lists, the first seed of every setting before any second seed; returns the runs that diverged
-    or ran out of memory, each with its error.
+) -> Ended:
+    """Run what the plan lists, the first seed of every setting before any second seed; how that ended.
 
     Records go to folder/records, searches to folder/search. more: overrides for every run and trial, such as
     train.device. share: (k, m) takes every m-th setting, starting with the k-th, for several machines. scale: the only
-    one that the runs may have. Failed runs are tried again. Raises what `pipeline.run` and
-    `search.prepare` raise.
+    one that the runs may have. Failed runs are tried again. Raises UserError for an override that no run may have.
     """
-    failed, points = [], {}
     mine = plan.part(share)
-    for place in range(max((len(seeds) for _, seeds in mine), default=0)):
-        for setting, seeds in mine:
-            if place >= len(seeds):
-                continue
-            wanted = [*setting, *more, f"scale={scale}"]
-            if plan.search and setting not in points:
-                points[setting] = best_point(plan.search, [*wanted, seeds[0]], folder / "search")
-            chosen = [*wanted, *points.get(setting, ()), seeds[place], f"record.dir={folder / 'records'}"]
-            config = load(*chosen)
-            if config.train.is_trial:
-                raise UserError(
-                    "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
-                )
-            _take_over(config)
-            try:
-                pipeline.run(config)
-            except (Diverged, torch.OutOfMemoryError) as error:  # a result: its record says so
-                failed.append(f"{config.name}: {error}")
-    return failed
+    for setting, seeds in mine[:1]:
+        if load(*setting, *more, f"scale={scale}", seeds[0]).train.is_trial:
+            raise UserError(
+                "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
+            )
+    points: dict[Overrides, list[str]] = {}
+
+    def run(setting: Overrides, first: str, seed: str) -> None:
+        wanted = [*setting, *more, f"scale={scale}"]
+        if plan.search and setting not in points:
+            points[setting] = best_point(plan.search, [*wanted, first], folder / "search")
+        config = load(*wanted, *points.get(setting, ()), seed, f"record.dir={folder / 'records'}")
+        _take_over(config)
+        pipeline.run(config)
+
+    tasks = [
+        Task(" ".join([*setting, seeds[place]]), partial(run, setting, seeds[0], seeds[place]))
+        for place in range(max((len(seeds) for _, seeds in mine), default=0))
+        for setting, seeds in mine
+        if place < len(seeds)
+    ]
+    return work.carry_out(tasks, known=(Diverged, torch.OutOfMemoryError))
 
 
 def _take_over(config: Config) -> None:
@@ -61,10 +64,13 @@ def _take_over(config: Config) -> None:
 
 
 def best_point(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
-    """The best point of a setting, as overrides."""
+    """The best point of a setting, as overrides. Raises Awaited where another process has a trial of its search."""
     method = composed("config", *setting).method.name
     ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.extra, plan.holdout, out, ranges, alone=True)
-    found = search.run(asked)
+    try:
+        found = search.run(asked)
+    except Held as error:
+        raise Awaited(str(error)) from error
     best = [f"{key}={value}" for key, value in found.point.items()]
     return [*best, f"recipe.trials={len(found.trials)}"]

@@ -28,6 +28,7 @@ from experiments.studies.base import DeclaredStudy
 from experiments.studies.measures import Groups, Setting
 from experiments.studies.plan import Planned, StudyQuestion
 from experiments.studies.questions import Ask
+from experiments.work import Ended
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -59,9 +60,7 @@ class Sweep(DeclaredStudy):
     pooled: Sequence[str] = ()
     across: int = 3
 
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
         """See `Study.run`."""
         from experiments.studies.runs import carry_out  # seconds to import, and not needed to read records
 

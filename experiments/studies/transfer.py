@@ -20,8 +20,9 @@ from experiments.report.render import Table, span
 from experiments.report.verdicts import Claim, Outcome
 from experiments.studies import views
 from experiments.studies.base import DeclaredStudy
-from experiments.studies.plan import StudyQuestion
+from experiments.studies.plan import Overrides, StudyQuestion
 from experiments.trials import Trials, signs
+from experiments.work import Ended, Task, carry_out
 from fourierft import auto_movement, unit_movement
 
 RATE = "recipe.lr"
@@ -88,16 +89,17 @@ class Transfer(DeclaredStudy):
 
     name = "transfer"
 
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
         """See `Study.run`. A trial that diverges is a result."""
         from experiments.studies.runs import best_point  # seconds to import, and not needed to read trials
 
         plan = self.file.plan(self.name, scale)
-        for setting, seeds in plan.part(share):
-            best_point(plan.search, [*setting, *overrides, f"scale={scale}", seeds[0]], folder / "search")
-        return []
+
+        def task(setting: Overrides, seed: str) -> Task:
+            wanted = [*setting, *overrides, f"scale={scale}", seed]
+            return Task(" ".join(setting), partial(best_point, plan.search, wanted, folder / "search"))
+
+        return carry_out([task(setting, seeds[0]) for setting, seeds in plan.part(share)])
 
     def found(self, folder: Path) -> list[Found]:
         """The best rates, by model, depth and n."""

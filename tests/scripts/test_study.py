@@ -6,6 +6,7 @@ import pytest
 
 from experiments.studies import STUDIES
 from experiments.studies.sweep import Sweep
+from experiments.work import Ended
 from scripts import study
 from tests.conftest import ROOT
 from tests.handmade import leave, run
@@ -25,14 +26,15 @@ def test_runs_are_carried_out_and_shown(monkeypatch, command, tmp_path, capsys):
         asked.append((self.name, scale, tuple(overrides), share))
         made = run(recipe={"lr": 0.1}, rank=(24, 700), scale="mini", init="zeros", n=1000)
         leave(folder / "records", made)
-        return ["a run: it diverged"]
+        return Ended(done=1, failed={"a run": "it diverged"}, code=1)
 
     monkeypatch.setattr(Sweep, "run", run_one)
     assert command("grid", "--share", "2/3", "train.device=cpu") == 1
     assert asked == [("grid", "mini", ("train.device=cpu",), (2, 3))]
     printed = capsys.readouterr()
-    assert "study: a run: it diverged" in printed.err
-    written = [Path(line) for line in printed.out.splitlines() if line]
+    *written, summary, reason = printed.out.splitlines()
+    assert (summary, reason.strip()) == ("1 of 2 runs done", "failed: a run: it diverged")
+    written = [Path(line) for line in written if line]
     assert {path.name for path in written} == {f"study_grid_mini.{kind}" for kind in ("md", "tex", "pdf", "png")}
     assert all(path.exists() for path in written)
 

@@ -14,6 +14,7 @@ from experiments.studies.base import Study
 from experiments.studies.expressive import picture
 from experiments.studies.expressive.outcome import BASE, SETTINGS, TITLES, VARIANTS, Contest, Method, Variant
 from experiments.trials import SIGNS
+from experiments.work import Ended
 
 SEEDS = 20
 FEW, MOST = 0.25, 0.75  # shares of the seeds: at most FEW counts as never, at least MOST as reached
@@ -60,9 +61,7 @@ class Expressive(Study):
     def __init__(self, effort: Effort | None = None) -> None:
         self.effort = effort or Effort()
 
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
         self.one_measurement(scale, overrides, share)
         for variant, method in ((one, method) for one in self.effort.variants for method in one.methods):
             path = folder / f"{variant.name}_{method}.json"
@@ -71,7 +70,7 @@ class Expressive(Study):
                 continue
             record.write(found := measure(variant, method, self.effort), path)
             print(f"{variant.title}, {TITLES[method]}: {_told(found)}", flush=True)
-        return []
+        return Ended()
 
     def pages(self, folder: Path) -> list[Page]:
         groups = _by_variant(folder)

@@ -17,6 +17,7 @@ from experiments.report.verdicts import Claim, Outcome
 from experiments.studies.base import Study
 from experiments.studies.memory.figure import draw
 from experiments.studies.memory.footprint import GRID, LORA, OURS, PEFT, TASKS, Footprint, Step
+from experiments.work import Ended
 
 METHODS = [LORA, OURS, GRID, PEFT, "head_only", "bitfit", "adapter_drop", "adapter_pfeiffer", "adapter_houlsby"]
 METHODS += ["dylora", "adalora", "full"]
@@ -48,9 +49,7 @@ class Memory(Study):
     def __init__(self, paper: Path = record.ROOT / "results" / "paper"):
         self.paper = paper
 
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
         self.one_measurement(scale, overrides, share)
         import torch
 
@@ -65,7 +64,7 @@ class Memory(Study):
             record.write(found := footprint(method, gpu), path)
             said = ", ".join(f"{TABLE2.headings[task]} {_mib(step.saved_bytes)}" for task, step in found.steps.items())
             print(f"{method}: saved MiB: {said}", flush=True)
-        return []
+        return Ended()
 
     def pages(self, folder: Path) -> list[Page]:
         found, printed = read(folder), read_facts(Peak, self.paper)

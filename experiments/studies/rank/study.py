@@ -25,6 +25,7 @@ from experiments.studies.measures import Groups
 from experiments.studies.questions import Ask, Finding
 from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
 from experiments.studies.sweep import Sweep
+from experiments.work import Ended, is_worker
 
 ORDER = (OURS, *LORA_NAMES, "dylora", "adalora", "full")  # of rows and colours; others follow by name
 STYLES = ("solid", "dashed", "dotted", "dashdot")  # of the kinds of matrices
@@ -61,12 +62,11 @@ class RankOfDelta(Sweep):
             notes=NOTES,
         )
 
-    def run(
-        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
-    ) -> list[str]:
-        failed = super().run(scale, folder, overrides, share)
-        self.constructions(folder).complete(self.records(folder))
-        return failed
+    def run(self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> Ended:
+        ended = super().run(scale, folder, overrides, share)
+        if not is_worker():
+            self.constructions(folder).complete(self.records(folder))
+        return ended
 
     def records(self, folder: Path) -> list[Record]:
         """Those of `Sweep.records` with an analysis of ranks."""

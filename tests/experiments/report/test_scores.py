@@ -104,9 +104,9 @@ def test_without_records_the_papers_images_stand_with_dashes_and_commands(page):
     start = "python run.py -m +exp="
     assert commands_of(lines) == [
         f"{start}vit_cifar scale=paper model=vit_base method=lora {SEEDS}",
-        f"{start}{','.join(IMAGES)} scale=paper model=vit_base method=fourierft method.n=3000 {SEEDS}",
+        f"{start}{','.join(IMAGES)} scale=paper model=vit_base method=fourierft {SEEDS}",
         f"{start}{','.join(IMAGES)} scale=paper model=vit_base method=fourierft method.n=10000 {SEEDS}",
-    ], "both sizes; a part of a set is none of the paper's"
+    ], "both sizes, the recipe's own without a word; a part of a set is none of the paper's"
 
 
 def test_our_images_stand_below_the_papers_with_the_difference_and_each_size_on_its_own(page):

@@ -10,6 +10,7 @@ from hydra import compose
 from experiments import record
 from experiments.config import parse
 from experiments.errors import UserError
+from experiments.locks import Held
 from experiments.studies import STUDIES
 from experiments.studies import plan as plans
 from experiments.studies.plan import RunPlan, SearchPlan, read_study
@@ -104,7 +105,7 @@ def test_shares_are_all_settings_and_each_once(ran, tmp_path):
     taken = []
     for part in (1, 2):
         ran.clear()
-        assert carry_out(plan, tmp_path / "one", ("tracking=off",), (part, 2)) == []
+        assert not carry_out(plan, tmp_path / "one", ("tracking=off",), (part, 2)).failed
         taken.append([config.method.n for config in ran])
     assert taken == [[10, 30, 50], [20, 40]]
     assert {config.tracking.mode for config in ran} == {"off"}
@@ -116,8 +117,8 @@ def test_what_diverges_is_told_and_does_not_stop_the_rest(monkeypatch, tmp_path)
             raise {10: Diverged, 20: torch.OutOfMemoryError}[config.method.n]("too much")
 
     monkeypatch.setattr("experiments.pipeline.run", fail)
-    failed = carry_out(RunPlan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
-    assert len(failed) == 2 and all("too much" in failure for failure in failed)
+    ended = carry_out(RunPlan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
+    assert ended.done == 1 and len(ended.failed) == 2 and set(ended.failed.values()) == {"too much"}
 
 
 def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypatch, ran, tmp_path):
@@ -135,7 +136,7 @@ def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypa
         runs=(f"{MINI} method.n=10,20 seed=3,4",),
         search=SearchPlan(trials=3, extra=2, holdout=0.25, ranges=ranges, overrides=("recipe.epochs=1",)),
     )
-    assert carry_out(plan, tmp_path / "one") == []
+    assert carry_out(plan, tmp_path / "one").done == 4
     assert [config.method.n for config in searched] == [10] * 5 + [20] * 5
     assert {(config.recipe.epochs, config.seed, config.train.holdout) for config in searched} == {(1, 3, 0.25)}
     best = max(config.recipe.lr for config in searched)
@@ -155,6 +156,29 @@ def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypa
     carry_out(further, tmp_path / "one")
     assert [(config.method.n, config.recipe.lr) for config in searched] == [(10, 2 * best), (20, 2 * best)]
     assert ran[-1].recipe.lr == 2 * best and ran[-1].recipe.trials == 6
+
+
+def test_a_trial_that_another_process_holds_is_waited_for(monkeypatch, ran, tmp_path):
+    """Its search is needed for the runs; a run that is held is left to the other, which needs nobody."""
+    held, pauses = iter([True, True, False, False]), []
+
+    def run(config):
+        if config.train.holdout:
+            assert config.seed == 3, "the first seed's, whichever run comes to it first"
+        if config.train.holdout and next(held):
+            raise Held("in use")
+        if not config.train.holdout and config.seed == 4:
+            raise Held("in use")
+        score = SimpleNamespace(metrics=SimpleNamespace(best=0.5), rank=None)
+        return score if config.train.holdout else ran.append(config)
+
+    monkeypatch.setattr("experiments.pipeline.run", run)
+    monkeypatch.setattr("experiments.work.time.sleep", pauses.append)
+    ranges = {"fourierft": {"recipe.lr": (0.01, 0.5)}}
+    search = SearchPlan(trials=1, extra=1, holdout=0.25, ranges=ranges)
+    ended = carry_out(RunPlan(runs=(f"{MINI} method.n=10 seed=3,4",), search=search), tmp_path / "one")
+    assert (ended.done, ended.failed, len(ended.left)) == (1, {}, 1) and "seed=4" in ended.left[0]
+    assert [config.seed for config in ran] == [3] and len(pauses) == 1
 
 
 def test_a_run_that_another_study_has_is_taken_over(ran, tmp_path):

@@ -1,0 +1,115 @@
+"""What runs that were not carried out would cost, by the records of others."""
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.config import Config
+from experiments.measure.sizes import Sizes, counted_as
+from experiments.record import Record
+from experiments.report.render import DASH
+
+NOTES = (
+    "Hours: of one device of this kind, where a run takes as long for each token as recorded runs of the same "
+    "experiment, model and method took; else those of the model and method; else those of the model.",
+    "Disk: the adapters of the best and of the last epoch. While it trains, a run keeps checkpoints besides.",
+)
+HEADER = ["Runs", "Recorded", "Failed", "Left", "Steps left", "Hours left", "Disk, MiB"]
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is planned. title: of its row. sizes: the settings by which results/parameters counts its method."""
+
+    overrides: list[str]
+    config: Config
+    title: str
+    sizes: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """recorded, failed or missing."""
+        path = self.config.record_path
+        if path.exists():
+            return "recorded"
+        return "failed" if path.with_suffix(".failed.json").exists() else "missing"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """rows: of the training set, by experiment and model. seconds: of a token of training, with evaluation and test.
+    stored: bytes of an adapter's files. Both by what they were measured on."""
+
+    rows: Mapping[Hashable, int]
+    seconds: Mapping[Hashable, float]
+    stored: Mapping[Hashable, float]
+
+    @classmethod
+    def of(cls, records: Iterable[Record], sizes: Iterable[Sizes], device: str) -> "Costs":
+        """The costs by these records; the times by those of runs on this GPU or CPU, by its name."""
+        rows, seconds, stored = {}, defaultdict(list), defaultdict(list)
+        for run in records:
+            if run.status != "ok" or run.configured("train.max_steps") or run.configured("train.rows"):
+                continue
+            exp, model, method, cost = run.exp, run.model.name, run.method, run.cost
+            rows[exp, model] = run.dataset.rows["train"]
+            stored[model, method].append(run.params.stored_bytes or run.params.adapter_bytes)
+            if device in (run.hardware.gpu, run.hardware.cpu):
+                spent = (cost.train_s + cost.eval_s + (cost.test_s or 0)) / cost.steps
+                each = spent / _tokens(run.config["recipe"])
+                for key in ((exp, model, method), (model, method), model):
+                    seconds[key].append(each)
+        for size in sizes:
+            for row in size.rows:
+                stored[size.model, row.method, frozenset(row.settings.items())].append(row.stored_bytes)
+        medians = ({key: statistics.median(values) for key, values in each.items()} for each in (seconds, stored))
+        return cls(rows, *medians)
+
+    def steps(self, run: Run) -> int | None:
+        """Its optimiser steps; None where the number of its generated rows is not known."""
+        config = run.config
+        rows = self.rows.get((config.task.name, config.model.name))
+        if rows is None and config.model.scale != "mini":
+            rows = config.task.counts["train"]
+        return None if rows is None else math.ceil(rows / config.recipe.batch_size) * config.recipe.epochs
+
+    def hours(self, run: Run) -> float | None:
+        """The hours that it takes; None where none like it is recorded."""
+        exp, model, method = run.config.task.name, run.config.model.name, run.config.method.name
+        keys = ((exp, model, method), (model, method), model)
+        each = next((self.seconds[key] for key in keys if key in self.seconds), None)
+        steps = self.steps(run)
+        return None if None in (steps, each) else steps * each * _tokens(run.config.recipe.model_dump()) / 3600
+
+    def disk(self, run: Run) -> float | None:
+        """The bytes that it leaves, for both epochs; None where its adapter was never counted."""
+        model, method = run.config.model.name, run.config.method.name
+        keys = ((model, counted_as(method), frozenset(run.sizes.items())), (model, method))
+        return next((2 * self.stored[key] for key in keys if key in self.stored), None)
+
+    def summed(self, runs: Sequence[Run]) -> list[str]:
+        """The cells of HEADER for some runs."""
+        states = Counter(run.state for run in runs)
+        left = [run for run in runs if run.state != "recorded"]
+        counts = [len(runs), states["recorded"], states["failed"], len(left)]
+        took = [(self.steps, ",.0f", 1), (self.hours, ",.1f", 1), (self.disk, ",.0f", MIB)]
+        return [*map(str, counts), *(_total(map(what, left), form, unit) for what, form, unit in took)]
+
+
+def _total(values: Iterable[float | None], form: str, unit: float) -> str:
+    """The sum in that unit, and how many values are unknown."""
+    every = list(values)
+    known = [value / unit for value in every if value is not None]
+    told = f"{sum(known):{form}}"
+    if len(known) == len(every):
+        return told
+    return f"{told} and {len(every) - len(known)} unknown" if known else DASH
+
+
+def _tokens(recipe: Mapping[str, Any]) -> int:
+    """Those of a batch, at most; the examples, where a model does not read tokens."""
+    return recipe["batch_size"] * (recipe.get("max_length") or 1)
