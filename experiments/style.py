@@ -32,24 +32,27 @@ KINDS = ("pdf", "png")
 # Metadata that would differ between two writings.
 NOTHING = {"pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]), "png": {"Software": None}}
 
+# Of all figures of the process: what an artist does not say itself, it takes from here when it is made.
 TEXTS = ("font.", "figure.title", "figure.label", "axes.title", "axes.label", "xtick.label", "ytick.label")
-matplotlib.rcParams |= {f"{text}size": SIZE for text in TEXTS}
-matplotlib.rcParams |= {
-    "legend.fontsize": SIZE,
-    "legend.title_fontsize": SIZE,
-    "legend.frameon": False,
-    "legend.columnspacing": 1.2,
-    "legend.handlelength": 1.7,
-    "legend.handletextpad": 0.5,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "0.93",
-    "pdf.fonttype": 42,  # text stays text, in any journal's checker
-}
+matplotlib.rcParams.update({f"{text}size": SIZE for text in TEXTS})
+matplotlib.rcParams.update(
+    {
+        "legend.fontsize": SIZE,
+        "legend.title_fontsize": SIZE,
+        "legend.frameon": False,
+        "legend.columnspacing": 1.2,
+        "legend.handlelength": 1.7,
+        "legend.handletextpad": 0.5,
+        "lines.linewidth": 1.4,
+        "lines.markersize": 4.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "0.93",
+        "pdf.fonttype": 42,  # text stays text, in any journal's checker
+    }
+)
 
 
 def line_style(index: int) -> dict[str, Any]:
