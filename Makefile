@@ -17,7 +17,7 @@ INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 TABLES := table2 table3 table4 table5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures page clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ tables: $(READY) ## results/tables and results/README.md from the records, the c
 
 figures: $(READY) ## results/figures from the records
 	@$(RUN) -m scripts.figures
+
+page: $(READY) ## results/page.html: every run to sort, filter, plot and open, beside the paper's rows; from the records
+	@$(RUN) -m scripts.page $(ARGS)
 
 test: lint ## lint, then the tests: no network, no GPU, some minutes
 	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)

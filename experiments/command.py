@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import work
+from experiments import cluster, work
 from experiments.errors import UserError
 from experiments.record import ROOT, left_out, usable_cores
 from experiments.results import FOLDERS, Results
@@ -24,9 +24,9 @@ class Command(argparse.ArgumentParser):
         super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.name, self.work = name, work
 
-    def add_results(self, *names: str, out: str) -> None:
-        """Add an option for each of these folders of results, and --out for the one named `out`."""
-        for name, folder in (*zip(names, names, strict=True), ("out", out)):
+    def add_results(self, *names: str, out: str | None = None) -> None:
+        """Add an option for each of these folders of results, and --out for the one named `out`, if any."""
+        for name, folder in (*zip(names, names, strict=True), *([("out", out)] if out else [])):
             about = f"{FOLDERS[folder]} (default: %(default)s)"
             self.add_argument(f"--{name}", type=Path, default=Results()[folder], metavar="FOLDER", help=about)
 
@@ -36,9 +36,14 @@ class Command(argparse.ArgumentParser):
         self.add_argument("--assets", type=user_path, metavar="FOLDER", help=about)
 
     def add_jobs(self) -> None:
-        """Add --jobs, for a command whose runs several processes can carry out."""
-        about = "processes that share the runs; each with a GPU, or with its part of the cores (default: %(default)s)"
-        self.add_argument("--jobs", type=int, default=1, metavar="N", help=about)
+        """Add --jobs and --cluster, for a command whose runs several processes can carry out."""
+        about = "processes that share the runs: each with a GPU, or a part of the cores (default: 1; a cluster's own)"
+        self.add_argument("--jobs", type=int, metavar="N", help=about)
+        self.add_cluster()
+
+    def add_cluster(self) -> None:
+        """Add --cluster, for a command that a machine of a cluster can carry out."""
+        self.add_argument("--cluster", metavar="SITE", help="carry it out there, by configs/cluster/SITE.yaml")
 
     @property
     def words(self) -> list[str]:
@@ -53,19 +58,29 @@ class Command(argparse.ArgumentParser):
         """
         arguments = sys.argv[1:] if arguments is None else arguments
         options, code = self.parse_intermixed_args(arguments), None
-        if (jobs := getattr(options, "jobs", 1)) < 1:
-            self.error(f"--jobs {jobs}: want a number of processes, 1 or more")
-        if jobs > 1 and not work.is_worker():
-            work.beside(jobs, [*self.words, *arguments], usable_cores())
         if getattr(options, "assets", "") is None and (root := os.environ.get("FOURIERFT_ASSETS")):
             options.assets = user_path(root)
         with left_out() as problems:
             try:
-                code = self.work(options)
+                if not self._delegated(options, arguments):
+                    code = self.work(options)
             except (UserError, FourierError) as error:
                 problems.append(str(error))
         sys.stderr.writelines(f"{self.name}: {problem}\n" for problem in problems)
         return 2 if problems else code or 0
+
+    def _delegated(self, options: argparse.Namespace, arguments: Sequence[str]) -> bool:
+        """Start the workers that are asked for; whether they are all that there is to do. Raises UserError."""
+        jobs, site = getattr(options, "jobs", 1), getattr(options, "cluster", None)
+        if jobs is not None and jobs < 1:
+            raise UserError(f"--jobs {jobs}: want a number of processes, 1 or more")
+        if work.is_worker():
+            return False
+        if site:
+            cluster.submit(cluster.read_site(site), cluster.Worker((self.name, *arguments)), jobs)
+        elif jobs and jobs > 1:
+            work.beside(jobs, [*self.words, *arguments], usable_cores())
+        return bool(site)
 
     def start(self) -> NoReturn:
         """Be the process of a command that can be interrupted, and goes on when it is called again."""

@@ -145,6 +145,7 @@ def judge_all(options: argparse.Namespace) -> None:
 
 
 main = Command("judge", __doc__, judge_all)
+main.add_cluster()
 main.add_argument("records", type=Path, nargs="*", metavar="RECORD.json", help="of runs, whose answers are in --runs")
 main.add_argument("--selection", choices=("last", "best"), default="last", help="the epoch whose answers are graded")
 main.add_argument("--benches", nargs="+", choices=BENCHES, default=BENCHES)

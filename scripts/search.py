@@ -17,11 +17,13 @@ after an interruption.
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from experiments.command import Command
 from experiments.report.render import Table, markdown
-from experiments.search import parse_range, prepare, run
+from experiments.search import Search, parse_range, prepare, run
 from experiments.trials import Trials
+from experiments.work import Task, carry_out, is_worker
 
 
 def by_method(overrides: list[str]) -> list[list[str]]:
@@ -46,14 +48,24 @@ def advice(results: Sequence[Trials]) -> str:
     return f"\n{title}\n\n{markdown(Table(title, ['Method', 'Best', 'For its recipe', 'Among those tried'], lines))}"
 
 
-def search(options: argparse.Namespace) -> None:
-    """Search for every chosen method, and print the best trials. Raises UserError."""
+def search(options: argparse.Namespace) -> int:
+    """Search for every chosen method, and print the best trials; returns the exit code. Raises UserError."""
     given = dict(map(parse_range, options.range))
     searches = [
         prepare(overrides, options.trials, options.extra, options.holdout, options.out, given, options.force)
         for overrides in by_method(options.overrides)
     ]
-    print(advice(list(map(run, searches))), *(f"written: {one.path}" for one in searches), sep="\n")
+    found = {}
+
+    def carry(one: Search) -> None:
+        found[one.path] = run(one)
+
+    ended = carry_out([Task(one.base.method.name, partial(carry, one)) for one in searches])
+    if found and not is_worker():
+        print(advice(list(found.values())), *(f"written: {path}" for path in found), sep="\n")
+    if ended.failed or ended.left:
+        print(ended)
+    return ended.code
 
 
 main = Command("search", __doc__, search)
@@ -61,6 +73,7 @@ main.add_argument("--trials", type=int, default=6, help="in the ranges, of each 
 main.add_argument("--extra", type=int, default=6, help="at most so many more, while the best lies at an edge")
 main.add_argument("--holdout", type=float, default=0.15, help="share of the training rows to choose on")
 main.add_argument("--range", action="append", default=[], metavar="KEY=LOW:HIGH", help="may be repeated")
+main.add_jobs()
 main.add_results(out="search")
 main.add_argument("--force", action="store_true", help="replace the file of another search")
 main.add_argument("overrides", nargs="+", help="as for run.py: +exp=... model=... method=a,b,...")

@@ -12,6 +12,8 @@ is then 2, as it is if one of the paper's tables is unreadable.
 
 import argparse
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from experiments.command import Command
@@ -19,51 +21,84 @@ from experiments.errors import UserError
 from experiments.measure.bench import Bench
 from experiments.measure.micro import Micro
 from experiments.measure.sizes import Sizes
-from experiments.paper.printed import Logs, Share, read_facts, read_paper
+from experiments.paper.printed import Logs, PaperRow, Share, read_facts, read_paper
 from experiments.paper.score_tables import SCORE_TABLES, TABLE2
-from experiments.record import find, replace_file
+from experiments.record import Record, find, replace_file
 from experiments.report import micro as microbench
 from experiments.report import movement, official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.searches import Searches
 from experiments.report.summary import summary
+from experiments.report.verdicts import Claim
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
 MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
-def graded(judged: Path, searches: Searches) -> list[Row]:
-    """The rows of the judged records. Raises UserError for a record without a judge."""
-    found = find(judged)
-    if unjudged := [record for record in found if record.judge is None]:
-        names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
-        raise UserError(f"{judged}: records without a judge ({names}); python -m scripts.judge writes those with one")
-    return rows(found, searches.edges)
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are judged by, read once. judged: the records with a judge's scores."""
+
+    printed: dict[str, list[PaperRow]]
+    searches: Searches
+    runs: list[Record]
+    judged: list[Record]
+    full: list[Sizes]
+    benches: list[Bench]
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> "Evidence":
+        """From the folders of a command's options. Raises UserError, also for a judged record without a judge."""
+        judged = find(options.judged)
+        if unjudged := [record for record in judged if record.judge is None]:
+            names = ", ".join(f"{one.exp}/{one.model.name}/{one.method}, seed {one.seed}" for one in unjudged)
+            remedy = "python -m scripts.judge writes those with one"
+            raise UserError(f"{options.judged}: records without a judge ({names}); {remedy}")
+        return cls(
+            printed=read_paper(options.paper),
+            searches=Searches.read(options.search, options.studies),
+            runs=find(options.records),
+            judged=judged,
+            full=find(options.parameters, Sizes),
+            benches=find(options.bench, Bench),
+        )
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows of the runs."""
+        return rows(self.runs, self.searches.edges)
+
+    @cached_property
+    def answers(self) -> list[Row]:
+        """The rows of the judged records."""
+        return rows(self.judged, self.searches.edges)
+
+    def claims(self, paper: Path, studies: Path) -> list[Claim]:
+        """Every claim and question, those of the studies last. paper, studies: the folders. Raises UserError."""
+        ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *self.runs]}.values())
+        shares = read_facts(Share, paper)
+        found = claims(self.rows, self.printed, self.benches, self.full, shares, self.answers, ranked)
+        return found + [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
 
 
 def build(options: argparse.Namespace) -> None:
     """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
     paper, studies, out = options.paper, options.studies, options.out
-    printed, logs = read_paper(paper), read_facts(Logs, paper)
-    runs, searches = find(options.records), Searches.read(options.search, studies)
-    answers = graded(options.judged, searches)
-    full, benches = find(options.parameters, Sizes), find(options.bench, Bench)
-    everything = rows(runs, searches.edges)
-    ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *runs]}.values())
+    found, logs = Evidence.read(options), read_facts(Logs, paper)
+    official = {TABLE2.key: official_logs.as_rows(logs)}
     pages = [
-        *scores.pages(everything, answers, printed, options.configs, {TABLE2.key: official_logs.as_rows(logs)}),
-        *sizes.pages(printed, full),
-        movement.page(printed),
-        selection.page(everything, logs),
-        *speed.pages(benches),
+        *scores.pages(found.rows, found.answers, found.printed, options.configs, official),
+        *sizes.pages(found.printed, found.full),
+        movement.page(found.printed),
+        selection.page(found.rows, logs),
+        *speed.pages(found.benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
         *microbench.pages(find(options.micro, Micro)),
     ]
-    found = claims(everything, printed, benches, full, read_facts(Share, paper), answers, ranked)
-    found += [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
-    index, text = out.parent / "README.md", summary(found, everything, printed[TABLE2.key], paper, pages, out.name)
+    verdicts, glue = found.claims(paper, studies), found.printed[TABLE2.key]
+    index, text = out.parent / "README.md", summary(verdicts, found.rows, glue, paper, pages, out.name)
     written = [path for page in pages for path in page.write_texts(out)]
     replace_file(index, text.encode())
     for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):

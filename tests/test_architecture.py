@@ -22,6 +22,7 @@ FLOORS = [
         "beside",
         "sharding",
         "command",
+        "cluster",
         "settings",
         "tracking",
         "metrics",

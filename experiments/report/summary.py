@@ -76,14 +76,14 @@ def summary(
 def _overview(claims: Iterable[Claim], header: Sequence[str]) -> Table:
     name, statement, verdict = header
     rows = [
-        [_link(claim), claim.statement, _answer(claim, claim.verdict), _answer(claim, claim.small_scale)]
+        [_link(claim), claim.statement, answer(claim, claim.verdict), answer(claim, claim.small_scale)]
         for claim in claims
     ]
     return Table("", [name, statement, f"{verdict}, paper scale", "At scale small"], rows)
 
 
-def _answer(claim: Claim, verdict: str) -> str:
-    """The verdict; for a question, yes or no in place of the words for claims."""
+def answer(claim: Claim, verdict: str) -> str:
+    """A verdict on the claim; for a question, yes or no in place of the words for claims."""
     if claim.question:
         for said, answer in ANSWERS.items():
             verdict = verdict.replace(said, answer)

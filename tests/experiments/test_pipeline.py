@@ -18,6 +18,7 @@ from experiments.errors import UserError
 from experiments.methods.trained import stored_sha256
 from experiments.record import RecordError, replace_file
 from experiments.training import Diverged
+from experiments.work import SINCE, FailedMeanwhile
 from tests import forked
 from tests.handmade import configured
 
@@ -113,6 +114,46 @@ def test_a_lost_loss_is_a_failed_record_beside_the_good_one(make):
     failed = record.read(broken.record_path.with_suffix(".failed.json"))
     assert failed.status == "failed" and "diverged" in failed.error and failed.params.adapter > 0
     assert good.record_path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        ("oom", "OutOfMemoryError: CUDA", torch.OutOfMemoryError),
+        ("failed", "Diverged: the loss is nan", Diverged),
+        ("failed", "UserError: no room", FailedMeanwhile),
+        ("cancelled", "KeyboardInterrupt: ", None),
+    ],
+)
+def test_what_another_worker_has_met_is_not_met_again(make, monkeypatch, status, error, kind):
+    """But for a run that was interrupted, and in a command of its own."""
+    config, tried = make(*QUICK), []
+    failed = config.record_path.with_suffix(".failed.json")
+    record.write(configured(config, status=status, error=error, metrics=None, cost=None, params=None), failed)
+
+    def carry_out(*_):
+        tried.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "_carry_out", carry_out)
+    monkeypatch.setenv(SINCE, "0")
+    with pytest.raises(kind or ZeroDivisionError, match=error.partition(": ")[2] if kind else None):
+        pipeline.run(config)
+    assert bool(tried) == (kind is None)
+    monkeypatch.delenv(SINCE)
+    with pytest.raises(ZeroDivisionError):
+        pipeline.run(config)
+
+
+def test_a_job_that_is_stopped_is_cancelled(make, monkeypatch):
+    def stopped(*_):
+        raise SystemExit(-1)
+
+    monkeypatch.setattr("experiments.pipeline.train", stopped)
+    config = make(*QUICK)
+    with pytest.raises(SystemExit):
+        pipeline.run(config)
+    assert record.read(config.record_path.with_suffix(".failed.json")).status == "cancelled"
 
 
 def test_a_run_that_fails_late_keeps_what_was_measured(make, monkeypatch):
