@@ -27,6 +27,7 @@ from experiments.locks import held
 from experiments.measure import memory, rank
 from experiments.methods.trained import check_precision, count, stored, stored_sha256
 from experiments.models import attention, heads
+from experiments.names import name
 from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
 from experiments.record.summary import summary
@@ -241,7 +242,8 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
         draft.rank, ranks = analysis, analysis.summary
         medians = {"numerical_median": ranks.numerical_rank.median, "effective_median": ranks.effective_rank.median}
         tracker.summary(_named("rank", medians))
-        title = f"ΔW of {config.method.name} on {config.task.name}, {config.model.name}, best epoch"
+        told = [config.method.name, config.task.name, config.model.name]
+        title = f"ΔW of {', '.join(map(name, told))}, best epoch"
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))
         tracker.image("rank_plot", folder / "rank.png")

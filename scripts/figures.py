@@ -20,9 +20,12 @@ from pathlib import Path
 from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure import rank
+from experiments.names import name
 from experiments.record import find
 from experiments.report import curves, pareto
-from experiments.report.aggregate import Row, rows, within
+from experiments.report.aggregate import Row, by_experiment, rows, within
+from experiments.report.labels import labels
+from experiments.report.page import write_figures
 from experiments.report.searches import Searches
 from experiments.studies import STUDIES
 from experiments.style import save_all
@@ -34,19 +37,18 @@ def build(options: argparse.Namespace) -> None:
     everything = rows(find(options.records), Searches.read(options.search, options.studies).edges)
     chosen = [row for row in everything if model in (None, row.model) and scale in (None, row.scale)]
     chosen = within(chosen, [exp]) if exp else chosen
-    filters = {name: value for name, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
+    filters = {key: value for key, value in (("exp", exp), ("model", model), ("scale", scale)) if value}
     if filters and not chosen:
-        there = sorted({f"{name} {row.model} {row.scale}" for row in everything for name in row.cells})
-        asked = ", ".join(f"--{name} {value}" for name, value in filters.items())
+        there = sorted({f"{one} {row.model} {row.scale}" for row in everything for one in row.cells})
+        asked = ", ".join(f"--{key} {value}" for key, value in filters.items())
         raise UserError(f"{asked}: no record in {options.records}; there are {', '.join(there) or 'none at all'}")
     written = ranks(chosen, out)
-    for name, view in (("pareto", pareto), ("curves", curves)):
+    for kind, view in (("pareto", pareto), ("curves", curves)):
         for key, own in view.groups(chosen).items():
-            written += save_all(view.draw(own, key[0]), out, "_".join((name, *key)))
+            written += save_all(view.draw(own, key[0]), out, "_".join((kind, *key)))
     if not filters:
-        for name, study in STUDIES.items():
-            for page in study.pages(options.studies / name):
-                written += page.write_figures(out)
+        pages = [page for key, study in STUDIES.items() for page in study.pages(options.studies / key)]
+        written += write_figures(pages, out)
         kinds = ("rank", "pareto", "curves", "study")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
@@ -56,19 +58,18 @@ def build(options: argparse.Namespace) -> None:
 def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
     """Draw the rank of delta_W for each row and experiment, except those of the miniature; returns the paths."""
     written = []
-    for row in chosen:
-        if row.scale == "mini":  # a demonstration; its plots are in the folders of its runs
+    for (exp, model, scale), own in by_experiment(chosen).items():
+        if scale == "mini":  # a demonstration; its plots are in the folders of its runs
             continue
-        for exp, cell in row.cells.items():
-            analysed = [run for run in cell.runs if run.rank]
-            if not analysed:
+        for row, label in zip(own, labels(own), strict=True):
+            run = next((run for run in row.cells[exp].runs if run.rank), None)
+            if run is None:
                 continue
-            label = "_".join([row.method, *(f"{key}{value}" for key, value in row.overrides.items())])
-            path = out / f"rank_{exp}_{row.model}_{label}.png"
+            told = [f"{key.removeprefix('settings.')}{value}" for key, value in (row.overrides | row.sizes).items()]
+            path = out / f"rank_{'_'.join([exp, model, row.method, *told])}.png"
             if path in written:  # by another recipe
                 path = path.with_stem(f"{path.stem}_{re.sub(r'[^0-9A-Za-z]+', '_', row.label)}")
-            title = f"ΔW of {row.method} on {exp}, {row.model}, best epoch, seed {analysed[0].seed}"
-            rank.plot(analysed[0].rank, path, title)
+            rank.plot(run.rank, path, f"ΔW of {label}, {name(exp)}, {name(model)}, best epoch, seed {run.seed}")
             written.append(path)
     return written
 

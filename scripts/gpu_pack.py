@@ -28,7 +28,7 @@ from experiments.errors import UserError
 from experiments.record import ROOT, replace_file
 
 # The requirements of the project that the stages import: not those for judging, tracking, or quantised bases.
-ROOTS = ("accelerate", "adjusttext", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
+ROOTS = ("accelerate", "datasets", "evaluate", "hydra-core", "matplotlib", "peft", "pillow", "pyarrow")
 ROOTS += ("psutil", "pydantic", "pyyaml", "safetensors", "scikit-learn", "scipy", "transformers")
 ROOTS += ("hypothesis", "pytest", "pytest-timeout")
 THERE = {"torch": None, "torchvision": None}  # both must be the machine's own, since they depend on each other

@@ -14,6 +14,7 @@ import argparse
 
 from experiments.command import Command
 from experiments.errors import UserError
+from experiments.report.page import write_figures
 from experiments.studies import STUDIES
 from experiments.work import is_worker
 
@@ -31,8 +32,9 @@ def study(options: argparse.Namespace) -> int:
     chosen, folder, share = STUDIES[options.study], options.out / options.study, parse_share(options.share)
     ended = chosen.run(options.scale or chosen.scale, folder, options.overrides, share)
     if not is_worker():  # their command does it, once for all
-        for page in chosen.pages(folder):
-            print(*page.write_texts(options.tables), *page.write_figures(options.figures), sep="\n")
+        pages = chosen.pages(folder)
+        written = [path for page in pages for path in page.write_texts(options.tables)]
+        print(*written, *write_figures(pages, options.figures), sep="\n")
     print(ended)
     return ended.code
 

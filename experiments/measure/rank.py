@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from experiments.record import MatrixRank, Rank, RankSummary
 from experiments.record.parts import EPS
-from experiments.style import line_style, save
+from experiments.style import legend, line_style, logarithmic, panels, save
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,41 +79,40 @@ def by_kind(rank: Rank) -> dict[str, list[tuple[int, MatrixRank]]]:
 
 
 def plot(rank: Rank, path: Path, title: str) -> None:
-    """One PNG: the spectrum of every matrix, and both ranks by layer. The same rank gives the same bytes."""
-    figure = Figure(figsize=(11, 4.4), dpi=130, layout="constrained")
-    spectra, ranks = figure.subplots(1, 2)
-    figure.suptitle(title, fontsize=12)
+    """Draw into one PNG. The same rank gives the same bytes. Raises RecordError."""
+    save(draw(rank, title), path)
+
+
+def draw(rank: Rank, title: str) -> Figure:
+    """The spectrum of every matrix, and both ranks by layer."""
+    figure, [spectra, ranks] = panels(["Spectrum of ΔW (light: first layer, dark: last)", "Rank of ΔW"])
+    figure.suptitle(title)
     for index, (kind, matrices) in enumerate(by_kind(rank).items()):
-        style = line_style(index) | {"markersize": 6}
-        _draw_spectra(spectra, kind, matrices, style["color"])
+        style = line_style(index)
+        _draw_spectra(spectra, matrices, style["color"])
         _draw_ranks(ranks, kind, matrices, style, shift=0.12 * index)
 
-    floor = max(max(matrix.shape) for matrix in rank.matrices) * EPS
-    spectra.axhline(floor, color="0.4", linestyle=":", linewidth=1.2, label="tolerance of the numerical rank")
+    floor, dotted = max(max(matrix.shape) for matrix in rank.matrices) * EPS, {"color": "0.4", "linestyle": ":"}
+    tolerance = spectra.axhline(floor, **dotted)
     spectra.set(xlabel="index", ylabel="singular value / largest", xscale="log", yscale="log", ylim=(floor / 10, 2))
-    spectra.set_title("Spectrum of ΔW (light: first layer, dark: last)", fontsize=10)
+    logarithmic(spectra.xaxis)
     full = max(min(matrix.shape) for matrix in rank.matrices)
-    ranks.axhline(full, color="0.4", linestyle=":", linewidth=1.2, label=f"full rank: {full}")
+    ranks.axhline(full, **dotted)
     ranks.set(xlabel="layer", ylabel="rank", ylim=(0, 1.05 * full))
     ranks.xaxis.get_major_locator().set_params(integer=True)
-    ranks.set_title("Rank of ΔW", fontsize=10)
-    for axes in (spectra, ranks):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="0.92")
-        axes.set_axisbelow(True)
-        axes.legend(fontsize=8, frameon=False)
-
-    save(figure, path)
+    handles, labels = ranks.get_legend_handles_labels()
+    told = f"tolerance of the numerical rank; full rank, {full}"
+    legend(figure, [*handles, tolerance], [*labels, told])
+    return figure
 
 
-def _draw_spectra(axes: Axes, kind: str, matrices: list[tuple[int, MatrixRank]], colour: str) -> None:
+def _draw_spectra(axes: Axes, matrices: list[tuple[int, MatrixRank]], colour: str) -> None:
     """One line per matrix, from light to dark over the layers; a zero matrix has no spectrum to draw."""
     drawn = [matrix for _, matrix in matrices if matrix.spectral_norm > 0]
     for index, matrix in enumerate(drawn, start=1):
         values = [value / matrix.singular_values[0] for value in matrix.singular_values]
-        label = kind if index == len(drawn) else None
         alpha = 0.25 + 0.75 * index / len(drawn)
-        axes.plot(range(1, len(values) + 1), [v or math.nan for v in values], color=colour, alpha=alpha, label=label)
+        axes.plot(range(1, len(values) + 1), [v or math.nan for v in values], color=colour, alpha=alpha)
 
 
 def _draw_ranks(

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from experiments.errors import UserError
+from experiments.names import name
 from experiments.record import ROOT, Selection
 from experiments.trials import LEGEND
 from experiments.typed import Typed, faults
@@ -58,12 +59,13 @@ class Protocol(Typed):
 class Column(Typed):
     """One column: a metric of one experiment, `factor` times the recorded number, shown with `digits` decimals.
 
+    heading: by default the experiment's name for people.
     loss: whether minus the logarithm of the recorded number is shown instead, in nats, where less is better.
     """
 
     exp: str
     key: str  # in results/paper
-    heading: str
+    heading: str = Field(default_factory=lambda known: name(known["exp"]))
     digits: int = 1
     metric: str | None = None  # None: the experiment's primary one; of any other more is better
     factor: float = 100.0  # 1: no percentage
@@ -76,7 +78,7 @@ class Column(Typed):
         return -math.log(recorded) if self.loss else self.factor * recorded
 
 
-PRIMARY = Column(exp="", key="", heading="")  # of any experiment: the primary metric, in percent
+PRIMARY = Column(exp="", key="")  # of any experiment: the primary metric, in percent
 
 
 class QualityClaim(Typed):

@@ -110,6 +110,11 @@ class Row:
         return [run for cell in self.cells.values() for run in cell.runs]
 
     @property
+    def sizes(self) -> dict[str, Any]:
+        """The settings that size the method."""
+        return {key: self.settings[key] for key in SIZES if key in self.settings}
+
+    @property
     def title(self) -> str:
         """The method and the settings that name the row."""
         return f"{self.method} ({self.label})" if self.label else self.method

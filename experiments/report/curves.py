@@ -3,18 +3,20 @@
 Only for experiments whose score is a loss. A run of one epoch has no curve, and is left out.
 """
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments import beside
+from experiments.names import OURS, name
 from experiments.paper.score_tables import leading_column
 from experiments.record import Record
 from experiments.report.aggregate import Cell, Row, by_experiment
+from experiments.report.labels import in_order
 from experiments.report.pareto import LOSS
-from experiments.style import blank, course, legend, tidy
+from experiments.style import course, legend, panels, wrapped
 
 
 def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
@@ -44,22 +46,22 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
     A method has the colour and the marker that it has in the Pareto view of the same rows.
     """
-    figure = blank(3.6)
-    axes = figure.subplots()
+    figure, [axes] = panels([f"{name(exp)}, {name(rows[0].model)}, {rows[0].scale} scale"])
     signs: dict[str, str] = {}
-    for index, row in enumerate(sorted(rows, key=lambda row: (row.cells[exp].trained, row.title))):
+    ours = []
+    for index, (row, label) in enumerate(in_order(rows, exp)):
         cell = row.cells[exp]
         if not (found := curve(cell)):
             continue
         signs |= {sign: meaning for sign, meaning in cell.protocol.signs.items() if sign in cell.marks}
         ends = (min, max) if len(cell.runs) > 1 else None
-        course(axes, found, index, statistics.mean, ends, label=f"{row.title} ×{len(cell.runs)}{cell.marks}")
-    axes.set_xlabel("epoch", fontsize=8)
-    axes.set_ylabel(f"{LOSS}, validation set", fontsize=8)
+        drawn = course(axes, found, index, statistics.mean, ends, label=f"{label} ×{len(cell.runs)}{cell.marks}")
+        ours += [(label, drawn)] if row.method == OURS else []
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(wrapped(f"{LOSS}, validation set"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    tidy(axes)
-    figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale", fontsize=9)
-    caption = ["×k: mean over k seeds, band from the lowest to the highest"]
+    caption = ["×k: mean over k seeds, band: their range"]
     caption += [f"{sign} {meaning}" for sign, meaning in signs.items()]
-    legend(figure, *axes.get_legend_handles_labels(), math.ceil(len(rows) / 2), "; ".join(caption))
+    legend(figure, *axes.get_legend_handles_labels(), "; ".join(caption))
+    beside.write(figure, ours)
     return figure

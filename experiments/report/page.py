@@ -1,6 +1,6 @@
 """A page of tables, and of figures: its Markdown, its LaTeX, its line in the index."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ class Page:
     """Tables, the notes below them, and what draws the figures, by the suffix of their file names ("" for none).
 
     key: how claims refer to it, and the prefix of its file names. scale: of its records, if it has one.
-    index_note: what its index line ends with. appendix: Markdown below the notes.
+    index_note: what its index line ends with. appendix: Markdown below the notes. shared: figures that are the same at
+    every scale, which their file names leave out.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Page:
     index_note: str = ""
     appendix: str = ""
     figures: Mapping[str, Callable[[], "Figure"]] = field(default_factory=dict)
+    shared: Mapping[str, Callable[[], "Figure"]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -52,11 +54,11 @@ class Page:
             replace_file(folder / name, text.encode())
         return [folder / name for name in self.texts]
 
-    def write_figures(self, folder: Path) -> list[Path]:
-        """Write the figures; returns their paths. Raises RecordError."""
-        from experiments.style import save_all  # here: it imports matplotlib, which pages of tables do without
-
-        return [path for word, draw in self.figures.items() for path in save_all(draw(), folder, self._stem(word))]
+    @property
+    def drawn(self) -> dict[str, Callable[[], "Figure"]]:
+        """File name without its suffix -> what draws the figure."""
+        own = {self._stem(word): draw for word, draw in self.figures.items()}
+        return own | {f"{self.key}_{word}": draw for word, draw in self.shared.items()}
 
     def link(self, folder: str) -> str:
         """A Markdown link to the page, which lies in `folder`."""
@@ -66,9 +68,17 @@ class Page:
         """Its line in an index that lies beside `folder` and figures/."""
         links = [
             f"[LaTeX]({folder}/{self._stem()}.tex)",
-            *(f"[figure](figures/{self._stem(word)}.png)" for word in self.figures),
+            *(f"[figure](figures/{stem}.png)" for stem in self.drawn),
         ]
         return f"{self.link(folder)} ({', '.join(links)})" + (f"; {self.index_note}" if self.index_note else "")
 
     def _stem(self, word: str = "") -> str:
         return "_".join(part for part in (self.key, self.scale, word) if part)
+
+
+def write_figures(pages: Iterable[Page], folder: Path) -> list[Path]:
+    """Write the figures of pages, one that several share once; returns their paths. Raises RecordError."""
+    from experiments.style import save_all  # here: it imports matplotlib, which pages of tables do without
+
+    drawn = {stem: draw for page in pages for stem, draw in page.drawn.items()}
+    return [path for stem, draw in drawn.items() for path in save_all(draw(), folder, stem)]

@@ -7,22 +7,22 @@ backward pass (exact), and the peak of the GPU where one was used.
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from adjustText import adjust_text
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
+from experiments import beside
+from experiments.names import OURS, name
 from experiments.paper.score_tables import leading_column, table_of
 from experiments.record import Record
 from experiments.report.aggregate import Cell, Row, by_experiment
+from experiments.report.labels import in_order
 from experiments.report.render import span
-from experiments.style import WIDTH, blank, legend, line_style, short, tidy
+from experiments.style import COLUMN, HEIGHT, PAGE, blank, legend, line_style, short, wrapped
 
 LEAST = 3  # methods that make a figure
 COSTS = {
@@ -39,6 +39,7 @@ class Point:
 
     name: str  # beside the point
     label: str  # in the legend
+    ours: bool  # FourierFT
     score: float  # the paper's statistic over the seeds
     scores: tuple[float, ...]
     trained: float  # parameters
@@ -54,24 +55,25 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
 
 
 def points(rows: Sequence[Row], exp: str) -> list[Point]:
-    """The points of one figure, by increasing number of trained parameters."""
-    cells = [(row, row.cells[exp]) for row in rows]
+    """The points of one figure, in the order of their colours."""
+    cells = [row.cells[exp] for row in rows]
     column, selection = leading_column(exp), table_of(exp).selection
-    methods = Counter(row.method for row in rows)
-    several_counts = len({len(cell.runs) for _, cell in cells}) > 1
-    several_sizes = len({_examples(cell.runs[0]) for _, cell in cells}) > 1
+    several_counts = len({len(cell.runs) for cell in cells}) > 1
+    several_sizes = len({_examples(cell.runs[0]) for cell in cells}) > 1
+    methods = [row.method for row in rows]
     made = []
-    for row, cell in cells:
-        label = row.title
+    for row, label in in_order(rows, exp):
+        cell, ours, told = row.cells[exp], row.method == OURS, label
         if several_sizes and _examples(cell.runs[0]):
-            label += f", {_examples(cell.runs[0])} a step"
+            told += f", {_examples(cell.runs[0])} a step"
         if several_counts:
-            label += f" ×{len(cell.runs)}"
+            told += f" ×{len(cell.runs)}"
         falls = column.loss or (column.metric is None and cell.runs[0].metrics.direction == "min")
         made.append(
             Point(
-                name=row.method if methods[row.method] == 1 else row.label or row.method,
-                label=label + cell.marks,
+                name=label if ours or methods.count(row.method) > 1 else name(row.method),
+                label=told + cell.marks,
+                ours=ours,
                 score=cell.centre(selection, column),
                 scores=tuple(cell.scores(selection, column)),
                 trained=cell.trained,
@@ -80,7 +82,7 @@ def points(rows: Sequence[Row], exp: str) -> list[Point]:
                 better=-1 if falls else 1,
             )
         )
-    return sorted(made, key=lambda point: (point.trained, point.label))
+    return made
 
 
 def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
@@ -99,24 +101,21 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
     found = points(rows, exp)
     runs = [run for row in rows for run in row.cells[exp].runs]
     costs = [name for name in COSTS if any(getattr(point, name) is not None for point in found)]
-    columns = max(1, min(len(found), int(WIDTH * 72 / (30 + 4.1 * max(len(point.label) for point in found)))))
-    figure = blank(3.0 + 0.14 * math.ceil(len(found) / columns))
+    figure = blank(HEIGHT, PAGE if len(costs) > 1 else COLUMN)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     drawn = [_draw_panel(axes, found, cost) for axes, cost in zip(panels, costs, strict=True)]
     column, selection = leading_column(exp), table_of(exp).selection
-    score = LOSS if column.loss else f"{column.metric or runs[0].metrics.primary} × {column.factor:g}"
+    metric = name(column.metric or runs[0].metrics.primary)
+    score = LOSS if column.loss else f"{metric} × {column.factor:g}"
     test = " on the test set" if all(run.metrics.test for run in runs) else ""
-    epoch = f",\n{selection} epoch, lower is better" if found[0].better < 0 else f", {selection} epoch"
-    panels[0].set_ylabel(f"{score}{test}{epoch}", fontsize=8)
+    better = ", lower is better" if found[0].better < 0 else ""
+    panels[0].set_ylabel(wrapped(f"{score}{test}, {selection} epoch{better}"))
     counts = [len(point.scores) for point in found]
     seeds = f"{span(counts, to=' to ')} {'seed' if max(counts) == 1 else 'seeds'}"
-    figure.suptitle(f"{exp}, {rows[0].model}, {rows[0].scale} scale, {seeds}", fontsize=9)
+    figure.suptitle(f"{name(exp)}, {name(rows[0].model)}, {rows[0].scale} scale, {seeds}")
     handles = [Line2D([], [], linestyle="none", **line_style(index)) for index in range(len(found))]
-    caption = _caption([row.cells[exp] for row in rows], found)
-    legend(figure, handles, [point.label for point in found], columns, caption)
-    figure.draw_without_rendering()  # the layout, before names are fitted into it
-    for axes, (spots, best) in zip(panels, drawn, strict=True):
-        _name_front(axes, found, spots, best)
+    legend(figure, handles, [point.label for point in found], _caption([row.cells[exp] for row in rows], found))
+    beside.write(figure, [(point.name, line) for named in drawn for point, line in named])
     return figure
 
 
@@ -133,66 +132,46 @@ def _median(values: Iterable[int | None]) -> float | None:
 
 
 def _caption(cells: Sequence[Cell], found: Sequence[Point]) -> str:
-    """The meaning of the signs that occur, in lines of at most 150 characters."""
-    parts = ["filled and joined: the Pareto front (no other method is at least as good for at most the cost)"]
+    """The meaning of the line and of the signs that occur."""
+    parts = ["line: the Pareto front (no other method is at least as good for at most the cost)"]
     protocol = cells[0].protocol
     if any(len(point.scores) > 1 for point in found):
         parts.append(f"{protocol.centre_name} over seeds, bar from the lowest to the highest")
     there = {sign for cell in cells for sign in cell.marks}
     parts += [f"{sign} {meaning}" for sign, meaning in protocol.signs.items() if sign in there]
-    if unknown := [point.name for point in found if point.saved is None]:
+    unknown = [point.name for point in found if point.saved is None]
+    if 0 < len(unknown) < len(found):
         parts.append(f"memory not measured: {', '.join(unknown)}")
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if len(lines[-1]) + len(part) < 150:
-            lines[-1] += f"; {part}"
-        else:
-            lines.append(part)
-    return "\n".join(lines)
+    return "; ".join(parts)
 
 
-def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> tuple[dict[int, tuple[float, float]], list[int]]:
-    """Draw the points, their spread over seeds, and the front as steps. Returns index -> position, and the front."""
-    tidy(axes)
-    axes.margins(y=0.1)
+def _draw_panel(axes: Axes, found: Sequence[Point], cost: str) -> list[tuple[Point, Line2D]]:
+    """Draw the points, their spread over seeds, and the front as steps. Returns those to be named, FourierFT and the
+    front, with their markers."""
+    axes.margins(y=0.14)
     costs = {index: getattr(point, cost) for index, point in enumerate(found) if getattr(point, cost) is not None}
     known = list(costs)
     ranks = front([costs[i] for i in known], [found[i].better * found[i].score for i in known])
     best = [known[rank] for rank in ranks]
-    axes.set_xlabel(COSTS[cost], fontsize=8)
+    axes.set_xlabel(COSTS[cost])
     place = _log_axis(axes, costs.values()) if cost == "trained" else _byte_axis(axes, costs.values())
     spots = {index: (place(value), found[index].score) for index, value in costs.items()}
     xs, ys = zip(*(spots[index] for index in best), strict=True)
     axes.step([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], where="post", color="0.45", linewidth=1, zorder=1.5)
+    named = []
     for index, (x, y) in spots.items():
-        scores, style = found[index].scores, line_style(index)
-        axes.errorbar(
+        point, scores = found[index], found[index].scores
+        drawn = axes.errorbar(
             x,
             y,
             yerr=[[y - min(scores)], [max(scores) - y]] if len(scores) > 1 else None,
-            markerfacecolor=style["color"] if index in best else "white",
             linestyle="none",
             elinewidth=0.9,
-            zorder=3 if index in best else 2.5,
-            **style,
+            zorder=3 if point.ours else 2.5,
+            **line_style(index),
         )
-    return spots, best
-
-
-def _name_front(axes: Axes, found: Sequence[Point], spots: dict[int, tuple[float, float]], best: Sequence[int]) -> None:
-    """Write the front's names beside its points, in their colours, without overlap."""
-    texts = [
-        axes.text(*spots[index], found[index].name, fontsize=6.5, color=line_style(index)["color"], zorder=4)
-        for index in best
-    ]
-    for text in texts:
-        text.set_in_layout(False)
-        text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="white")])
-    xs, ys = zip(*spots.values(), strict=True)
-    leader = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5}
-    forces = {"expand": (1.2, 1.6), "force_static": (0.4, 0.6), "force_text": (0.3, 0.5)}  # off points and each other
-    # A limit of iterations, not of time: the same records are to give the same bytes.
-    adjust_text(texts, xs, ys, ax=axes, arrowprops=leader, iter_lim=500, **forces)
+        named += [(point, drawn.lines[0])] if point.ours or index in best else []
+    return named
 
 
 def _log_axis(axes: Axes, values: Collection[float]) -> Callable[[float], float]:

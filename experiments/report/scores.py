@@ -44,7 +44,7 @@ def _others(measured: Iterable[Row]) -> tuple[Column, ...]:
     """A column for each experiment that no table has: its primary metric."""
     known = {column.exp for table in SCORE_TABLES for column in table.columns_at("small")}
     exps = sorted({exp for row in measured for exp in row.cells} - known)
-    return tuple(Column(exp=exp, key=exp, heading=exp) for exp in exps)
+    return tuple(Column(exp=exp, key=exp) for exp in exps)
 
 
 def page(

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments import style
 from experiments.errors import UserError
+from experiments.names import name
 from experiments.record import Record, find
 from experiments.report.aggregate import identity
 from experiments.report.page import Page
@@ -73,8 +74,8 @@ class Sweep(DeclaredStudy):
         pages, failed = [], [record for record in find(folder / "records") if record.status != "ok"]
         for scale, found in self.by_scale(folder).items():
             notes = [*self.notes, *self.file.notes, *(_failure(record) for record in failed if record.scale == scale)]
-            figures = self.figures(found, folder)
-            pages.append(Page(self.key, self.title, self.tables(found, folder), notes, scale, figures=figures))
+            figures = {"figures": {"": partial(self.figure, found, folder)}, "shared": self.shared(folder)}
+            pages.append(Page(self.key, self.title, self.tables(found, folder), notes, scale, **figures))
         return pages
 
     def by_scale(self, folder: Path) -> dict[str, list[Groups]]:
@@ -167,19 +168,19 @@ class Sweep(DeclaredStudy):
             for groups in found
         ]
 
-    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Callable[[], Figure]]:
-        """What draws the figures of one scale, by the suffixes of their file names."""
-        return {"": partial(self.figure, found, folder), **self.maps}
+    def shared(self, folder: Path) -> Mapping[str, Callable[[], Figure]]:
+        """What draws the figures that are the same at every scale, by the suffixes of their file names."""
+        return self.maps
 
     def figure(self, found: Sequence[Groups], folder: Path) -> Figure:
         """A panel per model, task and metric."""
         shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
-        titles = [", ".join(groups.place[::-1]) for groups, _ in shown]
+        titles = [", ".join(map(name, groups.place[::-1])) for groups, _ in shown]
         figure, panels = style.panels(titles, across=self.across)
         for axes, (groups, metric) in zip(panels, shown, strict=True):
-            axes.set_ylabel(f"{metric} × 100, best epoch", fontsize=8)
+            axes.set_ylabel(f"{name(metric)} × 100, best epoch")
             self.view(axes, groups, metric)
-        views.caption(figure, panels[0])
+        views.caption(figure, panels)
         return figure
 
 

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from experiments import style
+from experiments.names import name
 from experiments.record import find
 from experiments.report.page import Page
 from experiments.report.render import Table, span
@@ -53,7 +53,7 @@ class Found:
     @property
     def name(self) -> str:
         """The model, and the number of its matrices."""
-        return f"{self.model}, {self.matrices} matrices"
+        return f"{name(self.model)}, {self.matrices} matrices"
 
 
 def found(trials: Trials) -> Found:
@@ -165,17 +165,17 @@ def draw(rows: Sequence[Found]) -> Figure:
     figure, (raw, auto) = style.panels(["rate × scale, the paper's units; dotted: predicted", "rate at scale=auto"])
     names, expected = dict.fromkeys(one.name for one in rows), predicted(rows)
     for axes, of in ((raw, lambda one: one.raw), (auto, lambda one: one.rate)):
-        views.lines(axes, {name: {o.n: [of(o)] for o in rows if o.name == name} for name in names}, "n", log=True)
+        views.lines(axes, {line: {o.n: [of(o)] for o in rows if o.name == line} for line in names}, "n", log=True)
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylabel("best learning rate", fontsize=8)
-    for index, name in enumerate(names):
-        own = {one.n: expected[one] for one in rows if one.name == name}
+        axes.set_ylabel("best learning rate")
+    for index, line in enumerate(names):
+        own = {one.n: expected[one] for one in rows if one.name == line}
         raw.plot(list(own), list(own.values()), linestyle="dotted", color=style.line_style(index)["color"])
     low, high = raw.get_ylim()
     centre = statistics.geometric_mean(one.rate for one in rows)
     auto.set_ylim(centre / math.sqrt(high / low), centre * math.sqrt(high / low))
+    for axes in (raw, auto):
+        style.logarithmic(axes.yaxis)
     handles, labels = auto.get_legend_handles_labels()
-    style.legend(figure, handles, labels, 3)
+    style.legend(figure, handles, labels)
     return figure

@@ -7,6 +7,7 @@ import torch
 
 from experiments.measure.rank import summarise
 from scripts import figures
+from tests.conftest import ROOT
 from tests.handmade import instruct, leave, run
 
 
@@ -25,14 +26,20 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path, cap
 
     written = drawn()
     assert [path.name for path in written] == [
-        "rank_glue_rte_roberta_base_fourierft.png",
-        "rank_glue_rte_roberta_base_fourierft_n_1000_not_in_the_paper.png",
-        "rank_glue_rte_roberta_base_lora.png",
+        "rank_glue_rte_roberta_base_fourierft_n1000.png",
+        "rank_glue_rte_roberta_base_fourierft_n1000_n_1000_not_in_the_paper.png",
+        "rank_glue_rte_roberta_base_lora_r8.png",
         "pareto_glue_rte_roberta_base_paper.pdf",
         "pareto_glue_rte_roberta_base_paper.png",
     ]
     first = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in drawn()] == first
+
+
+def test_no_two_figures_of_the_project_are_equal():
+    found = sorted((ROOT / "results" / "figures").iterdir())
+    first = {path.read_bytes(): path.name for path in reversed(found)}
+    assert found and [path.name for path in found if first[path.read_bytes()] != path.name] == []
 
 
 def test_a_corrupt_record_is_named_and_the_others_are_drawn(tmp_path, capsys):

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.names import name
 from experiments.paper.printed import Peak
 from experiments.paper.score_tables import TABLE2
 from experiments.report.speed import GIB
 from experiments.studies.memory.footprint import TASKS, Footprint
-from experiments.style import COLOURS, blank, legend, tidy
+from experiments.style import COLOURS, blank, legend
 
 PARTS = {"weights": "0.75", "AdamW's states": COLOURS[4], "saved for the backward pass": COLOURS[5]}
 CARD = 24  # GiB of the page's RTX 4090
@@ -17,18 +18,18 @@ CARD = 24  # GiB of the page's RTX 4090
 
 def draw(found: Mapping[str, Footprint], printed: Sequence[Peak]) -> Figure:
     """A panel per task with a bar per method."""
-    figure = blank(5.2)
+    figure = blank(4.6)
     panels = figure.subplots(2, 3, sharey=True)
     for axes, task in zip(panels.flat, TASKS, strict=True):
         _draw_panel(axes, found, task, [one for one in printed if one.task == task])
     for axes in panels[1]:
-        axes.set_xlabel("GiB", fontsize=8)
+        axes.set_xlabel("GiB")
     named = {}
     for axes in panels.flat:
         handles, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
     labels = [*PARTS, *(label for label in named if label not in PARTS)]
-    legend(figure, [named[label] for label in labels], labels, 3)
+    legend(figure, [named[label] for label in labels], labels)
     return figure
 
 
@@ -52,13 +53,12 @@ def _draw_panel(axes: Axes, found: Mapping[str, Footprint], task: str, printed: 
         axes.plot(x, y, "D", color=COLOURS[1], markeredgecolor="white", markersize=5, label="peak, printed on the page")
     for one in printed:
         if one.mb == "OOM" and one.method in rows:
-            axes.text(left[rows[one.method]], rows[one.method], " page: OOM", fontsize=6, va="center", color=COLOURS[1])
+            axes.text(left[rows[one.method]], rows[one.method], " page: OOM", va="center", color=COLOURS[1])
     right = 1.08 * max([*left, *(x for _, x in [*pages, *peaks])])
     if right > CARD / 1.2:
         axes.axvline(CARD, color="0.3", linestyle=":", linewidth=1, label=f"{CARD} GiB, the page's GPU")
     axes.set(xlim=(0, right * (1.25 if not pages else 1)), yticks=range(len(found)), ylim=(len(found) - 0.5, -0.5))
-    axes.set_yticklabels(found)
+    axes.set_yticklabels(map(name, found))
     step = steps[0]
-    axes.set_title(f"{TABLE2.headings[task]}, {step.batch} × {step.tokens} tokens", fontsize=8)
-    tidy(axes)
+    axes.set_title(f"{TABLE2.headings[task]}, {step.batch} × {step.tokens} tokens")
     axes.grid(visible=False, axis="y")

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from experiments import style
 from experiments.measure.rank import EPS, by_kind
+from experiments.names import OURS, name
 from experiments.paper.printed import LORA_NAMES
 from experiments.record import MatrixRank, Rank, Record
 from experiments.report.render import Table, number, span
@@ -26,7 +27,6 @@ from experiments.studies.rank.construction import DRAWS, WIDTH, Constructions
 from experiments.studies.sweep import Sweep
 from experiments.work import Ended, is_worker
 
-OURS = "fourierft"
 ORDER = (OURS, *LORA_NAMES, "dylora", "adalora", "full")  # of rows and colours; others follow by name
 STYLES = ("solid", "dashed", "dotted", "dashdot")  # of the kinds of matrices
 # What a row tells of a matrix, with its decimals; the first two are drawn.
@@ -109,28 +109,29 @@ class RankOfDelta(Sweep):
         tables.append(Table(f"By n, {WIDTH} × {WIDTH}, before training", ["n", *HEADER], by_n))
         return [table for table in tables if table.rows]
 
-    def figures(self, found: Sequence[Groups], folder: Path) -> dict[str, Callable[[], Figure]]:
-        """The construction by n too."""
+    def shared(self, folder: Path) -> dict[str, Callable[[], Figure]]:
+        """The construction by n."""
         curve = self.constructions(folder).curve()
-        return super().figures(found, folder) | ({"by_n": partial(_by_n, curve)} if curve else {})
+        return {"by_n": partial(_by_n, curve)} if curve else {}
 
     def figure(self, found: Sequence[Groups], folder: Path) -> Figure:
         """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by
         layer."""
         built = self.constructions(folder)
-        figure, panels = style.panels([groups.title for groups in found for _ in range(1 + len(RANKS))])
+        titles = [", ".join(map(name, groups.place[::-1])) for groups in found for _ in range(1 + len(RANKS))]
+        figure, panels = style.panels(titles)
         left = iter(panels)
         for groups in found:
             _draw_spectra(axes := next(left), groups)
             if start := built.before(groups.get((OURS,), [])):
-                line = {"color": "black", "linestyle": "dashed", "linewidth": 1.5, "marker": ""}
-                style.course(axes, _spectrum(start), 0, ends=None, label="fourierft, before training", **line)
-            for name in RANKS:
-                _draw_layers(next(left), groups, name)
+                line = {"color": "black", "linestyle": "dashed", "marker": ""}
+                style.course(axes, _spectrum(start), 0, ends=None, label=f"{name(OURS)}, before training", **line)
+            for rank in RANKS:
+                _draw_layers(next(left), groups, rank)
         kinds = dict.fromkeys(kind for groups in found for run in groups.runs for kind in by_kind(run.rank))
         named = ", ".join(f"{kind} {line}" for kind, line in zip(kinds, STYLES, strict=False))
         text = f"spectra: median and range over matrices and seeds; ranks: median over seeds, {named}"
-        views.caption(figure, panels[0], text)
+        views.caption(figure, panels, text)
         return figure
 
 
@@ -176,12 +177,13 @@ def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
 def _draw_spectra(axes: Axes, groups: Groups) -> None:
     """Draw the spectra, each divided by its largest value."""
     for index, ((method,), runs) in enumerate(groups.items()):
-        style.course(axes, _spectrum(_matrices(runs)), index, label=method, markevery=0.2)
+        style.course(axes, _spectrum(_matrices(runs)), index, label=name(method), markevery=0.2)
     floor = EPS * max(max(matrix.shape) for matrix in _matrices(groups.runs))
     axes.axhline(floor, color="0.4", linestyle=":", linewidth=1)
     axes.set(xscale="log", yscale="log", ylim=(floor / 10, 2))
-    axes.set_xlabel("index of the singular value", fontsize=8)
-    axes.set_ylabel("singular value / largest", fontsize=8)
+    style.logarithmic(axes.xaxis)
+    axes.set_xlabel("index of the singular value")
+    axes.set_ylabel("singular value / largest")
 
 
 def _spectrum(matrices: Sequence[MatrixRank]) -> dict[int, Sequence[float]]:
@@ -197,21 +199,21 @@ def _spectrum(matrices: Sequence[MatrixRank]) -> dict[int, Sequence[float]]:
     return dict(enumerate(zip(*spectra, strict=False), start=1))
 
 
-def _draw_layers(axes: Axes, groups: Groups, name: str) -> None:
+def _draw_layers(axes: Axes, groups: Groups, rank: str) -> None:
     """Draw one of RANKS by layer: the median over the seeds, a line per method and kind of matrix."""
-    for index, runs in enumerate(groups.values()):
+    for index, ((method,), runs) in enumerate(groups.items()):
         for kind, line in zip(by_kind(runs[0].rank), STYLES, strict=False):
             layers: dict[int, list[float]] = defaultdict(list)
             for run in runs:
                 for layer, matrix in by_kind(run.rank).get(kind, ()):
-                    layers[layer].append(RANKS[name](matrix))
-            style.course(axes, layers, index, ends=None, linestyle=line, linewidth=1.2, markersize=3.5)
+                    layers[layer].append(RANKS[rank](matrix))
+            style.course(axes, layers, index, ends=None, linestyle=line, label=name(method) * (line == STYLES[0]))
     axes.set_yscale("symlog", linthresh=1, linscale=0.4)  # AdaLoRA may leave a matrix of rank 0
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("layer", fontsize=8)
-    axes.set_ylabel(name.lower(), fontsize=8)
+    axes.set_xlabel("layer")
+    axes.set_ylabel(rank.lower())
 
 
 def _by_n(curve: Mapping[int, Rank]) -> Figure:
@@ -224,7 +226,7 @@ def _by_n(curve: Mapping[int, Rank]) -> Figure:
     views.lines(axes, series, "n", log=True)
     all_n = range(min(curve), max(curve) + 1)
     axes.plot(all_n, [min(2 * n, WIDTH) for n in all_n], color="0.4", linestyle=":", label=f"bound: 2n, {WIDTH}")
-    axes.set_ylabel("rank", fontsize=8)
+    axes.set_ylabel("rank")
     axes.set_ylim(bottom=0)
-    views.caption(figure, axes, f"median of {DRAWS} draws, band from the lowest to the highest")
+    views.caption(figure, [axes], f"median of {DRAWS} draws, band: their range")
     return figure

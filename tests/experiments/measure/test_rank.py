@@ -7,6 +7,7 @@ import torch
 
 from experiments.errors import UserError
 from experiments.measure import rank
+from tests import legible
 
 
 def generator():
@@ -96,6 +97,12 @@ def test_the_same_rank_gives_the_same_picture(tmp_path):
     rank.plot(rank.summarise([*deltas.items(), ("layer.2.query", torch.ones(8, 8))]), other, "title")
     assert first.read_bytes().startswith(b"\x89PNG")
     assert first.read_bytes() == second.read_bytes() != other.read_bytes()
+
+
+def test_the_picture_is_legible():
+    deltas = [(f"layer.{i}.{kind}", torch.eye(8)) for i in range(12) for kind in ("q", "k", "v", "dense", "fc1", "fc2")]
+    title = "ΔW of FourierFT n=1000, STS-B, RoBERTa miniature, best epoch, seed 0"
+    legible.check(rank.draw(rank.summarise(deltas), title))
 
 
 def test_a_plot_that_cannot_be_written_says_where(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from experiments.report import curves, pareto
 from experiments.report.aggregate import rows
 from experiments.style import save
+from tests import legible
 from tests.handmade import instruct, run
 
 EPOCHS = (2.5, 2.3, 2.2)
@@ -31,22 +32,27 @@ def test_a_line_is_the_mean_loss_on_validation_by_epoch_and_its_band_spans_the_s
     fourierft, lora = axes.lines
     assert list(fourierft.get_xdata()) == [1, 2, 3] and list(fourierft.get_ydata()) == pytest.approx(EPOCHS)
     assert list(lora.get_ydata()) == pytest.approx([2.6, 2.4, 2.25])
+    assert [text.get_text() for text in axes.texts] == ["FourierFT n=1000"], "beside its line"
+    legible.check(figure)
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
     assert {round(y, 6) for x, y in corners if x == 1} == {2.5, 2.7}
     assert {round(y, 6) for x, y in corners if x == 3} == {2.2, 2.3}
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss of a token (nats), validation set")
-    assert figure.get_suptitle() == "instruct, llama2_7b, paper scale"
+    assert (axes.get_xlabel(), axes.get_ylabel().replace("\n", " ")) == (
+        "epoch",
+        "loss of a token (nats), validation set",
+    )
+    assert axes.get_title() == "Alpaca, LLaMA2-7B, paper scale"
 
 
 def test_a_method_looks_as_in_the_pareto_view_and_is_marked():
     figure, other = figure_of(small_set()), pareto.draw(rows(small_set()), "instruct")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["fourierft (n=1000) ×1†", "lora_qv (r=64) ×2†‡"], "of one epoch there is no curve"
+    assert labels == ["FourierFT n=1000 ×1†", "LoRA q, v r=64 ×2†‡"], "of one epoch there is no curve"
     styles = [(line.get_color(), line.get_marker()) for line in figure.axes[0].lines]
-    handles = other.legends[0].legend_handles
-    assert styles == [(handle.get_color(), handle.get_marker()) for handle in handles[1:]], "full is the first"
-    caption = figure.legends[0].get_title().get_text()
+    ours, _, lora = other.legends[0].legend_handles
+    assert styles == [(handle.get_color(), handle.get_marker()) for handle in (ours, lora)]
+    caption = figure.legends[0].get_title().get_text().replace("\n", " ")
     assert "† not all of our three seeds" in caption and "‡ code" in caption
 
 

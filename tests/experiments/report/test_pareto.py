@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from experiments.report import pareto
 from experiments.report.aggregate import rows
 from experiments.style import save
+from tests import legible
 from tests.handmade import five, five_images, instruct, run, three_e2e
 
 METHODS = ["fourierft", "lora", "full", "bitfit", "head_only", "adalora", "dylora", "adapter_houlsby"]
@@ -35,6 +36,17 @@ def figure_of(records):
 def names_in(axes):
     """The names written beside points."""
     return [text.get_text() for text in axes.texts]
+
+
+def score_of(axes):
+    """What the vertical axis shows."""
+    return axes.get_ylabel().replace("\n", " ")
+
+
+def front_in(axes):
+    """The scores of the front, each once, in its order."""
+    (line,) = (line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    return list(dict.fromkeys(line.get_ydata()))
 
 
 def legend_of(figure):
@@ -101,17 +113,30 @@ def small_set():
 
 def test_each_panel_has_the_front_of_its_own_cost():
     parameters, memory = figure_of(small_set()).axes
-    assert names_in(parameters) == ["head_only", "fourierft", "lora"]
-    assert names_in(memory) == ["head_only", "bitfit", "lora"], "fourierft: lora is better for the same bytes"
+    assert names_in(parameters) == ["FourierFT n=1000", "head alone", "LoRA"]
+    assert names_in(memory) == ["FourierFT n=1000", "head alone", "BitFit", "LoRA"]
+    assert front_in(parameters) == [50, 80, 90] and front_in(memory) == [50, 70, 90]
     assert memory.get_xlabel() == "saved for the backward of a step (MiB)"
-    assert parameters.get_ylabel() == "accuracy × 100, best epoch"
+    assert score_of(parameters) == "accuracy × 100, best epoch"
+
+
+def test_the_legend_shows_each_point_as_it_is():
+    figure = figure_of(small_set())
+
+    def looks(line):
+        return line.get_marker(), line.get_color(), line.get_markerfacecolor(), line.get_markersize()
+
+    handles = [looks(handle) for handle in figure.legends[0].legend_handles]
+    assert handles[0][:2] == ("o", "#0072B2"), "FourierFT's is the same in every figure"
+    for axes in figure.axes:
+        assert [looks(container.lines[0]) for container in axes.containers] == handles
 
 
 def test_a_method_without_memory_is_on_the_first_panel_alone_and_is_named_below():
     found = [*small_set(), run(0.95, method="full", adapter=10**8)]
     figure = figure_of(found)
-    assert "full" in names_in(figure.axes[0]) and "full" not in names_in(figure.axes[1])
-    assert "memory not measured: full" in figure.legends[0].get_title().get_text()
+    assert "full fine-tuning" in names_in(figure.axes[0]) and "full fine-tuning" not in names_in(figure.axes[1])
+    assert "memory not measured: full fine-tuning" in figure.legends[0].get_title().get_text()
     without = [run(0.5 + i / 10, method=name, adapter=10**i) for i, name in enumerate(METHODS[:3])]
     assert len(figure_of(without).axes) == 1
 
@@ -141,16 +166,15 @@ def test_seeds_scale_and_marks_are_told():
     found = small_set() + with_cost(five(method="full", adapter=10**8), saved_bytes=2**28)
     dirty = [one.model_copy(update={"dirty": one.method == "lora"}) for one in found]
     figure = figure_of(dirty)
-    assert figure.get_suptitle() == "glue_rte, roberta_base, paper scale, 1 to 5 seeds"
-    expected = ["head_only (not in the paper) ×1†"]
-    expected += ["fourierft (n=1000) ×1†", "bitfit ×1†", "lora (r=8) ×1†‡", "full ×5"]
-    assert legend_of(figure) == expected
-    caption = figure.legends[0].get_title().get_text()
+    assert figure.get_suptitle() == "RTE, RoBERTa-base, paper scale, 1 to 5 seeds"
+    expected = ["FourierFT n=1000 ×1†", "head alone, not in the paper ×1†", "BitFit ×1†", "LoRA r=8 ×1†‡"]
+    assert legend_of(figure) == [*expected, "full fine-tuning ×5"]
+    caption = figure.legends[0].get_title().get_text().replace("\n", " ")
     assert "† not all" in caption and "‡ code" in caption and "bar from the lowest" in caption
     whole = [one for name in METHODS[:3] for one in five(method=name)]
     caption = figure_of(whole).legends[0].get_title().get_text()
     assert "†" not in caption and "‡" not in caption
-    assert legend_of(figure_of(whole))[0] == "fourierft (n=1000)", (
+    assert legend_of(figure_of(whole))[0] == "FourierFT n=1000", (
         "the count stands in the title where it is the same for all"
     )
 
@@ -170,12 +194,14 @@ def test_images_are_their_mean_on_the_test_set_and_it_says_so():
     marker, _, (bar,) = figure.axes[0].containers[0].lines
     assert list(marker.get_ydata()) == pytest.approx([68]), "the median is 65, on validation they are all 99"
     assert bar.get_segments()[0][:, 1].tolist() == pytest.approx([50, 90])
-    assert figure.axes[0].get_ylabel() == "accuracy × 100 on the test set, best epoch"
+    assert score_of(figure.axes[0]) == "accuracy × 100 on the test set, best epoch"
     caption = figure.legends[0].get_title().get_text()
     assert "mean over seeds" in caption and "†" not in caption and "§" not in caption
     figure = figure_of([*found[:-1], found[-1].model_copy(update={"metrics": run(0.7).metrics})])
-    assert figure.axes[0].get_ylabel() == "accuracy × 100, best epoch"
-    assert "§ scored on validation" in figure.legends[0].get_title().get_text() and "full§" in legend_of(figure)
+    assert score_of(figure.axes[0]) == "accuracy × 100, best epoch"
+    assert "§ scored on validation" in figure.legends[0].get_title().get_text() and "full fine-tuning§" in legend_of(
+        figure
+    )
 
 
 def test_texts_are_the_first_column_of_their_table_at_the_last_epoch():
@@ -184,7 +210,7 @@ def test_texts_are_the_first_column_of_their_table_at_the_last_epoch():
     axes = figure_of(found).axes[0]
     marker, _, (bar,) = axes.containers[0].lines
     assert list(marker.get_ydata()) == pytest.approx([62]) and bar.get_segments()[0][:, 1].tolist() == [60, 65]
-    assert axes.get_ylabel() == "bleu × 100 on the test set, last epoch", "the direction is the primary metric's"
+    assert score_of(axes) == "BLEU × 100 on the test set, last epoch", "the direction is the primary metric's"
 
 
 def test_where_lower_is_better_the_front_is_the_lower_one():
@@ -192,16 +218,18 @@ def test_where_lower_is_better_the_front_is_the_lower_one():
         one.model_copy(update={"metrics": one.metrics.model_copy(update={"direction": "min"})}) for one in small_set()
     ]
     axes = figure_of(found).axes[0]
-    assert names_in(axes) == ["head_only"] and "lower is better" in axes.get_ylabel()
+    assert names_in(axes) == ["FourierFT n=1000", "head alone"] and "lower is better" in score_of(axes)
+    assert front_in(axes) == [50]
 
 
 def test_a_loss_is_in_nats_and_the_front_is_the_lower_one():
     costs = {"full": (0.8, 10**6), "lora_qv": (1.0, 10**4), "fourierft": (0.9, 10**3)}
     found = [instruct(loss, method=name, adapter=adapter) for name, (loss, adapter) in costs.items()]
     axes = figure_of(found).axes[0]
-    assert names_in(axes) == ["fourierft", "full"]
+    assert names_in(axes) == ["FourierFT n=1000", "full fine-tuning"]
+    assert front_in(axes) == pytest.approx([0.9, 0.8])
     assert [bar.lines[0].get_ydata()[0] for bar in axes.containers] == pytest.approx([0.9, 1.0, 0.8])
-    assert axes.get_ylabel() == "loss of a token (nats) on the test set,\nlast epoch, lower is better"
+    assert score_of(axes) == "loss of a token (nats) on the test set, last epoch, lower is better"
 
 
 def test_steps_of_other_sizes_are_told_since_their_memory_is_no_match():
@@ -209,7 +237,7 @@ def test_steps_of_other_sizes_are_told_since_their_memory_is_no_match():
         one.model_copy(update={"config": {**one.config, "recipe": {"batch_size": 32 if one.method == "lora" else 16}}})
         for one in small_set()
     ]
-    assert "lora (r=8), 32 a step†" in legend_of(figure_of(found))
+    assert "LoRA r=8, 32 a step†" in legend_of(figure_of(found))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -218,12 +246,10 @@ def test_sixteen_methods_are_told_apart_and_their_names_do_not_overlap(seed):
     assert len(legend_of(figure)) == 16
     styles = [(handle.get_color(), handle.get_marker()) for handle in figure.legends[0].legend_handles]
     assert len(set(styles)) == 16
-    figure.draw_without_rendering()
+    legible.check(figure)
     renderer = figure.canvas.get_renderer()
     for axes in figure.axes:
         boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
-        for one, other in itertools.combinations(boxes, 2):
-            assert not one.padded(-1).overlaps(other.padded(-1))
         points = [axes.transData.transform(bar.lines[0].get_xydata()[0]) for bar in axes.containers]
         assert len(points) == 16 and not any(box.contains(*point) for box in boxes for point in points)
         frame = axes.get_window_extent(renderer).padded(3)

@@ -10,6 +10,7 @@ from experiments.studies.expressive.model import WIDTH, Network
 from experiments.studies.expressive.outcome import BASE, VARIANTS, Contest, Trial, Variant
 from experiments.studies.expressive.study import Effort, measure
 from fourierft import Entries, FourierLinear
+from tests import legible
 
 TINY = Effort(variants=[BASE], seeds=range(2), search_seeds=[1000], epochs=3, steps=5)
 AROUND = next(variant for variant in VARIANTS if variant.name == "around")
@@ -201,6 +202,9 @@ def test_the_report_has_a_row_an_outcome_and_two_figures(tmp_path):
         ["20 of 20", "500", "100.0", "100.0"],
     ]
     assert list(report.figures) == ["accuracy", "regions"]
+    for draw in report.figures.values():
+        legible.check(draw())
+    assert [text.get_text() for text in report.figures["accuracy"]().axes[0].texts] == ["FourierFT n=128"]
 
 
 def test_a_rate_at_the_edge_of_its_grid_is_marked(tmp_path):

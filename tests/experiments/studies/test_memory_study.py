@@ -25,6 +25,7 @@ from experiments.studies.memory import study
 from experiments.studies.memory.case import Case
 from experiments.studies.memory.footprint import Footprint, Step
 from experiments.style import save
+from tests import legible
 from tests.handmade import leave
 
 pytestmark = pytest.mark.filterwarnings("ignore:delta_W starts out")
@@ -268,6 +269,7 @@ def test_the_tables_put_the_page_beside_what_is_counted_and_measured(tmp_path):
 
 def test_the_same_records_give_the_same_figure(tmp_path):
     footprints = footprint("lora", 2000, mrpc=entry(4000), qnli=OOM), footprint("fourierft", 1990)
+    legible.check(shown(tmp_path, *footprints).figures[""]())
     files = [save(shown(tmp_path, *footprints).figures[""](), tmp_path / name) for name in ("a.png", "b.png")]
     assert files[0].read_bytes() == files[1].read_bytes()
 

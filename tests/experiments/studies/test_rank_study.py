@@ -9,6 +9,7 @@ from experiments import record
 from experiments.measure.rank import summarise
 from experiments.studies.rank import RankOfDelta, construction
 from experiments.studies.rank.construction import DRAWS, Constructions, measure, starts
+from tests import legible
 from tests.handmade import leave, run
 
 D = 24
@@ -89,4 +90,8 @@ def test_the_tables_tell_kinds_methods_and_the_start_apart(told):
     assert ranks.rows[0][2:6] == ["4", "24", "21.0 (20.0–22.0)", "21.0 (20.0–22.0)"]
     assert [row[1:3] for row in trained.rows] == [["before training", "3"], ["trained", "8"]]
     assert [row[0] for row in by_n.rows] == ["50", "100"]
-    assert list(report.figures) == ["", "by_n"]
+    assert list(report.drawn) == ["study_rank_paper", "study_rank_by_n"]
+    for draw in report.drawn.values():
+        legible.check(draw())
+    named = [{text.get_text() for text in axes.texts} for axes in report.figures[""]().axes]
+    assert named == [{"FourierFT"}] * 3

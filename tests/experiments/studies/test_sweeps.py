@@ -3,9 +3,11 @@
 import pytest
 
 from experiments.errors import UserError
+from experiments.report.page import write_figures
 from experiments.studies import STUDIES, sweep
 from experiments.studies.bands import CENTRES, maps
 from experiments.studies.sweep import Sweep
+from tests import legible
 from tests.handmade import run, search
 
 SEEDS = (0, 11111, 22222, 33333, 44444)
@@ -315,11 +317,35 @@ def test_the_same_records_give_the_same_files_whatever_their_order(told, tmp_pat
     files = []
     for order in (1, -1):
         _, reports = told(name, EXAMPLES[name][::order])
-        drawn = [path.read_bytes() for page in reports for path in page.write_figures(tmp_path / "figures")]
+        drawn = [path.read_bytes() for path in write_figures(reports, tmp_path / "figures")]
         files.append(({file: text for page in reports for file, text in page.texts.items()}, drawn))
     assert files[0] == files[1]
     assert set(files[0][0]) == {f"study_{name}_paper.md", f"study_{name}_paper.tex"}
     assert len(files[0][1]) == (4 if name == "bias" else 2)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_figures_are_legible_at_the_width_of_print(told, name):
+    _, [page] = told(name, EXAMPLES[name])
+    for draw in page.drawn.values():
+        legible.check(draw())
+
+
+@pytest.mark.parametrize("name", ["scaling", "curves"])
+def test_fourierft_is_named_beside_its_line_in_every_panel(told, name):
+    _, [page] = told(name, EXAMPLES[name])
+    figure = page.drawn[f"study_{name}_paper"]()
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["FourierFT"]] * len(figure.axes)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["FourierFT", "LoRA"]
+
+
+def test_a_map_that_needs_no_record_is_one_file_for_all_scales(told, tmp_path):
+    records = bands("glue_rte") + changed(bands("glue_rte"), scale="mini")
+    _, pages = told("bias", records)
+    written = {path.name for path in write_figures(pages, tmp_path)}
+    kinds = {f"study_bias_{word}" for word in ("paper", "mini", "maps")}
+    assert written == {f"{stem}.{kind}" for stem in kinds for kind in ("pdf", "png")}
+    assert all("figures/study_bias_maps.png" in page.entry("tables") for page in pages)
 
 
 @pytest.mark.parametrize("name", STUDIES)

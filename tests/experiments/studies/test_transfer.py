@@ -9,6 +9,7 @@ from experiments.studies import STUDIES
 from experiments.studies.plan import read_study
 from experiments.studies.transfer import found, vertex
 from experiments.trials import Trials
+from tests import legible
 
 FOUND = (0.71, 1.4, 0.35, 0.17)  # of a search that starts at 0.71, where the best is 0.4
 
@@ -60,6 +61,7 @@ def test_the_page_tells_both_spreads_and_marks_an_edge(tmp_path):
     [page] = study.pages(tmp_path)
     assert [row[-1] for row in page.tables[0].rows] == ["0.40", "0.40", "1.40↑"]
     assert page.figures.keys() == {""}
+    legible.check(page.figures[""]())
     within, across = study.claims(tmp_path)
     assert (within.small_scale, across.small_scale) == ("holds in 2 of 2 models", "holds in 0 of 1 comparison")
     assert within.measured[0].startswith(
