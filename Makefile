@@ -17,7 +17,7 @@ INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 TABLES := table2 table3 table4 table5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables figures page clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables scale figures page clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ parameters: $(READY) ## count every method of the paper on its models at full si
 
 tables: $(READY) ## results/tables and results/README.md from the records, the counts and the bench
 	@$(RUN) -m scripts.tables
+
+scale: $(READY) ## results/scale.md: what the whole paper takes: runs, steps, hours, disk
+	@$(RUN) -m scripts.scale $(ARGS)
 
 figures: $(READY) ## results/figures from the records
 	@$(RUN) -m scripts.figures

@@ -24,7 +24,7 @@ def saved_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> int:
     owned = {id(storage): storage for storage in map(Tensor.untyped_storage, (*model.parameters(), *model.buffers()))}
     saved = {}
 
-    def keep(tensor: Tensor) -> None:  # what a node saves of its own output, with itself behind it, would never be freed
+    def keep(tensor: Tensor) -> None:  # a node that saved its own output, with itself behind it, would never be freed
         dense = (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,)
         storages = map(Tensor.untyped_storage, dense)
         saved.update((id(storage), storage) for storage in storages if id(storage) not in owned)

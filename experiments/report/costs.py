@@ -23,12 +23,11 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is planned. title: of its row. sizes: the settings by which results/parameters counts its method."""
+    """A run that is planned. title: of its row."""
 
     overrides: list[str]
     config: Config
-    title: str
-    sizes: Mapping[str, Any]
+    title: str = ""
 
     @property
     def state(self) -> str:
@@ -41,12 +40,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Costs:
-    """rows: of the training set, by experiment and model. seconds: of a token of training, with evaluation and test.
-    stored: bytes of an adapter's files. Both by what they were measured on."""
+    """rows: of the training set, by experiment and model. seconds: of a token of training, with evaluation and test, by
+    what they were measured on. stored: by model and method, the settings of an adapter and the bytes of its files."""
 
     rows: Mapping[Hashable, int]
     seconds: Mapping[Hashable, float]
-    stored: Mapping[Hashable, float]
+    stored: Mapping[Hashable, Sequence[tuple[Mapping[str, Any], int]]]
 
     @classmethod
     def of(cls, records: Iterable[Record], sizes: Iterable[Sizes], device: str) -> "Costs":
@@ -57,17 +56,18 @@ class Costs:
                 continue
             exp, model, method, cost = run.exp, run.model.name, run.method, run.cost
             rows[exp, model] = run.dataset.rows["train"]
-            stored[model, method].append(run.params.stored_bytes or run.params.adapter_bytes)
+            stored[model, counted_as(method)].append(
+                (run.config["method"], run.params.stored_bytes or run.params.adapter_bytes)
+            )
             if device in (run.hardware.gpu, run.hardware.cpu):
                 spent = (cost.train_s + cost.eval_s + (cost.test_s or 0)) / cost.steps
                 each = spent / _tokens(run.config["recipe"])
                 for key in ((exp, model, method), (model, method), model):
                     seconds[key].append(each)
-        for size in sizes:
-            for row in size.rows:
-                stored[size.model, row.method, frozenset(row.settings.items())].append(row.stored_bytes)
-        medians = ({key: statistics.median(values) for key, values in each.items()} for each in (seconds, stored))
-        return cls(rows, *medians)
+        for counted in sizes:
+            for row in counted.rows:
+                stored[counted.model, row.method].append((row.settings, row.stored_bytes))
+        return cls(rows, {key: statistics.median(values) for key, values in seconds.items()}, stored)
 
     def steps(self, run: Run) -> int | None:
         """Its optimiser steps; None where the number of its generated rows is not known."""
@@ -87,9 +87,12 @@ class Costs:
 
     def disk(self, run: Run) -> float | None:
         """The bytes that it leaves, for both epochs; None where its adapter was never counted."""
-        model, method = run.config.model.name, run.config.method.name
-        keys = ((model, counted_as(method), frozenset(run.sizes.items())), (model, method))
-        return next((2 * self.stored[key] for key in keys if key in self.stored), None)
+        counted = self.stored.get((run.config.model.name, counted_as(run.config.method.name)), ())
+        own = run.config.method.model_dump(mode="json")
+        for settings, size in counted:
+            if all(settings[key] == own[key] for key in settings.keys() & own.keys()):
+                return 2 * size
+        return None
 
     def summed(self, runs: Sequence[Run]) -> list[str]:
         """The cells of HEADER for some runs."""

@@ -1,0 +1,86 @@
+"""Write results/scale.md: what the whole paper takes, table by table and study by study, at its own scale.
+
+    python -m scripts.scale [--device "NVIDIA H100 80GB HBM3"] [--out results/scale.md]
+
+Runs, steps and disk follow from the configurations; hours from the recorded runs of the paper's models on one kind of
+device, by default that of most of them. The same records give the same bytes.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from experiments.command import Command
+from experiments.config import load
+from experiments.measure.sizes import Sizes
+from experiments.record import find, replace_file
+from experiments.report.costs import HEADER, NOTES, Costs, Run
+from experiments.report.render import DASH, Table, markdown
+from experiments.results import Results
+from experiments.studies import STUDIES
+from experiments.studies.base import DeclaredStudy
+from scripts.table import TABLES, planned
+from scripts.table import main as table
+
+NONE = f"{DASH}: no run of these models is recorded: `make table2 ARGS=seed=0` on the device, and `make scale` again."
+
+
+def of_study(study: DeclaredStudy, folder: Path) -> list[Run]:
+    """The runs of its plan at the paper's scale. Raises UserError for an invalid plan."""
+    found, plan = [], study.file.paper
+    for setting, seeds in plan.settings.items() if plan else ():
+        words = [*setting, "scale=paper", f"record.dir={folder / study.name / 'records'}"]
+        if plan.search:  # what it would find: rates take no time
+            method = next((word.partition("=")[2] for word in setting if word.startswith("method=")), "fourierft")
+            words += [f"{key}={low}" for key, (low, _) in plan.search.ranges[method].items()]
+        config = load(*words)
+        each = (int(seed.removeprefix("seed=")) for seed in seeds)
+        found += [Run(words, config.model_copy(update={"seed": seed})) for seed in each]
+    return found
+
+
+def trials(studies: Iterable[DeclaredStudy]) -> str:
+    """What their searches add."""
+    plans = [plan for study in studies if (plan := study.file.paper) and plan.search]
+    least = sum(len(plan.settings) * plan.search.trials for plan in plans)
+    most = sum(len(plan.settings) * (plan.search.trials + plan.search.extra) for plan in plans)
+    return f"The searches of the studies come on top: {least:,} to {most:,} trials, each a part of a run."
+
+
+def line(name: str, runs: Sequence[Run], costs: Costs) -> list[str]:
+    """A row of the table."""
+    return [name, *costs.summed(runs)]
+
+
+def scale(options: argparse.Namespace) -> None:
+    """Write the page. Raises UserError."""
+    records = find(options.records)
+    gpus = Counter(run.hardware.gpu for run in records if run.scale == "paper" and run.hardware.gpu)
+    device = options.device or next((name for name, _ in gpus.most_common(1)), "")
+    costs = Costs.of(records, find(options.parameters, Sizes), device)
+    asked = ["--paper", str(options.paper), "--out", str(options.records)]
+    parts = {
+        of.title: planned(of, table.parse_intermixed_args([name, *asked]))
+        for name, of in TABLES.items()
+        if name.startswith("table")
+    }
+    studies = [study for study in STUDIES.values() if isinstance(study, DeclaredStudy)]
+    parts |= {study.title: of_study(study, options.studies) for study in studies}
+    once = {run.config.name: run for runs in parts.values() for run in runs}
+    rows = [line(name, runs, costs) for name, runs in parts.items() if runs]
+    title = "The whole paper, at its own scale"
+    shown = Table(title, ["Part", *HEADER], [*rows, line("all, each run once", list(once.values()), costs)])
+    notes = [*NOTES, trials(studies), f"The device: {device}." if device else NONE]
+    text = "\n".join([f"# {title}", "", markdown(shown), *(f"- {note}" for note in notes), ""])
+    replace_file(options.out, text.encode())
+    print(options.out)
+
+
+main = Command("scale", __doc__, scale)
+main.add_argument("--device", help="the GPU or CPU whose times count, by its name in the records")
+main.add_results("records", "studies", "parameters", "paper")
+main.add_argument("--out", type=Path, default=Results().root / "scale.md")
+
+if __name__ == "__main__":
+    main.start()
