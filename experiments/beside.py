@@ -25,11 +25,12 @@ def write(figure: Figure, names: Iterable[tuple[str, Line2D]]) -> list[Text]:
     """Write the names of lines, or of single points, in their colours, the first ones with the first choice: inside the
     panel, clear of one another, and over as few points and lines as can be.
 
-    To be called last: what is drawn later is not seen. The same figure gives the same places.
+    To be called last: what is drawn later is not seen. A line without a point in its panel gets no name. The same
+    figure gives the same places.
     """
     figure.draw_without_rendering()  # the layout
     taken: dict[Axes, list[np.ndarray]] = {}
-    return [_write(name, line, taken.setdefault(line.axes, [])) for name, line in names]
+    return [_write(name, line, taken.setdefault(line.axes, [])) for name, line in names if len(_seen(line))]
 
 
 def _write(name: str, line: Line2D, taken: list[np.ndarray]) -> Text:
@@ -37,9 +38,8 @@ def _write(name: str, line: Line2D, taken: list[np.ndarray]) -> Text:
     axes, point, renderer = line.axes, line.figure.dpi / 72, line.figure.canvas.get_renderer()
     hidden, weights = _drawn(axes)
     others = np.concatenate([np.empty((0, 2)), *(_along(_track(other)) for other in axes.lines if other is not line)])
-    frame = axes.get_window_extent(renderer).extents.reshape(2, 2)
-    track = _along(_track(line))
-    spots = track[:: max(1, len(track) // SPOTS)]
+    frame, seen = _frame(axes), _seen(line)
+    spots = seen[:: max(1, len(seen) // SPOTS)]
     text = axes.annotate(
         name,
         (0, 0),
@@ -81,6 +81,17 @@ def _drawn(axes: Axes) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([*tracks, *marks]), np.repeat([1.0, MARK], [sum(map(len, tracks)), sum(map(len, marks))])
 
 
+def _frame(axes: Axes) -> np.ndarray:
+    """The lower and the upper corner of a panel (2, 2), in pixels."""
+    return axes.get_window_extent().extents.reshape(2, 2)
+
+
+def _seen(line: Line2D) -> np.ndarray:
+    """Points along a line that lie in its panel (n, 2), in pixels."""
+    (low, high), track = _frame(line.axes), _along(_track(line))
+    return track[((low - 1 <= track) & (track <= high + 1)).all(axis=1)]
+
+
 def _track(line: Line2D) -> np.ndarray:
     """The vertices of a line (n, 2), in pixels; those that a logarithmic axis cannot show are left out."""
     track = line.get_transform().transform(line.get_path().vertices)
@@ -92,4 +103,4 @@ def _along(track: np.ndarray) -> np.ndarray:
     if len(track) < 2:
         return track
     ends = np.append(0.0, np.hypot(*np.diff(track, axis=0).T).cumsum())
-    return np.column_stack([np.interp(np.arange(0.0, ends[-1], STEP), ends, values) for values in track.T])
+    return np.column_stack([np.interp(np.arange(0.0, ends[-1] + STEP, STEP), ends, values) for values in track.T])

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.names import name
 from experiments.record import Record, Selection
 from experiments.report import curves
 from experiments.report.gaps import Gap, Judged, difference, no_loss
@@ -35,6 +36,11 @@ class Groups(dict[Setting, list[Record]]):
     def title(self) -> str:
         """The model and the task, as tables name them."""
         return " on ".join(self.place)
+
+    @property
+    def heading(self) -> str:
+        """The task and the model, as figures name them."""
+        return ", ".join(map(name, self.place[::-1]))
 
     @property
     def truncated(self) -> list[Setting]:

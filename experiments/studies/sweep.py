@@ -175,7 +175,7 @@ class Sweep(DeclaredStudy):
     def figure(self, found: Sequence[Groups], folder: Path) -> Figure:
         """A panel per model, task and metric."""
         shown = [(groups, metric) for groups in found for metric in self.metrics(groups)]
-        titles = [", ".join(map(name, groups.place[::-1])) for groups, _ in shown]
+        titles = [groups.heading for groups, _ in shown]
         figure, panels = style.panels(titles, across=self.across)
         for axes, (groups, metric) in zip(panels, shown, strict=True):
             axes.set_ylabel(f"{name(metric)} × 100, best epoch")

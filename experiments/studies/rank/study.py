@@ -118,8 +118,7 @@ class RankOfDelta(Sweep):
         """A row of panels per model and task: the spectra, with FourierFT's before training, and both ranks by
         layer."""
         built = self.constructions(folder)
-        titles = [", ".join(map(name, groups.place[::-1])) for groups in found for _ in range(1 + len(RANKS))]
-        figure, panels = style.panels(titles)
+        figure, panels = style.panels([groups.heading for groups in found for _ in range(1 + len(RANKS))])
         left = iter(panels)
         for groups in found:
             _draw_spectra(axes := next(left), groups)
