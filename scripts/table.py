@@ -109,7 +109,7 @@ def table(options: argparse.Namespace) -> int:
         return 0
     left = [run for run in every if run.state != "recorded"]
     print(f"{of.title}, scale {options.scale}: {len(every)} runs, {len(every) - len(left)} recorded", flush=True)
-    ended = carry_out([Task(" ".join(run.overrides), partial(carry, run)) for run in left])
+    ended = carry_out([Task(run.name, partial(carry, run)) for run in left])
     print(ended)
     return ended.code
 

@@ -30,6 +30,12 @@ class Run:
     title: str = ""
 
     @property
+    def name(self) -> str:
+        """In a line: experiment, model, row, seed."""
+        config = self.config
+        return f"{config.exp or config.task.name}, {config.model.name}, {self.title}, seed {config.seed}"
+
+    @property
     def state(self) -> str:
         """recorded, failed or missing."""
         path = self.config.record_path

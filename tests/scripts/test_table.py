@@ -107,7 +107,7 @@ def test_what_is_recorded_is_left_out_and_a_failure_stops_nothing(options, comma
     assert done == [("glue_stsb", 0), ("glue_rte", 11111), ("glue_stsb", 11111)]
     printed = capsys.readouterr().out
     assert "4 runs, 1 recorded" in printed and "1 of 3 runs done" in printed
-    assert "and 1 more: it broke" in printed and len(rest) == 3
+    assert "failed: glue_stsb, roberta_mini, lora (r=8), seed 0 and 1 more: it broke" in printed and len(rest) == 3
 
 
 def test_a_plan_counts_and_carries_nothing_out(options, command, ran, tmp_path, capsys):
