@@ -2,8 +2,9 @@
 
     python contrib/peft/measure.py CHECKOUT [ROUNDS]
 
-Processor time of one core, in milliseconds: medians over rounds in which every contestant takes its turn. Saved: bytes
-that autograd keeps for the backward pass, the input included, parameters and positions not.
+Processor time of one core, in milliseconds: medians over rounds in which every contestant takes its turn. A step is
+forward and backward, with the gradient of the input; one token is a forward without gradients. Saved: what autograd
+keeps for the backward pass, the input included, parameters and positions not.
 """
 
 import importlib.util
@@ -17,8 +18,7 @@ from peft import FourierFTConfig
 from peft.tuners.fourierft import layer as installed
 from torch import nn
 
-CASES = [(768, 2048), (1024, 2048), (4096, 512)]  # width, tokens
-CONFIG = FourierFTConfig(n_frequency=1000, scaling=300.0)
+CASES = [(768, 2048, 1000), (1024, 2048, 1000), (4096, 512, 1000), (768, 2048, 3000)]  # width, tokens, n_frequency
 
 
 def patched_module(checkout: Path):
@@ -32,8 +32,8 @@ def patched_module(checkout: Path):
     return module
 
 
-def adapted(module, base):
-    return module.FourierFTLinear(base, "default", config=CONFIG, n_frequency=CONFIG.n_frequency)
+def adapted(module, base, n):
+    return module.FourierFTLinear(base, "default", config=FourierFTConfig(n_frequency=n), n_frequency=n)
 
 
 def step(layer, x, g):
@@ -74,23 +74,24 @@ def saved_mib(layer, x):
 def main(checkout: str, rounds: str = "15") -> None:
     torch.set_num_threads(1)
     modules = {"before": installed, "after": patched_module(Path(checkout))}
-    heads = ["frozen layer", "step", "forward, one token, no gradient", "saved, MiB", "saved, bfloat16 model, MiB"]
-    print("| width, tokens |", " | ".join(heads), "|\n|", " --- |" * (1 + len(heads)))
-    for width, tokens in CASES:
+    heads = "width, tokens, n | frozen | step | one token | saved, MiB | saved, bfloat16 model, MiB"
+    print(f"| {heads} |\n|{' --- |' * 6}")
+    for width, tokens, n in CASES:
         torch.manual_seed(0)
         base = nn.Linear(width, width).requires_grad_(False)
         x, g = torch.randn(tokens, width, requires_grad=True), torch.randn(tokens, width)
-        layers = {name: adapted(module, base) for name, module in modules.items()}
-        cells = []
+        layers = {name: adapted(module, base, n) for name, module in modules.items()}
+        cells = [f"{width}, {tokens}, {n}"]
         for work in (step, one_token):
             taken = medians(work, {"frozen": base, **layers}, x, g, int(rounds))
+            digits = 0 if work is step else 1
             cells += [f"{taken['frozen']:.0f}"] if work is step else []
-            cells += [f"{taken['before']:.3g} → {taken['after']:.3g}"]
+            cells += [f"{taken['before']:.{digits}f} → {taken['after']:.{digits}f}"]
         cells += [" → ".join(f"{saved_mib(layer, x):.1f}" for layer in layers.values())]
         base.bfloat16()  # the coefficients stay float32, as PEFT has it
         x = x.detach().bfloat16().requires_grad_()
         cells += [" → ".join(f"{saved_mib(layer, x):.1f}" for layer in layers.values())]
-        print(f"| {width}, {tokens} |", " | ".join(cells), "|", flush=True)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
