@@ -109,16 +109,29 @@ def table(options: argparse.Namespace) -> int:
         return 0
     left = [run for run in every if run.state != "recorded"]
     print(f"{of.title}, scale {options.scale}: {len(every)} runs, {len(every) - len(left)} recorded", flush=True)
+    carry = Carrier()
     ended = carry_out([Task(run.name, partial(carry, run)) for run in left])
-    print(ended)
+    print(ended if left else "nothing left to run; `make tables` writes the table")
     return ended.code
 
 
-def carry(run: Run) -> None:
-    """One run, with its record."""
-    from experiments import pipeline  # seconds to import, and not needed for a plan
+class Carrier:
+    """Carries runs out. Where a model or its data are out of reach, it looks for them once."""
 
-    pipeline.run(load(*run.overrides))
+    def __init__(self) -> None:
+        self.missing: dict[tuple[str, str], UserError] = {}
+
+    def __call__(self, run: Run) -> None:
+        from experiments import pipeline  # seconds to import, and not needed for a plan
+
+        place = run.config.task.name, run.config.model.name
+        if place in self.missing:
+            raise self.missing[place]
+        try:
+            pipeline.run(load(*run.overrides))
+        except pipeline.MissingAssets as error:
+            self.missing[place] = error
+            raise
 
 
 main = Command("table", __doc__, table)

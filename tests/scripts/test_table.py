@@ -3,6 +3,7 @@
 import pytest
 
 from experiments import record
+from experiments.pipeline import MissingAssets
 from experiments.report.costs import Costs
 from scripts import table
 from scripts.table import TABLES, planned, wanted
@@ -108,6 +109,28 @@ def test_what_is_recorded_is_left_out_and_a_failure_stops_nothing(options, comma
     printed = capsys.readouterr().out
     assert "4 runs, 1 recorded" in printed and "1 of 3 runs done" in printed
     assert "failed: glue_stsb, roberta_mini, lora (r=8), seed 0 and 1 more: it broke" in printed and len(rest) == 3
+
+
+def test_what_is_out_of_reach_is_looked_for_once(command, monkeypatch, capsys):
+    looked = []
+
+    def run(config):
+        looked.append((config.task.name, config.seed))
+        raise MissingAssets(f"not found: {config.task.name}")
+
+    monkeypatch.setattr("experiments.pipeline.run", run)
+    assert command("table2", "model=roberta_base", "method=lora", "exp=glue_rte,glue_cola", "seed=0,11111") == 2
+    assert looked == [("glue_cola", 0), ("glue_rte", 0)]
+    printed = capsys.readouterr()
+    assert printed.err.count("as before") == 2 and printed.out.count("and 1 more: not found") == 2
+
+
+def test_nothing_left_is_said(options, command, ran, capsys):
+    words = ["table2", "--scale", "mini", "method=lora", "exp=glue_rte", "seed=0"]
+    [only] = planned(TABLES["table2"], options(*words))
+    record.write(configured(only.config), only.config.record_path)
+    assert command(*words) == 0 and not ran
+    assert "nothing left to run" in capsys.readouterr().out
 
 
 def test_a_plan_counts_and_carries_nothing_out(options, command, ran, tmp_path, capsys):
