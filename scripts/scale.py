@@ -2,8 +2,8 @@
 
     python -m scripts.scale [--device "NVIDIA H100 80GB HBM3"] [--out results/scale.md]
 
-Runs, steps and disk follow from the configurations; hours from the recorded runs of the paper's models on one kind of
-device, by default that of most of them. The same records give the same bytes.
+Runs, steps and disk follow from the configurations; hours from the recorded runs and the bench on one kind of device,
+by default the GPU of most of them. The same records give the same bytes.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.command import Command
 from experiments.config import load
+from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes
 from experiments.record import find, replace_file
 from experiments.report.costs import HEADER, NOTES, Costs, Run
@@ -23,7 +24,7 @@ from experiments.studies.base import DeclaredStudy
 from scripts.table import TABLES, planned
 from scripts.table import main as table
 
-NONE = f"{DASH}: no run of these models is recorded: `make table2 ARGS=seed=0` on the device, and `make scale` again."
+NONE = f"{DASH}: nothing of these models was timed on a GPU: `make bench` there, and `make scale` again."
 
 
 def of_study(study: DeclaredStudy, folder: Path) -> list[Run]:
@@ -56,9 +57,10 @@ def line(name: str, runs: Sequence[Run], costs: Costs) -> list[str]:
 def scale(options: argparse.Namespace) -> None:
     """Write the page. Raises UserError."""
     records = find(options.records)
-    gpus = Counter(run.hardware.gpu for run in records if run.scale == "paper" and run.hardware.gpu)
+    benches = find(options.bench, Bench)
+    gpus = Counter(run.hardware.gpu for run in (*records, *benches) if run.hardware.gpu)
     device = options.device or next((name for name, _ in gpus.most_common(1)), "")
-    costs = Costs.of(records, find(options.parameters, Sizes), device)
+    costs = Costs.of(records, find(options.parameters, Sizes), device, benches)
     asked = ["--paper", str(options.paper), "--out", str(options.records)]
     parts = {
         of.title: planned(of, table.parse_intermixed_args([name, *asked]))
@@ -79,7 +81,7 @@ def scale(options: argparse.Namespace) -> None:
 
 main = Command("scale", __doc__, scale)
 main.add_argument("--device", help="the GPU or CPU whose times count, by its name in the records")
-main.add_results("records", "studies", "parameters", "paper")
+main.add_results("records", "studies", "parameters", "bench", "paper")
 main.add_argument("--out", type=Path, default=Results().root / "scale.md")
 
 if __name__ == "__main__":

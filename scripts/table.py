@@ -18,6 +18,7 @@ from experiments.command import Command
 from experiments.composing import suite
 from experiments.config import Config, load
 from experiments.errors import UserError
+from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import read_paper
 from experiments.paper.score_tables import SCORE_TABLES, ScoreTable
@@ -90,7 +91,7 @@ def shown(table: ScoreTable, every: Sequence[Run], options: argparse.Namespace) 
 
     machine = hardware("cuda" if torch.cuda.is_available() else "cpu")
     device = machine.get("gpu") or machine["cpu"]
-    costs = Costs.of(find(options.out), find(options.parameters, Sizes), device)
+    costs = Costs.of(find(options.out), find(options.parameters, Sizes), device, find(options.bench, Bench))
     rows: dict[tuple[str, str], list[Run]] = {}
     for run in every:
         rows.setdefault((run.config.model.name, run.title), []).append(run)
@@ -140,7 +141,7 @@ main.add_argument("--scale", choices=["paper", "small", "mini"], default="paper"
 main.add_argument("--plan", action="store_true", help="only show what there is to do, and what that takes")
 main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the rows")
 main.add_jobs()
-main.add_results("paper", "parameters", out="records")
+main.add_results("paper", "parameters", "bench", out="records")
 main.add_argument(
     "overrides", nargs="*", metavar="KEY=VALUE", help="exp=, model=, method=, seed= choose; others change"
 )

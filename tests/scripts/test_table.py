@@ -1,8 +1,11 @@
 """What a table lacks: its runs, the choice among them, what they take, and that each is carried out once."""
 
+import statistics
+
 import pytest
 
 from experiments import record
+from experiments.measure.bench import Bench
 from experiments.pipeline import MissingAssets
 from experiments.report.costs import Costs
 from scripts import table
@@ -167,6 +170,19 @@ def test_what_runs_take_follows_from_the_most_alike_that_is_recorded(options):
         assert costs.hours(one) == pytest.approx(seen * each / 3600)
     assert costs.disk(lora[0]) == 2 * recorded.params.adapter_bytes and costs.disk(ours[0]) is None
     assert Costs.of([recorded], [], "another device").hours(lora[0]) is None
+
+
+def test_where_no_run_is_recorded_the_bench_tells(options):
+    """Its case of the model; for LoRA its LoRA, for any other method FourierFT."""
+    runs = planned(TABLES["table2"], options("table2", "model=roberta_base", "method=lora,bitfit", "exp=glue_rte"))
+    lora, bitfit = (next(one for one in runs if one.config.method.name == name) for name in ("lora", "bitfit"))
+    bench = record.read(ROOT / "results/bench/small/encoder_4_layers.json", Bench)  # of 8 × 64 tokens
+    bench = bench.model_copy(update={"case": "roberta_base"})
+    costs = Costs.of([], [], bench.hardware.cpu, [bench])
+    for one, contestant in ((lora, "peft_lora"), (bitfit, "fourierft")):
+        each = statistics.median(bench.contestants[contestant].seconds) / (8 * 64)
+        seen = costs.steps(one) * one.config.recipe.batch_size * one.config.recipe.max_length
+        assert costs.hours(one) == pytest.approx(seen * each / 3600)
 
 
 def test_the_makefile_has_the_paper_s_tables_of_scores():
