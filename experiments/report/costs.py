@@ -16,8 +16,8 @@ from experiments.report.render import DASH
 
 NOTES = (
     "Hours: of one device of this kind, where a run takes as long for each token as recorded runs of the same "
-    "experiment, model and method took; else those of the model and method; else those of the model; else as the model's "
-    "step in the bench (with LoRA, or with FourierFT for any other method), without evaluation.",
+    "experiment, model and method took; else those of the model and method; else those of the model; else as the "
+    "model's step in the bench (with LoRA, or with FourierFT for any other method), without evaluation.",
     "Disk: the adapters of the best and of the last epoch. While it trains, a run keeps checkpoints besides.",
 )
 BENCHED = {"fourierft": "fourierft", "lora": "peft_lora"}  # method -> its contestant in the bench
