@@ -6,13 +6,14 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.config import Config
 from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes, counted_as
-from experiments.record import Record
-from experiments.report.render import DASH
+from experiments.record import Record, find, hardware
+from experiments.report.render import DASH, Table, markdown
 
 NOTES = (
     "Hours: of one device of this kind, where a run takes as long for each token as recorded runs of the same "
@@ -23,6 +24,7 @@ NOTES = (
 BENCHED = {"fourierft": "fourierft", "lora": "peft_lora"}  # method -> its contestant in the bench
 HEADER = ["Runs", "Recorded", "Failed", "Left", "Steps left", "Hours left", "Disk, MiB"]
 MIB = 2**20
+UNKNOWN = f"{DASH}: not known: nothing like it was timed on this kind of device, or counted."
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,24 @@ class Costs:
         counts = [len(runs), states["recorded"], states["failed"], len(left)]
         took = [(self.steps, ",.0f", 1), (self.hours, ",.1f", 1), (self.disk, ",.0f", MIB)]
         return [*map(str, counts), *(_total(map(what, left), form, unit) for what, form, unit in took)]
+
+
+def here(records: Path, parameters: Path, bench: Path) -> tuple[Costs, str]:
+    """The costs on this machine, by the records in these folders, and the name of its GPU or CPU."""
+    import torch  # seconds to import, and needed for the name of the GPU alone
+
+    machine = hardware("cuda" if torch.cuda.is_available() else "cpu")
+    device = machine.get("gpu") or machine["cpu"]
+    return Costs.of(find(records), find(parameters, Sizes), device, find(bench, Bench)), device
+
+
+def plan(title: str, names: Sequence[str], rows: Mapping[Sequence[str], Sequence[Run]], costs: Costs) -> str:
+    """What is done and what is left, row by row, and what that takes. names: the headers of what names a row."""
+    every = [run for own in rows.values() for run in own]
+    body = [[*name, *costs.summed(own)] for name, own in rows.items()]
+    body.append(["all", *[""] * (len(names) - 1), *costs.summed(every)])
+    shown = markdown(Table(title, [*names, *HEADER], body))
+    return "\n".join([title, "", shown, *(f"- {note}" for note in (*NOTES, UNKNOWN))])
 
 
 def _total(values: Iterable[float | None], form: str, unit: float) -> str:
