@@ -8,6 +8,7 @@
     fourierft.to_lora(model, "lora/")   # the same as a LoRA, exactly if the positions are a grid
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) undoes it, bit for bit
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
+    bank = fourierft.Bank.over(model, "adapters/")  # thousands over one model, an adapter for each row of a batch
 
 With scale="auto" (`scale.py`) a learning rate found at one n is near the best at others; targets="all-linear" adapts
 every linear layer; `n_pattern` gives modules their own n, which `allocate` finds from gradients (`allocation.py`).
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: F405
     "BASES",
     "Algorithm",
+    "Bank",
     "Count",
     "Entries",
     "FourierConfig",
