@@ -62,6 +62,7 @@ def write_packed(
     }
     said = json.dumps(header).encode()
     said += b" " * (-len(said) % 8)  # aligns the rows
+    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:
