@@ -41,7 +41,7 @@ class Shelf:
 
     config: that of all adapters. shapes: of the tensors of an adapter, by their keys in its file, in the order of a
     row. Raises what `adapt` raises, with the model unchanged, and FourierError for scale="auto", another basis than
-    Fourier's, and a head that holds integers.
+    Fourier's, experts of a mixture, and a head that holds integers.
     """
 
     def __init__(self, model: nn.Module, config: FourierConfig) -> None:
@@ -53,6 +53,11 @@ class Shelf:
         transposed = any(not isinstance(layer, nn.Linear) for layer in self._layers.values())
         self._wide = torch.float64 if weights[0].dtype == torch.float64 else torch.float32  # the dtype of a row
         self._document = to_document(self.config, transposed, type(model))
+        if routed := [path for path in self._layers if "experts" in path.split(".")]:
+            raise FourierError(
+                f"{routed[0]} gets the tokens that its router chose, and cannot tell of which rows they are: leave it "
+                "out of the targets"
+            )
         self._spectra = spectrum_shapes(self.config, self._layers)
         self._head_tensors = head_tensors(self._heads)
         for key, tensor in self._head_tensors.items():

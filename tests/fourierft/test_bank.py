@@ -10,7 +10,8 @@ from comparing import moved, relative_error
 from torch import nn
 
 import fourierft
-from fourierft import Algorithm, Bank, FourierConfig, FourierError
+from fourierft import Algorithm, Bank, Entries, FourierConfig, FourierError, reference
+from fourierft.plan import make_plan
 
 NAMES = ("anna", "ben", "carl", "dora")
 ROWS = ["ben", None, "anna", "carl", "anna"]
@@ -96,7 +97,27 @@ def test_every_row_equals_the_model_with_its_adapter_merged(kind, entries, compi
     assert relative_error(make()(batch).logits[[0, 2, 3, 4]], expected[[0, 2, 3, 4]]) > 0.1
 
 
-def test_rows_of_any_shape_and_of_float64(adapters, roberta, batch):
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("entries", ["random", "grid"])
+@pytest.mark.parametrize("shape", [(48, 40), (39, 24)])  # the second is not for C
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_with_coefficients_of_each_row(shape, entries, compiled, dtype):
+    positions = Entries(36, 7, kind=entries)
+    plan, weight, bias = make_plan(shape, torch.device("cpu"), positions), torch.randn(shape), torch.randn(shape[0])
+    for rows, repeats, tokens in ((1, 1, 1), (5, 1, 1), (3, 2, 7), (11, 1, 3), (2, 1, 40)):
+        x, spectra = torch.randn(rows * repeats, tokens, shape[1]).to(dtype), torch.randn(rows, 36)
+        layer = weight.to(dtype), bias.to(dtype)
+        y = fourierft.fourier_linear(x, *layer, spectra, plan, 20.0, Algorithm(compiled=compiled))
+        for one, inputs, c in zip(y.chunk(rows), x.chunk(rows), spectra, strict=True):
+            delta = reference.delta_weight(c.double(), positions.sample(shape), shape, 20.0)
+            near(
+                one,
+                nn.functional.linear(inputs.double(), layer[0].double() + delta, layer[1].double()),
+                1e-5 if dtype == torch.float32 else 3 * 2**-9,
+            )
+
+
+def test_positions_and_n_of_each_matrix_in_float64(adapters, roberta, batch):
     def make():
         return roberta().double()
 
@@ -362,6 +383,12 @@ def test_what_a_bank_is_not_for(bank, roberta, tmp_path):
         query(torch.randn(1, 3, 32, requires_grad=True))
     with pytest.raises(FourierError, match="rows of a nested tensor"), bank.rows(["anna"]):
         query(torch.nested.nested_tensor([torch.randn(3, 32)]))
+
+
+def test_experts_whose_tokens_are_not_in_the_order_of_the_rows_are_refused():
+    model = nn.ModuleDict({"experts": nn.ModuleList([nn.Linear(8, 8)])})
+    with pytest.raises(FourierError, match=r"experts\.0 gets the tokens that its router chose"):
+        Bank(model, FourierConfig(n=4, scale=1.0, targets=("0",)))
 
 
 @pytest.mark.parametrize(
