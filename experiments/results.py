@@ -9,7 +9,6 @@ FOLDERS = {  # name -> what it holds
     "judged": "records of runs with the scores of a judge",
     "studies": "records of studies",
     "search": "searches for hyper-parameters",
-    "passed_over": "records of runs whose rates, the best of a search, a whole run has shown to be worse",
     "parameters": "exact counts of parameters",
     "bench": "timings of training steps",
     "micro": "timings of a step's operations",
