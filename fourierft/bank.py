@@ -36,7 +36,8 @@ class Bank(Shelf):
             model.generate(**batch)  # row by row with that adapter; None: the model itself
 
     Outside of `rows` the model computes what it did before. It is frozen, and its targeted layers are replaced, see
-    `adapt`; a batch has to be the first dimension of what they and the heads get. Move the model to its device first.
+    `adapt`; the rows of the batch have to be the first dimension of what these and the heads get. Move the model to its
+    device first.
 
     config: that of all adapters; a head is whatever module maps one tensor to one. capacity: how many adapters the
     device holds at most; None: all that are named. dtype: of the numbers held there; None: float32 (float64 if the
@@ -64,10 +65,10 @@ class Bank(Shelf):
             head.register_forward_hook(partial(self._head, path, copy.deepcopy(head).eval()))
 
         # The first row is the model's own: no change, and its heads.
-        base = [spectrum.new_zeros(sum(torch.Size(shape).numel() for shape in self._spectra.values()))]
+        base = [spectrum.new_zeros(sum(self._sizes[: len(self._spectra)]))]
         base += [tensor.detach().flatten().to(base[0]) for tensor in self._head_tensors.values()]
-        own = torch.cat(base)[None].to(dtype)
-        self._table = own.new_zeros(1 + (capacity or 0), own.shape[1]).index_copy_(0, _indices([0], own), own)
+        own = torch.cat(base)[None].to(dtype or spectrum.dtype)
+        self._table = torch.cat([own, own.new_zeros(capacity or 0, own.shape[1])])
         self._slots: OrderedDict[str, int] = OrderedDict()  # rows of the table, the least recently named first
         self._free = list(range(len(self._table) - 1, 0, -1))
         self._current: dict[str, Tensor] = {}  # (rows, *shape) by key, inside of `rows`
@@ -136,8 +137,8 @@ class Bank(Shelf):
         self._hold(wanted)
         slots = [0 if name is None else self._slots[name] for name in names]
         rows = self._table[_indices(slots, self._table)]
-        parts = rows.split([torch.Size(shape).numel() for shape in self.shapes.values()], dim=1)
-        return {key: part.unflatten(1, shape) for (key, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        parts = zip(self.shapes.items(), rows.split(self._sizes, dim=1), strict=True)
+        return {key: part.unflatten(1, shape) for (key, shape), part in parts}
 
     def _hold(self, wanted: list[str]) -> None:
         """Puts the adapters that are not there yet into the table."""

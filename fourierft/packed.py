@@ -53,11 +53,7 @@ def write_packed(
     metadata = {"names": names, "document": document, "shapes": shapes}
     header: Mapping = {
         "__metadata__": {"format": FORMAT} | {key: json.dumps(value) for key, value in metadata.items()},
-        "adapters": {
-            "dtype": f"F{8 * dtype.itemsize}",
-            "shape": [len(names), numbers],
-            "data_offsets": [0, end],
-        },
+        "adapters": {"dtype": f"F{8 * dtype.itemsize}", "shape": [len(names), numbers], "data_offsets": [0, end]},
         "sha256": {"dtype": "U8", "shape": [len(names), 32], "data_offsets": [end, end + 32 * len(names)]},
     }
     said = json.dumps(header).encode()

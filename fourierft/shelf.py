@@ -66,6 +66,7 @@ class Shelf:
                     f"{key} is {tensor.dtype}: a head of a bank has to consist of floating-point numbers"
                 )
         self.shapes: Shapes = self._spectra | {key: tuple(tensor.shape) for key, tensor in self._head_tensors.items()}
+        self._sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
         self._sources: dict[str, Callable[[], Tensor]] = {}
         self._agreeing: dict[bytes, Document] = {}  # the documents that were read, by their bytes
 
@@ -107,9 +108,8 @@ class Shelf:
 
     def save(self, name: str, folder: str | os.PathLike) -> None:
         """Writes an adapter into a folder, in PEFT's format, as `fourierft.save` does."""
-        parts = self.row(name).split([torch.Size(shape).numel() for shape in self.shapes.values()])
-        pairs = zip(self.shapes.items(), parts, strict=True)
-        tensors = {key: part.view(shape).clone() for (key, shape), part in pairs}
+        parts = zip(self.shapes.items(), self.row(name).split(self._sizes), strict=True)
+        tensors = {key: part.view(shape).clone() for (key, shape), part in parts}
         metadata = {"fourierft": identities(self._document)[0], "sha256": digest(tensors)}
         write(Path(folder), self._document, tensors, metadata)
 
