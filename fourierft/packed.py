@@ -30,11 +30,16 @@ class PackedFile:
             metadata = stored.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise FourierError(f"{file} is not a file of packed adapters: give one that Bank.pack wrote")
-            self.names: list[str] = json.loads(metadata["names"])
-            self.document: Document = json.loads(metadata["document"])
-            self.shapes: Shapes = {key: tuple(shape) for key, shape in json.loads(metadata["shapes"]).items()}
+            try:
+                self.names: list[str] = json.loads(metadata["names"])
+                self.document: Document = json.loads(metadata["document"])
+                self.shapes: Shapes = {key: tuple(shape) for key, shape in json.loads(metadata["shapes"]).items()}
+            except (KeyError, ValueError) as error:
+                raise FourierError(f"{file} has damaged metadata ({error}): pack it again") from error
             self._digests = stored.get_tensor("sha256")
             self._rows = stored.get_slice("adapters")  # which keeps the file mapped
+            if self._rows.get_shape() != [len(self.names), _numbers(self.shapes)]:
+                raise FourierError(f"{file} has {self._rows.get_shape()} numbers for other names: pack it again")
 
     def row(self, k: int) -> Tensor:
         """The numbers of the k-th adapter. Raises FourierError if they are damaged."""
@@ -48,7 +53,7 @@ def write_packed(
     file: Path, names: Iterable[str], rows: Iterable[Tensor], dtype: torch.dtype, shapes: Shapes, document: Document
 ) -> None:
     """Writes the rows, of `dtype`, one after the other, as they come; the file gets its name when it is complete."""
-    names, numbers = list(names), sum(torch.Size(shape).numel() for shape in shapes.values())
+    names, numbers = list(names), _numbers(shapes)
     end = len(names) * numbers * dtype.itemsize
     metadata = {"names": names, "document": document, "shapes": shapes}
     header: Mapping = {
@@ -73,6 +78,10 @@ def write_packed(
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _numbers(shapes: Shapes) -> int:
+    return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
 def _digest(row: Tensor) -> bytes:

@@ -171,6 +171,12 @@ def test_adapters_come_go_and_displace_one_another(roberta, adapters, batch):
     assert displaced > 3
 
 
+def test_a_name_stands_for_rows_in_succession_where_the_batch_is_a_multiple(roberta, adapters, batch):
+    bank = Bank.over(roberta(), adapters(roberta))
+    each = together(bank, ["ben", "ben", None, None], batch[:4])
+    near(together(bank, ["ben", None], batch[:4]), each)
+
+
 def test_the_least_recently_named_is_displaced(roberta, adapters):
     bank = Bank.over(roberta(), adapters(roberta), capacity=2)
     for names, held in ((["anna", "ben"], "anna ben"), (["anna"], "ben anna"), (["carl"], "anna carl")):
@@ -281,6 +287,13 @@ def test_a_packed_file_holds_the_same(roberta, adapters, batch, tmp_path):
     with pytest.raises(FourierError, match=r"is damaged: 'dora' does not have its digest"), damaged.rows(["dora"]):
         pass
     assert damaged.held == ("ben", "anna", "carl")
+    for whole, broken, problem in (
+        (b'[\\"anna', b',\\"anna', "damaged metadata"),
+        (b', \\"dora\\"', b" " * 10, "other names"),
+    ):
+        file.write_bytes(content.replace(whole, broken))
+        with pytest.raises(FourierError, match=f"{problem}.*: pack it again"):
+            damaged.add_all(file)
     file.write_bytes(content[:-100])
     with pytest.raises(FourierError, match="is not a whole safetensors file"):
         damaged.add_all(file)
