@@ -36,5 +36,7 @@ def sized(method: str, settings: Mapping[str, Any]) -> str:
 
 
 def _setting(key: str, value: Any) -> str:
+    if isinstance(value, dict):  # a pattern
+        return f"{name(key)} of {len(value)} modules"
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return NAMES.get(f"{key}={shown}", f"{name(key)}={shown}")

@@ -82,8 +82,10 @@ def carry_out(tasks: Sequence[Task], known: tuple[type[Exception], ...] = ()) ->
                 processes.say(f"held: {error}")
                 held.append(((number, task), error))
             except Exception as error:
-                ended.failed[task.name] = reason = str(error).replace("\n", "; ")
-                print(f"failed: {task.name}: {reason}", file=sys.stderr)
+                reason = str(error).replace("\n", "; ")
+                told = "as before" if reason in ended.failed.values() else reason
+                print(f"failed: {task.name}: {told}", file=sys.stderr)
+                ended.failed[task.name] = reason
                 if isinstance(error, (UserError, FourierError)) and not isinstance(error, known):
                     ended.code = ended.code or 2
                 else:

@@ -8,6 +8,7 @@
     fourierft.to_lora(model, "lora/")   # the same as a LoRA, exactly if the positions are a grid
     fourierft.merge(model)              # no cost at inference; fourierft.unmerge(model) undoes it, bit for bit
     fourierft.use(model, memory="keep") # overrides how the layers compute; rarely needed
+    bank = fourierft.Bank.over(model, "adapters/")  # thousands over one model, an adapter for each row of a batch
 
 With scale="auto" (`scale.py`) a learning rate found at one n is near the best at others; targets="all-linear" adapts
 every linear layer; `n_pattern` gives modules their own n, which `allocate` finds from gradients (`allocation.py`).
@@ -15,7 +16,8 @@ every linear layer; `n_pattern` gives modules their own n, which `allocate` find
 `reference.py` is the paper's definition. `spectral.py` and `kernel.py` (in Triton) form delta_W exactly but faster;
 `tokens.py` applies it without forming it, also in C (`native.py`) and in Triton (`kernel_tokens.py`). `choice.py`
 chooses among them, `function.py` makes them one differentiable function, `linear.py` a layer. `fourierft.peft` runs the
-layers of PEFT by that function. Beyond the paper are positions on a grid (`grid.py`) and other bases (`bases.py`).
+layers of PEFT by that function. Beyond the paper are positions on a grid (`grid.py`), other bases (`bases.py`), and
+many adapters over one model (`bank.py`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: F405
     "BASES",
     "Algorithm",
+    "Bank",
     "Count",
     "Entries",
     "FourierConfig",

@@ -7,6 +7,7 @@ the frozen weight only if x does.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,9 +39,14 @@ def fourier_linear(
     coefficients, (n,), cast to float32 unless they are float64; plan: on the device of x. `dequantise` turns a
     quantised weight into an (out, in) one, in each pass, so that no dense copy is kept. `dtype`: what to compute in,
     instead of the dtype of x or of autocast.
+    A spectrum (rows, n), in the Fourier basis, has the coefficients of each row of x: (rows, ..., in), or of each
+    len(x) / rows rows. That is for inference: nothing may need a gradient.
     Returns (..., out) in that dtype; without a weight in the dtype of the coefficients. Differentiable once in x,
     weight, bias and spectrum. Raises FourierError if x and weight differ in dtype.
     """
+    if spectrum.dim() == 2:  # delta_W differs from row to row, so that only its product with a row can be formed
+        only = "grid" if isinstance(plan, Plan) and plan.grid else "tokens"
+        algorithm = replace(algorithm, forward=only, gradient=only)
     if spectrum.dtype in LOW_PRECISION:
         spectrum = spectrum.float()  # from FSDP's mixed precision, which has rounded them
     if dtype is None and autocasts(x.device) and x.dtype != torch.float64:  # autocast leaves float64 alone

@@ -39,11 +39,12 @@ def add_change_(
 ) -> Tensor:
     """y += x delta_W^T, or, adjoint, x delta_W, from `projected`, see `project`. y: (T, out or in), at least float32.
 
-    rows: dtype of x, to which y will be rounded. Returns y.
+    a: (n,), or (rows, n), each for the next T / rows tokens. rows: dtype of x, to which y will be rounded. Returns y.
     """
-    matrix = a.view(plan.grid) if adjoint else a.view(plan.grid).t()
-    cosines, sines = projected.chunk(2, dim=1)
-    core, side = torch.cat([cosines @ matrix, -(sines @ matrix)], dim=1), 1 if adjoint else 0
+    matrix = a.view(-1, *plan.grid) if adjoint else a.view(-1, *plan.grid).mT
+    halves = projected.reshape(len(matrix), 2 * len(y) // len(matrix), matrix.shape[1])  # cosines, sines by turns
+    core, side = (halves @ matrix).view(len(y), 2 * matrix.shape[2]), 1 if adjoint else 0
+    core.chunk(2, dim=1)[1].neg_()
     if on_tensor_cores(y.device, rows):
         high, low = two_terms(core, torch.bfloat16)  # for float16 rows too: bfloat16 has the range of float32
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)

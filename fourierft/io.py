@@ -7,7 +7,8 @@ damaged tensors.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,21 +81,25 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     folder = Path(path)
     document = read_document(folder / CONFIG_FILE)
     stated = to_config(document, folder / CONFIG_FILE)
-    tensors = _read_weights(folder / WEIGHTS_FILE, document)
+    tensors = read_weights(folder / WEIGHTS_FILE, document)
     adapted = adapted_model(model) if fourier_layers(model) else None
-    config = _narrowed(stated, adapted or model, tensors)
+    config = narrowed(stated, adapted or model, tensors)
     layers: Mapping[str, nn.Module]
     if adapted:
-        _check_agreement(adapted, config, folder)
+        merged = [path for path, layer in fourier_layers(adapted).items() if layer.merged]
+        if merged:
+            raise FourierError(f"{merged[0]} is merged: call fourierft.unmerge before loading other coefficients")
+        if different := differences(adapted, config_of(adapted), config):
+            raise FourierError(f"{folder} does not fit the adapted model: {different}; load it into the plain one")
         layers, heads = fourier_layers(adapted), select_heads(adapted, config.head)
-        shapes = _spectrum_shapes(config, layers)
+        shapes = spectrum_shapes(config, layers)
         _check_whole(_tensors(layers, {}), shapes)
     else:
         layers, heads = select(model, config)
-        shapes = _spectrum_shapes(config, layers)
+        shapes = spectrum_shapes(config, layers)
     modules = {**layers, **heads}
     _check_real({f"{path}.{k}": p for path, module in modules.items() for k, p in module.named_parameters()})
-    _check_tensors(tensors, _tensors({}, heads), shapes, folder / WEIGHTS_FILE)
+    check_tensors(tensors, head_tensors(heads), shapes, folder / WEIGHTS_FILE)
 
     # Nothing below can fail.
     if not adapted:
@@ -137,7 +142,7 @@ def gathered(
         live = {key: state_dict[name] for key, name in names.items()}
     _check_real(live)
     tensors = {key: _copy(tensor) for key, tensor in live.items()}
-    _check_whole(tensors, _spectrum_shapes(config, layers))
+    _check_whole(tensors, spectrum_shapes(config, layers))
     return tensors
 
 
@@ -145,7 +150,8 @@ def spectrum_key(module: str) -> str:
     return f"{PREFIX}{module}.fourierft_spectrum"
 
 
-def _spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> Shapes:
+def spectrum_shapes(config: FourierConfig, layers: Iterable[str]) -> Shapes:
+    """The shapes of the coefficients of these layers by their keys in a file."""
     shapes = {path: (len(config.parts_of(path) or ()), config.n_of(path)) for path in layers}
     return {spectrum_key(path): (k, n) if k else (n,) for path, (k, n) in shapes.items()}
 
@@ -182,21 +188,32 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _tensors(layers: Mapping[str, Any], heads: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """The tensors of an adapter by their keys in the file, sharing memory with the model."""
-    named = {spectrum_key(path): layer.fourierft_spectrum for path, layer in layers.items()}
-    for path, head in heads.items():
-        named |= {f"{PREFIX}{path}.{name}": tensor for name, tensor in head.state_dict().items()}
-    return named
+    return {spectrum_key(path): layer.fourierft_spectrum for path, layer in layers.items()} | head_tensors(heads)
 
 
-def _read_weights(file: Path, document: Document) -> dict[str, Tensor]:
+def head_tensors(heads: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The tensors of the heads by their keys in the file, sharing memory with the model."""
+    states = {path: head.state_dict() for path, head in heads.items()}
+    return {f"{PREFIX}{path}.{name}": tensor for path, state in states.items() for name, tensor in state.items()}
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """The open safetensors file, mapped into memory. Raises FourierError if it is missing, unreadable or damaged."""
     try:
         with safe_open(file, framework="pt", device="cpu") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
-            metadata = stored.metadata() or {}
+            yield stored
     except OSError as error:
         raise unreadable(file, error) from None
     except SafetensorError as error:
         raise FourierError(f"{file} is not a whole safetensors file ({error}): save the adapter again") from error
+
+
+def read_weights(file: Path, document: Document) -> dict[str, Tensor]:
+    """The tensors of an adapter with this document, on the CPU. Raises FourierError, see `load`."""
+    with opened(file) as stored:
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
+        metadata = stored.metadata() or {}
     identity, sha256 = metadata.get("fourierft"), metadata.get("sha256")
     ours = identities(document)
     if identity is not None and identity not in ours:
@@ -209,8 +226,8 @@ def _read_weights(file: Path, document: Document) -> dict[str, Tensor]:
     return {without_wrappers(key): tensor for key, tensor in tensors.items()}
 
 
-def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor]) -> FourierConfig:
-    """The configuration with the names that match this model, and the heads for which there are tensors."""
+def narrowed(config: FourierConfig, model: nn.Module, keys: Iterable[str]) -> FourierConfig:
+    """The configuration with the names that match this model, and the heads for which a file has these keys."""
     paths = [path for path in modules_by_path(model) if path]
     # By default PEFT lists names that a model may lack (`score` beside `classifier`).
     named = [name for name in config.head if any(matches(name, path) for path in paths)]
@@ -220,7 +237,7 @@ def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor
         for path in paths
         if path.endswith(config.head)
         and not any(matches(name, path) for name in named)
-        and any(key.startswith(f"{PREFIX}{path}.") for key in tensors)
+        and any(key.startswith(f"{PREFIX}{path}.") for key in keys)
     ]
     targets = config.targets
     if isinstance(targets, tuple):
@@ -228,27 +245,21 @@ def _narrowed(config: FourierConfig, model: nn.Module, tensors: dict[str, Tensor
     return replace(config, targets=targets, head=tuple(named + extra))
 
 
-def _check_agreement(model: nn.Module, config: FourierConfig, folder: Path) -> None:
-    """Raises FourierError if the adapted model is merged, or its configuration differs from that of the file."""
-    merged = [path for path, layer in fourier_layers(model).items() if layer.merged]
-    if merged:
-        raise FourierError(f"{merged[0]} is merged: call fourierft.unmerge before loading other coefficients")
-    ours, different = config_of(model), []
+def differences(model: nn.Module, ours: FourierConfig, theirs: FourierConfig) -> str:
+    """What keeps an adapter of their configuration from a model, or a part of one, of ours; "" if nothing does."""
+    different = []
     for field in ("n", "n_pattern", "scale", "entry_seed", "targets", "head", *EXTRAS):
-        here, there = getattr(ours, field), getattr(config, field)
+        here, there = getattr(ours, field), getattr(theirs, field)
         if field == "head":
             here, there = sorted(select_heads(model, here)), sorted(select_heads(model, there))
         elif field == "targets":
             here, there = (names if isinstance(names, str) else sorted(names) for names in (here, there))
         if here != there:
             different.append(f"{field} is {there!r}, not {here!r}")
-    if different:
-        raise FourierError(
-            f"{folder} does not fit the adapted model: {'; '.join(different)}; load it into the plain one"
-        )
+    return "; ".join(different)
 
 
-def _check_tensors(tensors: dict[str, Tensor], heads: dict[str, Tensor], spectra: Shapes, file: Path) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], heads: dict[str, Tensor], spectra: Shapes, file: Path) -> None:
     """Raises FourierError unless the tensors of the file fit the heads and the spectra."""
     shapes = {key: tuple(tensor.shape) for key, tensor in heads.items()} | spectra
     problems = [f"{key} is missing" for key in shapes if key not in tensors]

@@ -20,7 +20,8 @@ class FourierLayer(nn.Module):
     `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 if the weight is), zero until `reset_spectrum`
     draws them; `.half()` and the like leave them float32. With `parts`, some of q, k and v, the layer is a fused
     projection, and each of these parts a matrix of its own: the positions are those of an (out / 3, in) matrix, the
-    coefficients (len(parts), n). `algorithm` determines how the layer computes.
+    coefficients (len(parts), n). `algorithm` determines how the layer computes. `of_rows`, set by a bank (`bank.py`),
+    replaces the coefficients.
     Raises FourierError for entries that do not fit, and for parts of a layer that is no fused projection.
     """
 
@@ -33,6 +34,7 @@ class FourierLayer(nn.Module):
         check_replaceable(base)
         self.out_features, self.in_features = shape
         self.entries, self.scale, self.parts, self.algorithm = entries, scale, parts, Algorithm()
+        self.of_rows: Callable[[Tensor], Tensor | None] | None = None
         self.matrix_shape = matrix_shape(shape, parts)  # (out, in) of the layer, or of each part
         entries.check(self.matrix_shape)
         weight: Any = base.weight
@@ -56,6 +58,8 @@ class FourierLayer(nn.Module):
         """x: (..., in), or a nested tensor of sequences (length, in). Returns (..., out), nested if x is."""
         if not x.is_nested:
             return self.product(x)
+        if self.of_rows is not None:
+            raise FourierError("a bank cannot tell the rows of a nested tensor apart: give it a padded one")
         sequences = x.unbind()
         rows = self.product(torch.cat(sequences)).split([len(sequence) for sequence in sequences])
         return torch.nested.as_nested_tensor(list(rows), layout=x.layout)
@@ -63,6 +67,10 @@ class FourierLayer(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """The layer's output, (..., out), for x: (..., in). Implemented by subclasses."""
         raise NotImplementedError
+
+    def coefficients(self, x: Tensor) -> Tensor | None:
+        """For this input: the layer's own, or of each row, (rows, n) or (rows, len(parts), n); None for W alone."""
+        return self.fourierft_spectrum if self.of_rows is None else self.of_rows(x)
 
     def merged_weight(self) -> tuple[Tensor, float]:
         """W + delta_W, for `set_merged`, and the relative share of delta_W lost in rounding. Of subclasses."""

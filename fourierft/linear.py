@@ -57,11 +57,10 @@ class FourierLinear(FourierLayer):
 
     def product(self, x: Tensor) -> Tensor:
         weight = self.weight.t() if self.fan_in_fan_out else self.weight
-        if self.merged:
-            return nn.functional.linear(x, weight, self.bias)
-        if not self.parts:
-            return self._adapted(x, weight, self.bias, self.fourierft_spectrum)
-        spectra = dict(zip(self.parts, self.fourierft_spectrum, strict=True))
+        spectrum = None if self.merged else self.coefficients(x)
+        if spectrum is None or not self.parts:
+            return self._adapted(x, weight, self.bias, spectrum)
+        spectra = dict(zip(self.parts, spectrum.unbind(-2), strict=True))
         biases = (None,) * len(PARTS) if self.bias is None else self.bias.chunk(len(PARTS))
         thirds = zip(PARTS, weight.chunk(len(PARTS)), biases, strict=True)
         return torch.cat([self._adapted(x, rows, bias, spectra.get(part)) for part, rows, bias in thirds], dim=-1)

@@ -70,10 +70,12 @@ def fourier_layers(model: nn.Module) -> dict[str, FourierLayer]:
 
 
 def adapted_layers(model: nn.Module) -> dict[str, FourierLayer]:
-    """`fourier_layers`. Raises FourierError if there are none."""
+    """`fourier_layers`. Raises FourierError if there are none, or if they are a bank's."""
     layers = fourier_layers(model)
     if not layers:
         raise FourierError(f"this {type(model).__name__} has no FourierFT layer: call fourierft.adapt or .load")
+    if any(layer.of_rows is not None for layer in layers.values()):
+        raise FourierError(f"this {type(model).__name__} has a fourierft.Bank, which adds and saves its adapters")
     return layers
 
 
@@ -219,6 +221,11 @@ def insert(
         _untie(model, head)
         head.requires_grad_(True)
     _keep_untied(model)
+    vars(model)["fourierft_config"] = replace_layers(model, config, layers)
+
+
+def replace_layers(model: nn.Module, config: FourierConfig, layers: Mapping[str, nn.Module]) -> FourierConfig:
+    """The part of `insert` that replaces the layers. Returns the configuration, with the scale as a number."""
     replacement: dict[nn.Module, FourierLayer] = {}
     scale = 1.0 if config.scale == "auto" else config.scale
     for k, (path, layer) in enumerate(layers.items()):
@@ -233,7 +240,7 @@ def insert(
         for name, child in list(parent._modules.items()):
             if child in replacement:
                 setattr(parent, name, replacement[child])
-    vars(model)["fourierft_config"] = config
+    return config
 
 
 def _untie(model: nn.Module, head: nn.Module) -> None:

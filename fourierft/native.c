@@ -206,7 +206,15 @@ static int64_t most_bins(const transform *from, const transform *to) {
 
 /* Bytes of memory that a thread needs. */
 int64_t room(const transform *from, const transform *to, int64_t n) {
-    return 4 * most_bins(from, to) * sizeof(number) + n * sizeof(lane);
+    return 4 * most_bins(from, to) * sizeof(number) + 2 * n * sizeof(lane);
+}
+
+/* The factors of `count` rows, beginning with `row`, by lane: those of a row are at factor + row / alike * n. */
+static void factors_of(const float *factor, int64_t alike, int64_t row, int count, int64_t n, lane *f) {
+    for (int l = 0; l < LANES; l++) {
+        const float *own = factor + (row + (l < count ? l : 0)) / alike * n;
+        for (int64_t k = 0; k < n; k++) ((float *)f)[k * LANES + l] = own[k];
+    }
 }
 
 /* With X and W, the bins of the rows x: (rows, from->d) and w: (rows, to->d),
@@ -214,17 +222,18 @@ int64_t room(const transform *from, const transform *to, int64_t n) {
        y += irfft(Y),   Y[to_k] += factor_k (Re X[from_k] - i sign_k Im X[from_k]),                  unless y is NULL
        sums_k = sum over rows of Re X[from_k] Re W[to_k] - sign_k Im X[from_k] Im W[to_k],           unless w is NULL
 
-   sums: (threads, n), zero at first, a row for each thread. memory: threads times `room`, aligned to 64 bytes. */
+   factor: (rows / alike, n), one for the next `alike` rows. sums: (threads, n), zero at first, a row for each thread. memory: threads times `room`, aligned to 64 bytes. */
 void through_spectrum(
     int64_t rows, int threads, char *memory, const transform *from, const transform *to, int64_t n, const int64_t *at_from,
-    const int64_t *at_to, const float *sign, const float *factor, void *x, int x_bfloat16, void *w, int w_bfloat16,
-    void *y, int y_bfloat16, double *sums) {
+    const int64_t *at_to, const float *sign, const float *factor, int64_t alike, void *x, int x_bfloat16, void *w,
+    int w_bfloat16, void *y, int y_bfloat16, double *sums) {
     int64_t blocks = (rows + LANES - 1) / LANES, size = room(from, to, n), bins = most_bins(from, to);
     if (threads > blocks) threads = (int)blocks;
 #pragma omp parallel num_threads(threads)
     {
         number *a = (number *)(memory + omp_get_thread_num() * size), *b = a + bins, *c = b + bins, *d = c + bins;
-        lane *sum = (lane *)(d + bins);
+        lane *sum = (lane *)(d + bins), *f = sum + n;
+        int64_t whose = -1; /* the factors that are in every lane of f; -1 if they differ */
         memset(sum, 0, n * sizeof *sum);
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < blocks; block++) {
@@ -239,12 +248,15 @@ void through_spectrum(
                 }
             }
             if (y) {
+                int64_t first = row / alike, last = (row + count - 1) / alike;
+                if (first != last || first != whose) factors_of(factor, alike, row, count, n, f);
+                whose = first == last ? first : -1;
                 memset(c, 0, sizeof *c * (to->d / 2 + 1));
                 for (int64_t k = 0; k < n; k++) {
                     const number *p = X + at_from[k];
                     number *q = c + at_to[k];
-                    q->re += factor[k] * p->re;
-                    q->im -= factor[k] * sign[k] * p->im;
+                    q->re += f[k] * p->re;
+                    q->im -= f[k] * sign[k] * p->im;
                 }
                 join(to, c);
                 const float *change = (const float *)complex_transform(to, c, d);

@@ -61,7 +61,8 @@ def through_spectrum(
     """Adds to y the change of the rows x by `factor`, and returns the sampled product of x and w.
 
     x: (T, from), y and w: (T, to), narrower than float64; source, target: (n,) int64, frequencies of x, and of y and w;
-    sign: (n,) float32; factor: (n,) float32, needed with y. With X, W the real transforms of x and w:
+    sign: (n,) float32; factor: (n,), or (rows, n), each for the next T / rows rows of x, float32, needed with y. With
+    X, W the real transforms of x and w:
 
         y += irfft(Y, norm="forward"),   Y[target_k] += factor_k (Re X[source_k] - i sign_k Im X[source_k])
         returned:   sum_t Re X[source_k] Re W[target_k] - sign_k Im X[source_k] Im W[target_k]
@@ -74,11 +75,13 @@ def through_spectrum(
     x, w, into = plain
     ends = _transform(x.shape[1]), _transform((into if w is None else w).shape[1])
     threads, n = torch.get_num_threads(), len(source)
+    factor = factor if factor is None else factor.contiguous()
+    alike = len(x) if factor is None or factor.dim() == 1 else len(x) // len(factor)
     memory = torch.empty(threads * library().room(*ends, n), dtype=torch.uint8)
     sums = torch.zeros(threads, n, dtype=torch.float64)
     tables = (_address(table) for table in (source, target, sign, factor))
     rows = (part for one in plain for part in (_address(one), one is not None and one.dtype == torch.bfloat16))
-    library().through_spectrum(len(x), threads, _address(memory), *ends, n, *tables, *rows, _address(sums))
+    library().through_spectrum(len(x), threads, _address(memory), *ends, n, *tables, alike, *rows, _address(sums))
     if y is not None and into is not y:
         y.copy_(into)
     return sums.sum(0)
@@ -151,7 +154,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.through_spectrum.restype = None
     library.through_spectrum.argtypes = (
         *(number, ctypes.c_int, pointer, pointer, pointer, number),
-        *(pointer, pointer, pointer, pointer, *rows, *rows, *rows, pointer),
+        *(pointer, pointer, pointer, pointer, number, *rows, *rows, *rows, pointer),
     )
     return library
 

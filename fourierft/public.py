@@ -3,6 +3,7 @@
 # ruff: noqa: F401 (what `__init__.py` hands on)
 from . import reference
 from .allocation import allocate
+from .bank import Bank
 from .bases import BASES
 from .checkpoints import light_checkpoints
 from .choice import Algorithm

@@ -40,7 +40,10 @@ class QuantizedFourierLinear(FourierLayer):
 
     def product(self, x: Tensor) -> Tensor:
         """Returns (..., out) in the dtype of x."""
-        base, adapter = self.base_layer, (self.fourierft_spectrum, self.plan, self.scale, self.algorithm)
+        base, spectrum = self.base_layer, self.coefficients(x)
+        if spectrum is None:
+            return base(x)
+        adapter = spectrum, self.plan, self.scale, self.algorithm
         if type(base).__name__ == "Linear8bitLt":
             return (base(x.float()) + fourier_linear(x, None, None, *adapter)).to(x.dtype)
         from bitsandbytes.functional import dequantize_4bit

@@ -1,7 +1,7 @@
 """Finds the layers of a model that a configuration adapts, and its heads, and checks that they can be adapted."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -159,9 +159,13 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
 
 def _refuse_name(field: str, name: str, modules: dict[str, nn.Module], more: str = "") -> None:
     ends = {path.rsplit(".", 1)[-1] for path in modules}
-    near = get_close_matches(name, sorted(ends) + sorted(modules), n=3, cutoff=0.5)
-    hint = f", the nearest are {_listed(near)}" if near else ""
-    raise FourierError(f"{field}: {name!r} matches no module{hint}{more}")
+    raise FourierError(f"{field}: {name!r} matches no module{nearest(name, sorted(ends) + sorted(modules))}{more}")
+
+
+def nearest(name: str, among: Sequence[str]) -> str:
+    """The end of a message about an unknown name: ", the nearest are ...", if any are near."""
+    near = get_close_matches(name, among, n=3, cutoff=0.5)
+    return f", the nearest are {_listed(near)}" if near else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -27,17 +27,19 @@ NUMBERS = {"cpu": 2**20, "cuda": 2**25}
 def add_change_(y: Tensor, x: Tensor, a: Tensor, plan: Plan, adjoint: bool = False, compiled: bool = False) -> Tensor:
     """y += x delta_W^T, or, adjoint, x delta_W. y: (T, out), x: (T, in), or adjoint the other way round; of any dtype.
 
-    a: (n,) float32 or float64, also the dtype of the transforms. compiled: use C, if the plan is `native`, or Triton on
-    a GPU; a is then float32. Returns y.
+    a: (n,), or (rows, n), each for the next T / rows tokens; float32 or float64, also the dtype of the transforms.
+    compiled: use C, if the plan is `native`, or Triton on a GPU; a is then float32. Returns y.
     """
     f = factor(a, plan, adjoint)
     if compiled and plan.native:
         source, target = (plan.u, plan.v) if adjoint else (plan.v, plan.u)
         native.through_spectrum(x, source, target, plan.sign, f, y)
         return y
-    _, change = _products(compiled)
-    for some_y, some_x in _some_at_a_time(plan, y, x):
-        bins = change(torch.fft.rfft(some_x.to(a.dtype)), f, plan, adjoint)
+    _, change = _products(compiled and a.dim() == 1)
+    owner = torch.arange(len(x), device=x.device) // max(1, len(x) // len(f)) if a.dim() > 1 else x
+    for some_y, some_x, whose in _some_at_a_time(plan, y, x, owner):
+        some_f = f[whose] if a.dim() > 1 else f
+        bins = change(torch.fft.rfft(some_x.to(a.dtype)), some_f, plan, adjoint)
         some_y += torch.fft.irfft(bins, n=y.shape[1], norm="forward")
     return y
 
@@ -69,7 +71,7 @@ def backward_(
 
 
 def factor(a: Tensor, plan: Plan, adjoint: bool) -> Tensor:
-    """f: (n,) in the dtype of a."""
+    """f, of the shape and dtype of a."""
     share = plan.v_share if adjoint else plan.u_share
     return a * share.to(a.dtype)
 
@@ -83,11 +85,13 @@ def _sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
 def _change(x: Tensor, f: Tensor, plan: Plan, adjoint: bool = False) -> Tensor:
     """Y, (T, out // 2 + 1), such that irfft(Y, out, norm="forward") is x delta_W^T, or, adjoint, x delta_W.
 
-    x: its spectrum, (T, in // 2 + 1), or adjoint (T, out // 2 + 1); f: (n,), of the same precision, from `factor`.
+    x: its spectrum, (T, in // 2 + 1), or adjoint (T, out // 2 + 1); f: (n,), or (T, n), of the same precision, from
+    `factor`.
     """
     source, target = (plan.u, plan.v) if adjoint else (plan.v, plan.u)
     length = plan.shape[1 if adjoint else 0]
-    picked = _bins(x).index_select(0, source).mul_(torch.stack([f, -f * plan.sign.to(f.dtype)], dim=1)[:, :, None])
+    factors = torch.stack([f, -f * plan.sign.to(f.dtype)]).view(2, -1, plan.n).transpose(0, 2).transpose(1, 2)
+    picked = _bins(x).index_select(0, source).mul_(factors)  # (n, 2, T)
     bins = picked.new_zeros(length // 2 + 1, 2, len(x)).index_add_(0, target, picked)
     bins[own_mirrors(length), 1] = 0.0  # which not every backend's irfft ignores
     return torch.view_as_complex(bins.flatten(0, 1).t().contiguous().view(len(x), -1, 2))

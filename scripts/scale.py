@@ -2,20 +2,20 @@
 
     python -m scripts.scale [--device "NVIDIA H100 80GB HBM3"] [--out results/scale.md]
 
-Runs, steps and disk follow from the configurations; hours from the recorded runs of the paper's models on one kind of
-device, by default that of most of them. The same records give the same bytes.
+Runs, steps and disk follow from the configurations; hours from the recorded runs and the bench on one kind of device,
+by default the GPU of most of them. The same records give the same bytes.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.command import Command
-from experiments.config import load
+from experiments.measure.bench import Bench
 from experiments.measure.sizes import Sizes
 from experiments.record import find, replace_file
-from experiments.report.costs import HEADER, NOTES, Costs, Run
+from experiments.report.costs import HEADER, NOTES, Costs
 from experiments.report.render import DASH, Table, markdown
 from experiments.results import Results
 from experiments.studies import STUDIES
@@ -23,21 +23,7 @@ from experiments.studies.base import DeclaredStudy
 from scripts.table import TABLES, planned
 from scripts.table import main as table
 
-NONE = f"{DASH}: no run of these models is recorded: `make table2 ARGS=seed=0` on the device, and `make scale` again."
-
-
-def of_study(study: DeclaredStudy, folder: Path) -> list[Run]:
-    """The runs of its plan at the paper's scale. Raises UserError for an invalid plan."""
-    found, plan = [], study.file.paper
-    for setting, seeds in plan.settings.items() if plan else ():
-        words = [*setting, "scale=paper", f"record.dir={folder / study.name / 'records'}"]
-        if plan.search:  # what it would find: rates take no time
-            method = next((word.partition("=")[2] for word in setting if word.startswith("method=")), "fourierft")
-            words += [f"{key}={low}" for key, (low, _) in plan.search.ranges[method].items()]
-        config = load(*words)
-        each = (int(seed.removeprefix("seed=")) for seed in seeds)
-        found += [Run(words, config.model_copy(update={"seed": seed})) for seed in each]
-    return found
+NONE = f"{DASH}: nothing of these models was timed on a GPU: `make bench` there, and `make scale` again."
 
 
 def trials(studies: Iterable[DeclaredStudy]) -> str:
@@ -48,17 +34,13 @@ def trials(studies: Iterable[DeclaredStudy]) -> str:
     return f"The searches of the studies come on top: {least:,} to {most:,} trials, each a part of a run."
 
 
-def line(name: str, runs: Sequence[Run], costs: Costs) -> list[str]:
-    """A row of the table."""
-    return [name, *costs.summed(runs)]
-
-
 def scale(options: argparse.Namespace) -> None:
     """Write the page. Raises UserError."""
     records = find(options.records)
-    gpus = Counter(run.hardware.gpu for run in records if run.scale == "paper" and run.hardware.gpu)
+    benches = find(options.bench, Bench)
+    gpus = Counter(run.hardware.gpu for run in (*records, *benches) if run.hardware.gpu)
     device = options.device or next((name for name, _ in gpus.most_common(1)), "")
-    costs = Costs.of(records, find(options.parameters, Sizes), device)
+    costs = Costs.of(records, find(options.parameters, Sizes), device, benches)
     asked = ["--paper", str(options.paper), "--out", str(options.records)]
     parts = {
         of.title: planned(of, table.parse_intermixed_args([name, *asked]))
@@ -66,11 +48,15 @@ def scale(options: argparse.Namespace) -> None:
         if name.startswith("table")
     }
     studies = [study for study in STUDIES.values() if isinstance(study, DeclaredStudy)]
-    parts |= {study.title: of_study(study, options.studies) for study in studies}
+    for study in studies:
+        if study.file.paper:
+            rows = study.to_do("paper", options.studies / study.name)
+            parts[study.title] = [run for own in rows.values() for run in own]
     once = {run.config.name: run for runs in parts.values() for run in runs}
-    rows = [line(name, runs, costs) for name, runs in parts.items() if runs]
+    body = [[name, *costs.summed(runs)] for name, runs in parts.items()]
+    body.append(["all, each run once", *costs.summed(list(once.values()))])
     title = "The whole paper, at its own scale"
-    shown = Table(title, ["Part", *HEADER], [*rows, line("all, each run once", list(once.values()), costs)])
+    shown = Table(title, ["Part", *HEADER], body)
     notes = [*NOTES, trials(studies), f"The device: {device}." if device else NONE]
     text = "\n".join([f"# {title}", "", markdown(shown), *(f"- {note}" for note in notes), ""])
     replace_file(options.out, text.encode())
@@ -79,7 +65,7 @@ def scale(options: argparse.Namespace) -> None:
 
 main = Command("scale", __doc__, scale)
 main.add_argument("--device", help="the GPU or CPU whose times count, by its name in the records")
-main.add_results("records", "studies", "parameters", "paper")
+main.add_results("records", "studies", "parameters", "bench", "paper")
 main.add_argument("--out", type=Path, default=Results().root / "scale.md")
 
 if __name__ == "__main__":

@@ -18,21 +18,18 @@ from experiments.command import Command
 from experiments.composing import suite
 from experiments.config import Config, load
 from experiments.errors import UserError
-from experiments.measure.sizes import Sizes
 from experiments.paper.printed import read_paper
 from experiments.paper.score_tables import SCORE_TABLES, ScoreTable
-from experiments.record import find, hardware
+from experiments.record import find
 from experiments.report.aggregate import rows, within
-from experiments.report.costs import HEADER, NOTES, Costs, Run
+from experiments.report.costs import Run, here, plan
 from experiments.report.planned import Line, lines
-from experiments.report.render import DASH, Table, markdown
 from experiments.report.scores import arranged
 from experiments.work import Task, carry_out
 from scripts.study import parse_share
 
 TABLES = {table.key.partition("_")[0] if table.key.startswith("table") else table.key: table for table in SCORE_TABLES}
 CHOICES = ("exp", "model", "method", "seed")
-UNKNOWN = f"{DASH}: not known: no run like it is recorded on this kind of device."
 
 
 def chosen(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -84,20 +81,12 @@ def planned(table: ScoreTable, options: argparse.Namespace) -> list[Run]:
     return sorted(found, key=lambda run: table.protocol.seeds.index(run.config.seed))
 
 
-def shown(table: ScoreTable, every: Sequence[Run], options: argparse.Namespace) -> str:
-    """What is done and what is left, row by row, and what that takes."""
-    import torch  # seconds to import, and needed for the name of the GPU alone
-
-    machine = hardware("cuda" if torch.cuda.is_available() else "cpu")
-    device = machine.get("gpu") or machine["cpu"]
-    costs = Costs.of(find(options.out), find(options.parameters, Sizes), device)
+def by_row(every: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """Model and row -> its runs."""
     rows: dict[tuple[str, str], list[Run]] = {}
     for run in every:
         rows.setdefault((run.config.model.name, run.title), []).append(run)
-    body = [[*name, *costs.summed(own)] for name, own in rows.items()]
-    title = f"{table.title}, scale {options.scale}, on {device}"
-    lines = Table(title, ["Model", "Method", *HEADER], [*body, ["all", "", *costs.summed(every)]])
-    return "\n".join([title, "", markdown(lines), *(f"- {note}" for note in (*NOTES, UNKNOWN))])
+    return rows
 
 
 def table(options: argparse.Namespace) -> int:
@@ -105,20 +94,34 @@ def table(options: argparse.Namespace) -> int:
     of = TABLES[options.table]
     every = planned(of, options)
     if options.plan:
-        print(shown(of, every, options))
+        costs, device = here(options.out, options.parameters, options.bench)
+        print(plan(f"{of.title}, scale {options.scale}, on {device}", ["Model", "Method"], by_row(every), costs))
         return 0
     left = [run for run in every if run.state != "recorded"]
     print(f"{of.title}, scale {options.scale}: {len(every)} runs, {len(every) - len(left)} recorded", flush=True)
+    carry = Carrier()
     ended = carry_out([Task(run.name, partial(carry, run)) for run in left])
-    print(ended)
+    print(ended if left else "nothing left to run; `make tables` writes the table")
     return ended.code
 
 
-def carry(run: Run) -> None:
-    """One run, with its record."""
-    from experiments import pipeline  # seconds to import, and not needed for a plan
+class Carrier:
+    """Carries runs out. Where a model or its data are out of reach, it looks for them once."""
 
-    pipeline.run(load(*run.overrides))
+    def __init__(self) -> None:
+        self.missing: dict[tuple[str, str], UserError] = {}
+
+    def __call__(self, run: Run) -> None:
+        from experiments import pipeline  # seconds to import, and not needed for a plan
+
+        place = run.config.task.name, run.config.model.name
+        if place in self.missing:
+            raise self.missing[place]
+        try:
+            pipeline.run(load(*run.overrides))
+        except pipeline.MissingAssets as error:
+            self.missing[place] = error
+            raise
 
 
 main = Command("table", __doc__, table)
@@ -127,7 +130,7 @@ main.add_argument("--scale", choices=["paper", "small", "mini"], default="paper"
 main.add_argument("--plan", action="store_true", help="only show what there is to do, and what that takes")
 main.add_argument("--share", default="1/1", metavar="K/M", help="the K-th of M parts of the rows")
 main.add_jobs()
-main.add_results("paper", "parameters", out="records")
+main.add_results("paper", "parameters", "bench", out="records")
 main.add_argument(
     "overrides", nargs="*", metavar="KEY=VALUE", help="exp=, model=, method=, seed= choose; others change"
 )

@@ -76,6 +76,14 @@ def test_the_lora_of_a_grid_is_exact_and_one_of_random_positions_tells_what_it_l
     assert small > 75 > middle > 25 and whole == 0
 
 
+def test_rows_with_adapters_of_their_own_are_those_of_the_merged_models(run, tmp_path):
+    printed = run("many_adapters")
+    assert 0 < numbers("merged: logits differ by NUMBER", printed)[0] < 1e-4
+    assert "on the device 6 of 100, 22,400 bytes" in printed
+    assert len(numbers("adapters: NUMBER ms a batch", printed)) == 2
+    assert (tmp_path / "build/examples/many_adapters/all.safetensors").stat().st_size < 400_000
+
+
 def test_every_example_is_listed_and_short():
     listed = re.findall(r"^\| \[(\w+\.py)\]\(\1\)", (ROOT / "examples" / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == [path.name for path in EXAMPLES]

@@ -33,6 +33,7 @@ class FourierFT(Method):
     basis: str = Field(exclude_if=lambda basis: basis == FOURIER)
     entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
     targets: Literal["attention", "all-linear"] = Field(exclude_if=lambda targets: targets == "attention")
+    n_pattern: dict[str, PositiveInt] | None = Field(exclude_if=lambda pattern: pattern is None)
 
     @field_validator("basis")
     @classmethod

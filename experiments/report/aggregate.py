@@ -28,6 +28,7 @@ PAPERS = {
     "basis": "fourier",
     "entries": "random",
     "targets": "attention",
+    "n_pattern": None,
 }
 CUT_SHORT = ("max_steps", "rows", "holdout")  # keys of `train` that make a run a trial, not a result
 
@@ -213,7 +214,11 @@ def _rows_of(
         varying = _varying(theirs if group in theirs else settings)  # other runs do not split a row of the paper
         variant = {key for key, value in own.items() if PAPERS.get(key, value) != value}
         telling[group] = {key: value for key, value in own.items() if key in varying | variant}
-        name = [f"{key.removeprefix('settings.')}={own[key]}" for key in own if key in {*telling[group], *SIZES}]
+        name = [
+            f"{key.removeprefix('settings.')}={_short(value)}"
+            for key, value in own.items()
+            if key in {*telling[group], *SIZES}
+        ]
         outside = family[0] == "paper" and group not in theirs
         names[group] = ", ".join([*name, *(["not in the paper"] if outside else [])])
     taken = Counter((exp, names[exp, digest]) for exp, digest in groups)
@@ -256,6 +261,11 @@ def _settings(record: Record) -> dict[str, Any]:
     method.pop("name", None)
     method |= {f"settings.{key}": value for key, value in method.pop("settings", {}).items()}
     return {key: method[key] for key in sorted(method)}
+
+
+def _short(value: Any) -> Any:
+    """A setting in a name: of a pattern, the number of its modules."""
+    return f"{len(value)} modules" if isinstance(value, dict) else value
 
 
 def _common(settings: Iterable[dict[str, Any]]) -> dict[str, Any]:

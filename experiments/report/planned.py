@@ -59,12 +59,19 @@ def lines(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path = CO
         usual, cells = keys.get("method", {}), keys.get("cells", every)
         exps = tuple(exp for exp in every if exp in cells)
         sizes = {key: row.settings[key] for key in SIZES if key in row.settings and key in usual}
-        changed = [f"method.{k}={v}" for k, v in (sizes | row.overrides).items() if usual.get(k) != v]
+        changed = [_override(k, v) for k, v in (sizes | row.overrides).items() if usual.get(k) != v]
         chosen = [] if name.endswith(f"/{row.method}") else [f"recipe={name}"]
         overrides = [f"scale={scale}", f"model={row.model}", f"method={row.method}", *chosen, *changed]
         if exps:
             found.append(Line(row, exps, tuple(overrides), table.protocol.seeds))
     return found
+
+
+def _override(key: str, value: Any) -> str:
+    """A setting of the method on the command line; a dictionary in the words of Hydra."""
+    if not isinstance(value, dict):
+        return f"method.{key}={value}"
+    return f"'method.{key}={{{','.join(f'{name}:{one}' for name, one in value.items())}}}'"
 
 
 def recipe_of_row(row: Row, configs: Path = CONFIGS) -> Recipe | None:

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from experiments.composing import composed
+from experiments.config import load
 from experiments.errors import UserError
+from experiments.record import read
+from experiments.report.costs import Run
 from experiments.report.page import Page
 from experiments.report.verdicts import Claim
 from experiments.studies.plan import StudyFile, read_study
+from experiments.trials import Trials, label
 from experiments.work import Ended
 
 
@@ -60,3 +65,25 @@ class DeclaredStudy(Study):
     @property
     def title(self) -> str:
         return self.file.title
+
+    def to_do(
+        self, scale: str, folder: Path, overrides: Sequence[str] = (), share: tuple[int, int] = (1, 1)
+    ) -> dict[str, list[Run]]:
+        """The runs of one scale, by setting; with the rates that a search found, or else the lowest that it may try.
+
+        The arguments are those of `run`. Raises UserError as that does.
+        """
+        plan, found = self.file.plan(self.name, scale), {}
+        for setting, seeds in plan.part(share):
+            words = [*setting, *overrides, f"scale={scale}", f"record.dir={folder / 'records'}"]
+            if plan.search:
+                said = composed("config", *words)
+                ranges = plan.search.ranges[said.method.name]
+                name = f"{label(said.method.name, setting)}.json"
+                file = folder / "search" / said.task.name / said.model.name / name
+                point = read(file, Trials).point if file.exists() else {key: low for key, (low, _) in ranges.items()}
+                words += [f"{key}={value}" for key, value in point.items()]
+            config = load(*words)
+            each = (int(seed.removeprefix("seed=")) for seed in seeds)
+            found[" ".join(setting)] = [Run(words, config.model_copy(update={"seed": seed})) for seed in each]
+        return found

@@ -210,9 +210,11 @@ def test_what_fourierft_can_do_since_leaves_the_hash_of_older_runs(make):
     base = make("+exp=glue_rte")
     assert set(base.result_key()["method"]) == {"name", "n", "scale", "entry_seed", "init", "shared_entries"}
     assert make("+exp=glue_rte", "method.band=null", "method.basis=fourier", "method.entries=random").hash == base.hash
-    changed = [make("+exp=glue_rte", f"method.{each}") for each in ("band=[100,200]", "basis=dct", "entries=grid")]
-    assert len({base.hash, *(config.hash for config in changed)}) == 4
+    others = ("band=[100,200]", "basis=dct", "entries=grid", "n_pattern={layer.0.query:500,value:20}")
+    changed = [make("+exp=glue_rte", f"method.{each}") for each in others]
+    assert len({base.hash, *(config.hash for config in changed)}) == 5
     assert changed[0].method.band == (100, 200)
+    assert changed[3].method.n_pattern == {"layer.0.query": 500, "value": 20}
 
 
 def test_a_trial_keeps_its_record_out_of_the_results(make):

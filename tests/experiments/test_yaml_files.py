@@ -99,4 +99,4 @@ def test_a_sweep_goes_on_behind_a_failure_and_tells_of_all(monkeypatch):
     assert [line.split()[1] for line in failed] == ["method=oft", "method=oft", "method=fourierft"]
     assert "recipe.lr=-1: " in failed[-1] and "no recipe of oft for minilm_l6" in failed[0]
     summary = stdout[stdout.index("1 of 4 runs done") :]
-    assert all(line in summary for line in failed)
+    assert "method=oft recipe.lr=0.01 and 1 more: there is no recipe of oft" in summary and failed[-1] in summary

@@ -39,6 +39,19 @@ def test_runs_are_carried_out_and_shown(monkeypatch, command, tmp_path, capsys):
     assert all(path.exists() for path in written)
 
 
+def test_a_plan_finds_the_runs_at_the_rates_of_their_searches(command, capsys):
+    """Those of a study that is complete, by their records; elsewhere none is there."""
+    committed = ["--out", str(ROOT / "results/studies")]
+    assert study.main(["grid", "--scale", "small", "--plan", *committed]) == 0
+    *_, total, _, _, _, _ = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in total.split("|")[1:6]] == ["all", "12", "12", "0", "0"]
+    assert command("grid", "--scale", "small", "--plan") == 0
+    *_, total, _, _, _, _ = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in total.split("|")[1:6]] == ["all", "12", "0", "0", "12"]
+    assert command("expressive", "--plan") == 2
+    assert "one measurement: it has no plan" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,8 +1,12 @@
 """What a table lacks: its runs, the choice among them, what they take, and that each is carried out once."""
 
+import statistics
+
 import pytest
 
 from experiments import record
+from experiments.measure.bench import Bench
+from experiments.pipeline import MissingAssets
 from experiments.report.costs import Costs
 from scripts import table
 from scripts.table import TABLES, planned, wanted
@@ -110,6 +114,28 @@ def test_what_is_recorded_is_left_out_and_a_failure_stops_nothing(options, comma
     assert "failed: glue_stsb, roberta_mini, lora (r=8), seed 0 and 1 more: it broke" in printed and len(rest) == 3
 
 
+def test_what_is_out_of_reach_is_looked_for_once(command, monkeypatch, capsys):
+    looked = []
+
+    def run(config):
+        looked.append((config.task.name, config.seed))
+        raise MissingAssets(f"not found: {config.task.name}")
+
+    monkeypatch.setattr("experiments.pipeline.run", run)
+    assert command("table2", "model=roberta_base", "method=lora", "exp=glue_rte,glue_cola", "seed=0,11111") == 2
+    assert looked == [("glue_cola", 0), ("glue_rte", 0)]
+    printed = capsys.readouterr()
+    assert printed.err.count("as before") == 2 and printed.out.count("and 1 more: not found") == 2
+
+
+def test_nothing_left_is_said(options, command, ran, capsys):
+    words = ["table2", "--scale", "mini", "method=lora", "exp=glue_rte", "seed=0"]
+    [only] = planned(TABLES["table2"], options(*words))
+    record.write(configured(only.config), only.config.record_path)
+    assert command(*words) == 0 and not ran
+    assert "nothing left to run" in capsys.readouterr().out
+
+
 def test_a_plan_counts_and_carries_nothing_out(options, command, ran, tmp_path, capsys):
     runs = planned(TABLES["table2"], options("table2", "method=lora", "model=roberta_base", "exp=glue_rte"))
     failed = runs[0].config.record_path.with_suffix(".failed.json")
@@ -144,6 +170,19 @@ def test_what_runs_take_follows_from_the_most_alike_that_is_recorded(options):
         assert costs.hours(one) == pytest.approx(seen * each / 3600)
     assert costs.disk(lora[0]) == 2 * recorded.params.adapter_bytes and costs.disk(ours[0]) is None
     assert Costs.of([recorded], [], "another device").hours(lora[0]) is None
+
+
+def test_where_no_run_is_recorded_the_bench_tells(options):
+    """Its case of the model; for LoRA its LoRA, for any other method FourierFT."""
+    runs = planned(TABLES["table2"], options("table2", "model=roberta_base", "method=lora,bitfit", "exp=glue_rte"))
+    lora, bitfit = (next(one for one in runs if one.config.method.name == name) for name in ("lora", "bitfit"))
+    bench = record.read(ROOT / "results/bench/small/encoder_4_layers.json", Bench)  # of 8 × 64 tokens
+    bench = bench.model_copy(update={"case": "roberta_base"})
+    costs = Costs.of([], [], bench.hardware.cpu, [bench])
+    for one, contestant in ((lora, "peft_lora"), (bitfit, "fourierft")):
+        each = statistics.median(bench.contestants[contestant].seconds) / (8 * 64)
+        seen = costs.steps(one) * one.config.recipe.batch_size * one.config.recipe.max_length
+        assert costs.hours(one) == pytest.approx(seen * each / 3600)
 
 
 def test_the_makefile_has_the_paper_s_tables_of_scores():
