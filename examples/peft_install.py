@@ -42,7 +42,9 @@ def kept() -> float:
 
     with saved_tensors_hooks(note, lambda nothing: nothing):
         model(tokens, labels=tokens)
-    return sum(nbytes for place, (nbytes, _) in found.items() if place not in own) / 2**20
+    total = sum(nbytes for place, (nbytes, _) in found.items() if place not in own) / 2**20
+    found.clear()  # a tensor and the graph behind it
+    return total
 
 
 seconds, logits = {}, {}

@@ -22,15 +22,19 @@ def saved_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> int:
     """
     # One object per storage identifies it: on the meta device all have the address 0.
     owned = {id(storage): storage for storage in map(Tensor.untyped_storage, (*model.parameters(), *model.buffers()))}
-    saved = {}
+    saved, alive = {}, []
 
-    def keep(tensor: Tensor) -> None:  # a node that saved its own output, with itself behind it, would never be freed
+    def keep(tensor: Tensor) -> None:  # not the tensor: a node that keeps its own output is never freed
+        alive.append(tensor)  # until the end, as in training, so that layers may share it
         dense = (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,)
         storages = map(Tensor.untyped_storage, dense)
         saved.update((id(storage), storage) for storage in storages if id(storage) not in owned)
 
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing):
-        forward()
+    try:
+        with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing):
+            forward()
+    finally:
+        alive.clear()
     return sum(storage.nbytes() for storage in saved.values())
 
 
