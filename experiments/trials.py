@@ -157,8 +157,9 @@ def signs(found: Edges) -> str:
 
 
 def label(method: str, overrides: Iterable[str]) -> str:
-    """The method with its settings in the overrides, such as fourierft_n50."""
+    """The method with its settings in the overrides, such as fourierft_n50; of a dictionary, its size."""
     plain = [override for override in overrides if override.startswith("method.") and "$" not in override]
+    plain = [re.sub(r"\{.*\}", lambda found: str(found[0].count(":")), override) for override in plain]
     asked = [override.partition(".")[2].replace("=", "") for override in plain]
     return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
 

@@ -65,7 +65,8 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
             run = next((run for run in row.cells[exp].runs if run.rank), None)
             if run is None:
                 continue
-            told = [f"{key.removeprefix('settings.')}{value}" for key, value in (row.overrides | row.sizes).items()]
+            own_settings = (row.overrides | row.sizes).items()
+            told = [f"{k.removeprefix('settings.')}{len(v) if isinstance(v, dict) else v}" for k, v in own_settings]
             path = out / f"rank_{'_'.join([exp, model, row.method, *told])}.png"
             if path in written:  # by another recipe
                 path = path.with_stem(f"{path.stem}_{re.sub(r'[^0-9A-Za-z]+', '_', row.label)}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import record
-from experiments.trials import Trials, best, edges, sequence, steps
+from experiments.trials import Trials, best, edges, label, sequence, steps
 from tests.conftest import ROOT
 
 RANGES = {"recipe.lr": [1e-3, 1e-1], "recipe.head_lr": [1e-4, 1e-2]}
@@ -209,3 +209,8 @@ def test_a_search_that_does_not_agree_with_itself_is_refused(written, change, sa
     path.write_text(json.dumps(found))
     with pytest.raises(record.RecordError, match=said):
         record.read(path, Trials)
+
+
+def test_a_file_is_called_by_the_method_and_its_settings():
+    asked = ["model=minilm_l6", "method.n=50", "method.alpha=${method.r}", "method.n_pattern={layer.0.query:5,value:7}"]
+    assert label("fourierft", asked) == "fourierft_n50_n_pattern2"
