@@ -13,6 +13,7 @@ from experiments.record.document import Count, Natural, Part, Time, compare
 
 EPS = 2.0**-23  # of float32, which sets the tolerance of a numerical rank
 
+Split = Literal["train", "validation", "test"]
 # Fractions; correlations (STS-B, CoLA) may be negative.
 Score = Annotated[float, Field(ge=-1, le=1)]
 
@@ -33,8 +34,8 @@ class Dataset(Origin):
     skipped: rows of each split that were left out because they could not be read.
     """
 
-    rows: dict[str, Count]
-    skipped: dict[str, Count] | None = None
+    rows: dict[Split, Count]
+    skipped: dict[Split, Count] | None = None
 
 
 class Params(Part):

@@ -17,7 +17,7 @@ from experiments import record as records
 from experiments.errors import UserError
 from experiments.measure import memory
 from experiments.record import MatrixRank, Rank, Record, RecordError, config_hash
-from tests.handmade import leave, measured, ranked
+from tests.handmade import leave, measured, ranked, run
 
 CONFIG = {
     "seed": 0,
@@ -376,3 +376,11 @@ def test_the_machine_is_described():
     assert machine["cores"] >= 1
     assert machine["memory_bytes"] > 2**28
     assert records.versions()["torch"] == torch.__version__.partition("+")[0]
+
+
+@pytest.mark.parametrize("part", ["rows", "skipped"])
+def test_a_split_by_another_name_is_refused(part):
+    good = run().model_dump(mode="json", by_alias=True)
+    damaged = good | {"dataset": good["dataset"] | {part: {" validation": 20, "train": 54}}}
+    with pytest.raises(ValidationError, match=rf"dataset\.{part}"):
+        Record.model_validate(damaged)

@@ -96,7 +96,9 @@ def test_the_same_training_gives_the_same_adapter(folders, kind):
     """The matrices are thirds of one in timm: delta_W of each must come out as that of the layer of its own."""
     if kind == "fourierft":
         start = {"entry_seed": 2024, "init": "normal", "shared_entries": True, "targets": "attention"}
-        method = FourierFT(name=kind, n=N, scale=8.0, **start, band=None, basis="fourier", entries="random")
+        method = FourierFT(
+            name=kind, n=N, scale=8.0, **start, band=None, basis="fourier", entries="random", n_pattern=None
+        )
     else:
         method = Lora(name=kind, r=3, alpha=6.0, dropout=0.0)
     models = [method.adapt(model, *where) for model, where in zip(both(folders), (OURS, TIMMS), strict=True)]
