@@ -1,5 +1,6 @@
 """Which file of configs/recipe is that of a model and a method."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def methods_with_recipe(model: str, configs: Path = CONFIGS) -> list[str]:
     return sorted(named & {path.stem for path in (configs / "method").glob("*.yaml")})
 
 
+@functools.cache
 def recipes_of(model: str, configs: Path = CONFIGS) -> dict[str, tuple[str, dict[str, Any]]]:
     """Every recipe of a model, its own or another's: <folder>/<file> -> its method, and its keys with those of the
     recipes that it builds on. A method's own comes before its variants, such as fourierft_all. Raises UserError."""

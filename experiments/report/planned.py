@@ -1,5 +1,6 @@
 """The runs of a table: for each row the experiments, the seeds and the overrides, of which one may name its recipe."""
 
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +25,9 @@ class Line:
 
     @property
     def command(self) -> str:
-        """All its runs as one command."""
+        """All its runs as one command of a shell."""
         seeds = ",".join(map(str, self.seeds))
-        return f"python run.py -m +exp={','.join(self.exps)} {' '.join(self.overrides)} seed={seeds}"
+        return shlex.join(["python", "run.py", "-m", f"+exp={','.join(self.exps)}", *self.overrides, f"seed={seeds}"])
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
@@ -71,7 +72,7 @@ def _override(key: str, value: Any) -> str:
     """A setting of the method on the command line; a dictionary in the words of Hydra."""
     if not isinstance(value, dict):
         return f"method.{key}={value}"
-    return f"'method.{key}={{{','.join(f'{name}:{one}' for name, one in value.items())}}}'"
+    return f"method.{key}={{{','.join(f'{name}:{one}' for name, one in value.items())}}}"
 
 
 def recipe_of_row(row: Row, configs: Path = CONFIGS) -> Recipe | None:

@@ -1,5 +1,6 @@
 """The runs of a table's rows: the recipe that each names, and what it changes of it."""
 
+from experiments.config import load
 from experiments.paper.score_tables import TABLE2
 from experiments.report.aggregate import Row, rows
 from experiments.report.planned import lines, not_run
@@ -23,8 +24,10 @@ def test_a_row_names_the_recipe_whose_settings_it_has():
 
 def test_what_no_recipe_has_is_an_override_in_hydra_s_words():
     pattern = {"layer.0.query": 500, "value": 20}
-    found = command(run(n=333, targets="all-linear", n_pattern=pattern, **SMALL))
-    assert found[-1] == "'method.n_pattern={layer.0.query:500,value:20}'"
+    [line] = lines(TABLE2, "small", rows([run(n=333, targets="all-linear", n_pattern=pattern, **SMALL)]))
+    assert line.overrides[-1] == "method.n_pattern={layer.0.query:500,value:20}"
+    assert load(*next(line.runs())).method.n_pattern == pattern
+    assert f"'{line.overrides[-1]}'" in line.command, "a shell would take the braces for its own"
     assert rows([run(n=333, n_pattern=pattern, **SMALL)])[0].title == "fourierft (n=333, n_pattern=2 modules)"
 
 
