@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import cluster, work
+from experiments import work
 from experiments.errors import UserError
 from experiments.record import ROOT, left_out, usable_cores
 from experiments.results import FOLDERS, Results
@@ -77,6 +77,8 @@ class Command(argparse.ArgumentParser):
         if work.is_worker():
             return False
         if site:
+            from experiments import cluster  # and omegaconf, which most commands do without
+
             cluster.submit(cluster.read_site(site), cluster.Worker((self.name, *arguments)), jobs)
         elif jobs and jobs > 1:
             work.beside(jobs, [*self.words, *arguments], usable_cores())

@@ -49,6 +49,13 @@ class Config(Typed):
             del (settings[part] if part else settings)[name]
         return settings
 
+    def refuse_trial(self, whole: str) -> None:
+        """Raises UserError where the run is a trial. whole: what takes none."""
+        if self.train.is_trial:
+            raise UserError(
+                f"train.max_steps, train.rows and train.holdout make a run a trial; {whole} takes none of them"
+            )
+
     def differences(self, other: "Config") -> dict[str, tuple[Any, Any]]:
         """The dotted keys of `result_key()` in which two runs differ, sorted, with both values; None for a missing
         key."""

@@ -18,7 +18,7 @@ from experiments.errors import UserError
 from experiments.recipes import CONFIGS
 from experiments.record import Matrices, Record, check_writable, read, write
 from experiments.training import Diverged
-from experiments.trials import FAILED, Point, Ranges, Trials, best, label, sequence, steps
+from experiments.trials import FAILED, Point, Ranges, Trials, best, place, sequence, steps
 from experiments.yaml_files import read_yaml
 
 
@@ -70,7 +70,7 @@ def prepare(
         except UserError as error:
             where = f"the ranges of {base.method.name} ({ranges_file(base.method.name)}, --range)"
             raise UserError(f"{where}: {error}") from error
-    path = out / str(base.exp or base.task.name) / base.model.name / f"{label(base.method.name, overrides)}.json"
+    path = out / place(base.exp or base.task.name, base.model.name, base.method.name, overrides)
     search = Search(base, overrides, holdout, ranges, path, trials, extra)
     if path.exists() and not force:
         search = _continued(search)

@@ -53,7 +53,7 @@ class Trials(Document):
     @property
     def place(self) -> str:
         """Without the first folder for older searches without an experiment."""
-        return f"{f'{self.exp}/' if self.exp else ''}{self.model}/{label(self.method, self.overrides)}.json"
+        return place(self.exp, self.model, self.method, self.overrides)
 
     @property
     def places(self) -> list[int | None]:
@@ -154,6 +154,11 @@ def steps(trials: Sequence[Point], equal: float = EQUAL) -> list[Point]:
 def signs(found: Edges) -> str:
     """The marks of what lies at these edges, each once."""
     return "".join(sign for end, sign in SIGNS.items() if end in found.values())
+
+
+def place(exp: str | None, model: str, method: str, overrides: Iterable[str]) -> str:
+    """The file of a search, below a folder of searches."""
+    return f"{f'{exp}/' if exp else ''}{model}/{label(method, overrides)}.json"
 
 
 def label(method: str, overrides: Iterable[str]) -> str:

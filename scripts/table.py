@@ -70,14 +70,12 @@ def planned(table: ScoreTable, options: argparse.Namespace) -> list[Run]:
     found = []
     for line in wanted(table, options, choices)[part - 1 :: parts]:
         configs: dict[str, Config] = {}  # the seeds share what the first one composes
-        for overrides in line.runs():
-            exp, seed = overrides[0], int(overrides[-1].removeprefix("seed="))
+        for exp, seed, overrides in line.runs():
             words = [*overrides, *more, f"record.dir={options.out}"]
             if exp not in configs:
                 configs[exp] = load(*words)
+                configs[exp].refuse_trial("a table")
             found.append(Run(words, configs[exp].model_copy(update={"seed": seed}), line.row.title))
-    if any(run.config.train.is_trial for run in found):
-        raise UserError("train.max_steps, train.rows and train.holdout make a run a trial; a table takes none of them")
     return sorted(found, key=lambda run: table.protocol.seeds.index(run.config.seed))
 
 

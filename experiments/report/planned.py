@@ -43,11 +43,11 @@ class Line:
         fewer = {"exp": {"exps": kept}, "seed": {"seeds": tuple(int(seed) for seed in kept if key == "seed")}}
         return replace(self, **fewer.get(key, {}))
 
-    def runs(self) -> Iterator[list[str]]:
-        """The overrides of each run, the first seed of every experiment before any second seed."""
+    def runs(self) -> Iterator[tuple[str, int, list[str]]]:
+        """Experiment, seed and overrides of each run, the first seed of every experiment before any second seed."""
         for seed in self.seeds:
             for exp in self.exps:
-                yield [f"+exp={exp}", *self.overrides, f"seed={seed}"]
+                yield exp, seed, [f"+exp={exp}", *self.overrides, f"seed={seed}"]
 
 
 def lines(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path = CONFIGS) -> list[Line]:
@@ -59,7 +59,7 @@ def lines(table: ScoreTable, scale: str, rows: Iterable[Row], configs: Path = CO
         name, keys = recipe
         usual, cells = keys.get("method", {}), keys.get("cells", every)
         exps = tuple(exp for exp in every if exp in cells)
-        sizes = {key: row.settings[key] for key in SIZES if key in row.settings and key in usual}
+        sizes = {key: value for key, value in row.sizes.items() if key in usual}
         changed = [_override(k, v) for k, v in (sizes | row.overrides).items() if usual.get(k) != v]
         chosen = [] if name.endswith(f"/{row.method}") else [f"recipe={name}"]
         overrides = [f"scale={scale}", f"model={row.model}", f"method={row.method}", *chosen, *changed]

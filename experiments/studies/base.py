@@ -13,7 +13,7 @@ from experiments.report.costs import Run
 from experiments.report.page import Page
 from experiments.report.verdicts import Claim
 from experiments.studies.plan import StudyFile, read_study
-from experiments.trials import Trials, label
+from experiments.trials import Trials, place
 from experiments.work import Ended
 
 
@@ -79,8 +79,7 @@ class DeclaredStudy(Study):
             if plan.search:
                 said = composed("config", *words)
                 ranges = plan.search.ranges[said.method.name]
-                name = f"{label(said.method.name, setting)}.json"
-                file = folder / "search" / said.task.name / said.model.name / name
+                file = folder / "search" / place(said.task.name, said.model.name, said.method.name, setting)
                 point = read(file, Trials).point if file.exists() else {key: low for key, (low, _) in ranges.items()}
                 words += [f"{key}={value}" for key, value in point.items()]
             config = load(*words)

@@ -12,7 +12,6 @@ import torch
 from experiments import pipeline, search, work
 from experiments.composing import composed
 from experiments.config import Config, load
-from experiments.errors import UserError
 from experiments.locks import Held
 from experiments.record import ROOT, read, replace_file
 from experiments.studies.plan import Overrides, RunPlan, SearchPlan
@@ -31,10 +30,7 @@ def carry_out(
     """
     mine = plan.part(share)
     for setting, seeds in mine[:1]:
-        if load(*setting, *more, f"scale={scale}", seeds[0]).train.is_trial:
-            raise UserError(
-                "train.max_steps, train.rows and train.holdout make a run a trial; a study takes none of them"
-            )
+        load(*setting, *more, f"scale={scale}", seeds[0]).refuse_trial("a study")
     points: dict[Overrides, list[str]] = {}
 
     def run(setting: Overrides, first: str, seed: str) -> None:

@@ -26,7 +26,8 @@ def test_what_no_recipe_has_is_an_override_in_hydra_s_words():
     pattern = {"layer.0.query": 500, "value": 20}
     [line] = lines(TABLE2, "small", rows([run(n=333, targets="all-linear", n_pattern=pattern, **SMALL)]))
     assert line.overrides[-1] == "method.n_pattern={layer.0.query:500,value:20}"
-    assert load(*next(line.runs())).method.n_pattern == pattern
+    *_, overrides = next(line.runs())
+    assert load(*overrides).method.n_pattern == pattern
     assert f"'{line.overrides[-1]}'" in line.command, "a shell would take the braces for its own"
     assert rows([run(n=333, n_pattern=pattern, **SMALL)])[0].title == "fourierft (n=333, n_pattern=2 modules)"
 
