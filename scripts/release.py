@@ -10,9 +10,7 @@ import argparse
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
-from io import BytesIO
 from pathlib import Path
 
 import fourierft
@@ -40,8 +38,7 @@ def release(options: argparse.Namespace) -> None:
         raise UserError(f"{options.url!r} is no address of a repository; give it as https://github.com/OWNER/NAME")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)
-        commit = subprocess.run(["git", "-C", ROOT, "archive", "HEAD"], check=True, capture_output=True).stdout
-        tarfile.open(fileobj=BytesIO(commit)).extractall(source, filter="data")
+        subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", source], check=True)
         for name, change in (
             ("README.md", lambda text: absolute(text, url)),
             ("pyproject.toml", lambda text: text.replace("[project.urls]\n", f'[project.urls]\nSource = "{url}"\n')),
