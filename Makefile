@@ -31,13 +31,13 @@ help: ## this list
 	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
 	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
-setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once)
+setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once); INDEX=URL: an index besides, as of CPU builds
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit(f"Python {v[0]}.{v[1]} is too old: make PYTHON=python3.10 (or newer) ...")'
 	@echo "Setting up $(VENV): several GB to fetch, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[suite,dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) --editable '.[suite,dev]'
 	@touch $@
 
 $(GLUE:%=glue-%): glue-%: $(READY)
