@@ -60,10 +60,11 @@ def compared(found: Sequence[Row]) -> Table:
         column, selection = leading_column(exp), table_of(exp).selection
         for row, label in in_order(own, exp):
             cell = row.cells[exp]
-            score = number(cell.centre(selection, column), column.digits)
-            seconds = f"{cell.runs[0].cost.train_s:.0f}"
-            lines.append([name(exp), label, f"{cell.trained:,.0f}", column.heading, score, seconds])
-    return Table("", ["Experiment", "Method", "Trained, without the head", "Score", "", "Training, s"], lines)
+            run = cell.runs[0]
+            metric = "held-out loss" if column.loss else name(column.metric or run.metrics.primary)
+            score = f"{metric} {number(cell.centre(selection, column), column.digits)}"
+            lines.append([name(exp), label, f"{cell.trained:,.0f}", score, f"{run.cost.train_s:.0f}"])
+    return Table("", ["Experiment", "Method", "Trained, without the head", "Score", "Training, s"], lines)
 
 
 main = Command("demo", __doc__, demo)
