@@ -88,11 +88,10 @@ class Evidence:
         found = claims(self.rows, self.printed, self.benches, self.full, shares, self.answers, ranked)
         return found + [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
 
-    def fill(self, page: Path, claims: Sequence[Claim]) -> None:
-        """Make the passages of a page of the project anew. Raises UserError."""
+    def filled(self, page: Path, claims: Sequence[Claim]) -> str:
+        """A page of the project with its passages made anew. Raises UserError."""
         root = os.path.relpath(ROOT, page.resolve().parent)
-        made = passages(claims, self.rows, self.benches, self.full, "" if root == "." else f"{root}/")
-        replace_file(page, filled(page, made).encode())
+        return filled(page, passages(claims, self.rows, self.benches, self.full, "" if root == "." else f"{root}/"))
 
 
 def build(options: argparse.Namespace) -> None:
@@ -116,7 +115,7 @@ def build(options: argparse.Namespace) -> None:
     for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
     for page in options.fill:
-        found.fill(page, verdicts)
+        replace_file(page, found.filled(page, verdicts).encode())
     print(*written, index, *options.fill, sep="\n")
 
 
