@@ -1,20 +1,25 @@
 """What a request may say and what is answered: the part of OpenAI's protocol that is spoken here.
 
-Fields that are not named are ignored, and null is as good as absent; what is named, but not offered, has one value.
+Fields that are not named here are ignored, and null is as good as absent.
 """
 
-import json
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import from_json
 
 from experiments.typed import faults
 
 Body = dict[str, Any]
 Finish = Literal["stop", "length"]
+NOT_OFFERED: Body = {  # with the value that asks for nothing
+    **{"n": 1, "best_of": 1, "echo": False, "suffix": "", "logprobs": False, "top_logprobs": 0},
+    **{"presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}},
+    **{"tools": [], "functions": [], "response_format": {"type": "text"}},
+}
 
 
 class Refusal(Exception):
@@ -45,10 +50,6 @@ class StreamOptions(Part):
     include_usage: bool = False
 
 
-class ResponseFormat(Part):
-    type: Literal["text"] = "text"
-
-
 def _joined(content: Any) -> Any:
     """The text of a message that comes in parts."""
     if not isinstance(content, list):
@@ -72,25 +73,19 @@ class Request(Part):
     """What both kinds of request have in common. The numbers are OpenAI's defaults."""
 
     model: str
-    max_tokens: PositiveInt | None = Field(None, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
+    max_tokens: PositiveInt | None = None
+    max_completion_tokens: PositiveInt | None = None  # its newer name
     temperature: float = Field(1.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     stop: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed)] = Field([], max_length=4)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    # Not offered: the one value of each is that of a request without it.
-    n: Literal[1] = 1
-    best_of: Literal[1] = 1
-    echo: Literal[False] = False
-    logprobs: Literal[False] = False
-    top_logprobs: Literal[0] = 0
-    suffix: Literal[""] = ""
-    presence_penalty: float = Field(0.0, ge=0, le=0)
-    frequency_penalty: float = Field(0.0, ge=0, le=0)
-    logit_bias: dict = Field({}, max_length=0)
-    tools: list = Field([], max_length=0)
-    response_format: ResponseFormat = ResponseFormat()
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens of the answer; None where the request does not say."""
+        return self.max_completion_tokens or self.max_tokens
 
 
 class Completion(Request):
@@ -111,13 +106,18 @@ Asked = TypeVar("Asked", bound=Request)
 def parse(kind: type[Asked], content: bytes) -> Asked:
     """The request in a body. Raises Refusal: 400, with the field, its value and what it may be."""
     try:
-        body = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        body = from_json(content)
+    except ValueError as error:
         raise Refusal(400, f"the body is not JSON ({error}); send one object in UTF-8") from None
     if not isinstance(body, dict):
-        raise Refusal(400, f"the body is {type(body).__name__}; send a JSON object")
+        raise Refusal(400, f"the body is a {type(body).__name__}; send a JSON object")
+    body = {key: value for key, value in body.items() if value is not None}
+    for key, nothing in NOT_OFFERED.items():
+        value = body.get(key, nothing)
+        if value != nothing or (value is False) != (nothing is False):  # logprobs=0 asks for some
+            raise Refusal(400, f"{key}={value!r:.100} is not offered here; leave it out", "unsupported_value", key)
     try:
-        return kind.model_validate({key: value for key, value in body.items() if value is not None})
+        return kind.model_validate(body)
     except ValidationError as error:
         param = ".".join(map(str, error.errors()[0]["loc"]))
         raise Refusal(400, faults(error), code="invalid_value", param=param) from None

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -64,8 +65,8 @@ class Server:
         application.on_shutdown.append(stop)
         return application
 
-    def serve(self, listening: socket.socket) -> None:
-        """Answers until SIGINT or SIGTERM. What runs then is refused, with 503."""
+    def serve(self, listening: socket.socket, **options: Any) -> None:
+        """Answers until SIGINT or SIGTERM. What runs then is refused, with 503. options: of aiohttp's run_app."""
         web.run_app(
             self.application(),
             sock=listening,
@@ -73,6 +74,7 @@ class Server:
             shutdown_timeout=GRACE,
             access_log=None,
             print=None,
+            **options,
         )
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -130,11 +132,11 @@ class Server:
         adapter, room = self._adapter(asked.model), self.positions - len(prompt)
         if not prompt:
             raise Refusal(400, f"{param}: there is no token in it; write something", "invalid_value", param)
-        if room < (asked.max_tokens or 1):
-            also = f" and max_tokens={asked.max_tokens}" if asked.max_tokens else ""
+        if room < (asked.limit or 1):
+            also = f" and max_tokens={asked.limit}" if asked.limit else ""
             message = f"{param} of {len(prompt)} tokens{also}: {self.name} has {self.positions} for prompt and answer"
             raise Refusal(400, f"{message}; ask for less", "context_length_exceeded", param)
-        limit = asked.max_tokens or (room if isinstance(asked, Chat) else min(BY_DEFAULT, room))
+        limit = asked.limit or (room if isinstance(asked, Chat) else min(BY_DEFAULT, room))
         answer, response = Answer(asked, len(prompt)), None
         async with aclosing(self._pieces(asked, adapter, prompt, limit)) as pieces:
             if not asked.stream:
