@@ -227,10 +227,12 @@ class Engine:
                 if self.bank.capacity is not None and len(named) > self.bank.capacity:
                     return
                 job = self._waiting.popleft()
+            self._rows.append(Row(job, self.tokenizer, self.ends))  # first: whatever fails, it is told
             try:
                 with self.bank.rows([job.adapter]):  # reads it, if it is not on the device
-                    self._rows.append(Row(job, self.tokenizer, self.ends))
+                    pass
             except FourierError as error:
+                self._rows.pop()
                 job.tell(Refusal(500, str(error), code="adapter_unreadable", param="model"))
 
     def _write(self, rows: list[Row], ids: list[list[int]], past: Past) -> list[bool]:

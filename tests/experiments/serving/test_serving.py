@@ -208,7 +208,9 @@ def test_a_chat_is_worded_as_alpaca_where_the_tokenizer_has_no_template(server, 
     assert chat(client, "Hi").choices[0].message.content == alone("ben", wording.ask("Hi"))[0]
     turns = [("user", "a"), ("assistant", "b"), ("user", "c")]
     got = chat(client, [{"role": role, "content": text} for role, text in turns], name="anna")
-    assert got.choices[0].message.content == alone("anna", wording.ask("a") + "b" + end + wording.go_on("c"))[0]
+    prompt = wording.ask("a") + "b" + end + wording.go_on("c")
+    assert got.choices[0].message.content == alone("anna", prompt)[0]
+    assert got.usage.prompt_tokens == len(server.tokenizer(prompt)["input_ids"])
     for roles in (["system", "user"], ["user", "assistant"], ["assistant"], ["user", "user", "user"]):
         with pytest.raises(openai.BadRequestError, match="user and assistant in turn"):
             chat(client, [{"role": role, "content": "x"} for role in roles])
@@ -314,10 +316,11 @@ def test_a_step_that_fails_is_told_to_those_in_it_and_the_server_goes_on(server,
     def fail(*_):
         raise torch.OutOfMemoryError("no room")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(server.engine, "_write", fail)
-        with pytest.raises(openai.InternalServerError, match="its log says why"):
-            complete(client, "anna", "Q")
+    for place, name in ((server.engine, "_write"), (server.engine.bank, "rows")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, fail)
+            with pytest.raises(openai.InternalServerError, match="its log says why"):
+                complete(client, "anna", "Q")
     assert "no room" in caplog.text
     assert complete(client, "anna", "Q").choices[0].text == alone("anna", "Q")[0]
 
