@@ -87,6 +87,8 @@ def loaded(options: argparse.Namespace) -> Server:
     base = options.dtype or ("fp32" if device == "cpu" else "bf16")
     tokenizer = pretrained.read_tokenizer(folder)
     model = causal.language_model(folder, "sdpa", None, base, device).to(device).eval()
+    if model._is_stateful:
+        raise UserError(f"--model {name}: {type(model).__name__} keeps more than keys and values; choose a transformer")
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if positions is None:
         raise UserError(f"--model {name}: its config.json has no max_position_embeddings; choose another model")

@@ -89,6 +89,12 @@ def test_an_adapter_by_the_models_own_name_is_refused(tmp_path, capsys):
     assert "llama is the model's own name" in capsys.readouterr().err
 
 
+def test_a_model_whose_past_cannot_be_padded_is_refused(adapters, monkeypatch, capsys):
+    monkeypatch.setattr("transformers.LlamaForCausalLM._is_stateful", True)
+    assert serve.main(["--model", str(LLAMA), "--adapters", str(adapters), *HERE]) == 2
+    assert "LlamaForCausalLM keeps more than keys and values" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
 def test_another_host_than_loopback_is_served_with_a_warning(host, warned, monkeypatch, capsys):
     bank = SimpleNamespace(names=("a",))
