@@ -2,7 +2,8 @@
 
 A step makes one token for every row. Requests join between two steps, whatever their adapters and settings, and leave
 when they are done or nobody waits for them. This is a demonstration: the cache is one tensor a layer, padded on the
-left and copied whenever a row joins or leaves, and a long prompt holds up the others.
+left and copied whenever a row joins or leaves, and a long prompt holds up the others. For any model that keeps keys and
+values of its tokens alone, and takes their positions.
 """
 
 import logging
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from experiments.serving.protocol import Finish, Refusal
@@ -87,10 +89,12 @@ class Row:
         if not self.job.temperature:
             return int(logits.argmax())
         wide = logits.double()  # in which the smallest temperature is not 0
-        likeliest, tokens = ((wide - wide.max()) / self.job.temperature).softmax(0).sort(descending=True)
-        chosen = likeliest.where(likeliest.cumsum(0) - likeliest < self.job.top_p, 0)
-        chosen[0] = likeliest[0]
-        return int(tokens[chosen.multinomial(1, generator=self.generator)])
+        shares = ((wide - wide.max()) / self.job.temperature).softmax(0)
+        if self.job.top_p < 1:
+            likeliest, tokens = shares.sort(descending=True)
+            beyond = likeliest.cumsum(0) - likeliest >= self.job.top_p
+            shares[tokens[1:][beyond[1:]]] = 0
+        return int(shares.multinomial(1, generator=self.generator))
 
     def _new_text(self, last: bool) -> str:
         """The text of the tokens since it was last told; nothing while they end within a character."""
@@ -204,9 +208,13 @@ class Engine:
         old = len(self._rows)
         self._admit()
         if new := self._rows[old:]:
-            length = max(len(row.ids) for row in new)
-            past = Past(self._tensor([[0] * (length - len(row.ids)) + [1] * len(row.ids) for row in new]))
-            going = self._write(new, [[0] * (length - len(row.ids)) + row.ids for row in new], past)
+            prompts = [torch.tensor(row.ids, device=self.bank.model.device) for row in new]
+            ids, mask = (
+                pad_sequence(each, batch_first=True, padding_side="left")
+                for each in (prompts, [torch.ones_like(prompt) for prompt in prompts])
+            )
+            past = Past(mask)
+            going = self._write(new, ids, past)
             if self._past is None:
                 self._past = past
             else:
@@ -214,7 +222,8 @@ class Engine:
             self._keep([True] * old + going)
         if self._past is not None:
             self._past.mask = pad(self._past.mask, (0, 1), value=1)
-            self._keep(self._write(self._rows, [row.ids[-1:] for row in self._rows], self._past))
+            ids = torch.tensor([row.ids[-1:] for row in self._rows], device=self._past.mask.device)
+            self._keep(self._write(self._rows, ids, self._past))
 
     def _admit(self) -> None:
         """Takes waiting requests, in order, as far as rows and the bank have places."""
@@ -235,12 +244,12 @@ class Engine:
                 self._rows.pop()
                 job.tell(Refusal(500, str(error), code="adapter_unreadable", param="model"))
 
-    def _write(self, rows: list[Row], ids: list[list[int]], past: Past) -> list[bool]:
+    def _write(self, rows: list[Row], ids: Tensor, past: Past) -> list[bool]:
         """Reads the tokens at the end of `past`, and writes one more for each row; whether each goes on."""
-        positions = (past.mask.cumsum(1) - 1).clamp_min(0)[:, -len(ids[0]) :]
+        positions = (past.mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
         with self.bank.rows([row.job.adapter for row in rows]):
             logits = self.bank.model(
-                input_ids=self._tensor(ids),
+                input_ids=ids,
                 attention_mask=past.mask,
                 position_ids=positions,
                 past_key_values=past.cache,
@@ -258,9 +267,6 @@ class Engine:
             self._past.keep(kept)
         else:
             self._past = None
-
-    def _tensor(self, rows: list[list[int]]) -> Tensor:
-        return torch.tensor(rows, device=self.bank.model.device)
 
 
 def _stopping() -> Refusal:
