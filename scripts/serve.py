@@ -125,7 +125,12 @@ main.add_argument("--model", required=True, metavar="MODEL", help="its folder, o
 main.add_argument("--adapters", required=True, type=user_path, metavar="PLACE", help="a folder, or a packed file")
 main.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine alone)")
 main.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
-main.add_argument("--capacity", type=int, metavar="N", help="adapters on the device at most (default: all named ones)")
+main.add_argument(
+    "--capacity",
+    type=int,
+    metavar="N",
+    help="adapters on the device at most (default: all); with fewer than --batch, requests wait for places",
+)
 main.add_argument("--batch", type=int, default=32, metavar="N", help="answers written at once (default: %(default)s)")
 main.add_argument("--queue", type=int, default=256, metavar="N", help="requests that wait, then 429 (%(default)s)")
 main.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")

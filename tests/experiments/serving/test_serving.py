@@ -90,7 +90,7 @@ def endless(server, monkeypatch):
     monkeypatch.setattr(server.engine, "ends", set())
 
 
-def idle(url, within=5.0):
+def idle(url, within=20.0):
     """Waits until nothing is written or waits."""
     end = time.monotonic() + within
     while (load := httpx.get(f"{url}/health", verify=False).json()) != {"status": "ok", "running": 0, "waiting": 0}:
