@@ -32,6 +32,13 @@ def linked(path: str) -> Iterator[str]:
         yield posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
 
 
+def listing(path: str) -> str:
+    """The page of a file of code, which the search leaves out."""
+    about, fence = "---\nhide: [toc]\nsearch: { exclude: true }\n---\n", "~" * 6
+    text = (ROOT / path).read_text("utf-8")
+    return f"{about}# {path}\n\n{fence} {LISTED[PurePosixPath(path).suffix]}\n{text}\n{fence}\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add README.md and all that the pages link to, and what those link to."""
     waiting = ["README.md", *(f"docs/{file.src_uri}" for file in files.documentation_pages())]
@@ -44,10 +51,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             known.add(path)
             if path.endswith(".md"):
                 waiting.append(path)
-            if language := LISTED.get(PurePosixPath(path).suffix):
-                text = (ROOT / path).read_text("utf-8")
-                page = f"---\nsearch: {{ exclude: true }}\n---\n# {path}\n\n~~~~~~ {language}\n{text}\n~~~~~~\n"
-                files.append(File.generated(config, place(path), content=page))
+            if PurePosixPath(path).suffix in LISTED:
+                files.append(File.generated(config, place(path), content=listing(path)))
             else:
                 files.append(File.generated(config, place(path), abs_src_path=str(ROOT / path)))
     config.extra["sources"] = {place(path): path for path in known if path.endswith(".md")}

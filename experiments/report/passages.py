@@ -174,7 +174,7 @@ def verdicts(claims: Sequence[Claim], root: str) -> str:
             why = f' ("{claim.statement.split(":")[0]}")' if said == WORDS[False] else ""
             groups[said].append(link(claim, page) + why)
         if others := groups.pop(NOT_MEASURED, []):
-            groups[NOT_MEASURED] = [f"the other {len(others)}" if groups else "all"]
+            groups[NOT_MEASURED] = [f"the other {len(others)} claims" if groups else "all"]
         lines += [f"At the {scale} scale, **{said}**: {', '.join(groups[said])}." for said in SAID if said in groups]
     answers = [(link(claim, page), answer(claim, claim.small_scale)) for claim in claims if claim.question]
     decided = [f"{name}: {said.split(' (')[0]}" for name, said in answers if _said(said) not in UNDECIDED]
