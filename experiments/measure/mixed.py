@@ -34,12 +34,12 @@ class Mixed:
 
     @property
     def description(self) -> str:
-        config, kept = self.config, f"after {self.length}" if self.decode else "without a cache"
+        config, kept = self.config, f"after {self.length} each" if self.decode else "without a cache"
         model = f"{config.model_type}, {config.num_hidden_layers} layers of width {config.hidden_size}"
         precision = f"{self.dtype}, a bank of {self.stored}".replace("torch.", "")
         return (
-            f"{self.phase} with {model}: {self.rows} rows of {self.tokens // self.rows} tokens {kept}, which name "
-            f"{self.distinct} of {self.adapters} adapters of q and v, {precision}"
+            f"{self.phase} with {model}: {self.tokens} tokens in {self.rows} rows {kept}, which name {self.distinct} of "
+            f"{self.adapters} adapters of q and v, {precision}"
         )
 
     @property

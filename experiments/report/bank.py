@@ -45,8 +45,8 @@ def pages(benches: Sequence[Bench]) -> list[Page]:
     for machine, own in by_machine(served).items():
         for model in sorted({_model(bench) for bench in own}):
             found = {phase: _by_adapters(own, model, phase) for phase in PHASES}
-            tables += _tables(f"{model}, {machine}", {phase: cases for phase, cases in found.items() if cases})
-            figures[_word(model, figures)] = partial(_draw, found, machine)
+            tables += _tables(f"{_word(model)}, {machine}", {phase: cases for phase, cases in found.items() if cases})
+            figures[_free(_word(model), figures)] = partial(_draw, found, machine)
     notes = [*NOTES, *described(served)]
     return [Page("bank", TITLE, tables, notes, index_note=f"cases: {len(served)}", figures=figures)]
 
@@ -56,9 +56,12 @@ def _model(bench: Bench) -> str:
     return bench.case.removesuffix(f"_{bench.mix.adapters}_{bench.mix.phase}")
 
 
-def _word(model: str, taken: Iterable[str]) -> str:
+def _word(model: str) -> str:
+    return model.removeprefix("bank").strip("_") or "small"
+
+
+def _free(word: str, taken: Iterable[str]) -> str:
     """The end of a figure's file name, which no other machine's figure has."""
-    word = model.removeprefix("bank").strip("_") or "small"
     same = [one for one in taken if re.fullmatch(rf"{word}(_\d+)?", one)]
     return f"{word}_{len(same) + 1}" if same else word
 
@@ -72,7 +75,7 @@ def _tables(where: str, found: Mapping[str, Cases]) -> list[Table]:
     timed = [_table(f"{PHASES[phase]}, {where}", cases, _speed) for phase, cases in found.items()]
     held = _table(f"Bytes, {where}", next(iter(found.values())), _bytes)
     limits = [[phase, *row] for phase, cases in found.items() if LIMITED in cases for row in _limits(cases[LIMITED])]
-    header = ["Step", "Layers", "Operations", "GFLOP", "Read", "Read a second", "Beyond the base", "Limit"]
+    header = ["Step", "Adapters", "Operations", "GFLOP", "Read", "Read a second", "Beyond the base", "Limit"]
     what = Table(f"What limits a step with {LIMITED} adapters, {where}", header, limits, sentences=True)
     return [*timed, held, what] if limits else [*timed, held]
 
@@ -106,7 +109,9 @@ def _bytes(bench: Bench, one: str) -> str:
     return f"{_size(served.adapter_bytes)} + {_size(served.extra_bytes)}; {_size(served.disk_bytes)}"
 
 
-def _size(count: float) -> str:
+def _size(count: int) -> str:
+    if not count:
+        return "0"
     unit, word = next(((size, word) for size, word in ((GIB, "GiB"), (MIB, "MiB")) if count >= size), (1024, "KiB"))
     return f"{count / unit:.3g} {word}" if count < 1000 * unit else f"{count / unit:.0f} {word}"
 

@@ -107,7 +107,10 @@ def test_what_a_stage_leaves_of_its_time_goes_to_those_after_it(monkeypatch, tmp
 def test_every_stage_can_be_started_as_it_stands(tmp_path):
     """The full ones, which need a GPU: tests that are there, and cases of the set."""
     planned = gpu.plan(tmp_path, small=False)
-    assert set(gpu.CASES.split(",")) == set(workloads.SETS["full"])
+    full, small = workloads.SETS["full"], workloads.SETS["small"]
+    assert set(gpu.CASES.split(",")) == set(bench.training(full))
+    assert planned["bank"].command[-1] == "bank" and bench.named("bank", full)
+    assert gpu.plan(tmp_path, small=True)["bank"].command[-1] in small
     assert all((ROOT / word).exists() for stage in planned.values() for word in stage.command if "tests/" in word)
     assert list(planned) == list(gpu.plan(tmp_path, small=True))
 
