@@ -37,10 +37,8 @@ class Mixed:
         config, kept = self.config, f"after {self.length} each" if self.decode else "without a cache"
         model = f"{config.model_type}, {config.num_hidden_layers} layers of width {config.hidden_size}"
         precision = f"{self.dtype}, a bank of {self.stored}".replace("torch.", "")
-        return (
-            f"{self.phase} with {model}: {self.tokens} tokens in {self.rows} rows {kept}, which name {self.distinct} of "
-            f"{self.adapters} adapters of q and v, {precision}"
-        )
+        named = f"which name {self.distinct} of {self.adapters} adapters of q and v, {precision}"
+        return f"{self.phase} with {model}: {self.tokens} tokens in {self.rows} rows {kept}, {named}"
 
     @property
     def phase(self) -> str:

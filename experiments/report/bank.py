@@ -153,21 +153,23 @@ def _draw(found: Mapping[str, Cases], machine: str) -> "Figure":
     shown = {phase: cases for phase, cases in found.items() if cases}
     every = [bench for cases in shown.values() for bench in cases.values()]
     names = list(dict.fromkeys(one for bench in every for one in bench.contestants if one != BASELINE))
+    held = sorted({bench.mix.adapters for bench in every})
     figure, axes = panels([*(PHASES[phase] for phase in shown), "All adapters"])
     lines = {}
     for panel, cases in zip(axes, shown.values(), strict=False):
         for index, one in enumerate(names):
-            if points := {held: ratio for held, bench in cases.items() if (ratio := bench.ratio(one))}:
+            if points := {count: ratio for count, bench in cases.items() if (ratio := bench.ratio(one))}:
                 ends = (attrgetter("low"), attrgetter("high"))
                 lines[name(one)] = course(panel, points, index, attrgetter("median"), ends)
         panel.axhline(1.0, color="0.3", linestyle=":", linewidth=1)
     for index, one in enumerate(names):
-        sizes = {bench.mix.adapters: [bench.adapter_bytes(one)] for bench in every if bench.adapter_bytes(one)}
+        sizes = {bench.mix.adapters: bench.adapter_bytes(one) for bench in every if bench.adapter_bytes(one)}
         if sizes and one != "reloaded":  # which holds a single one
-            course(axes[-1], {held: [size / MIB for size in sizes[held]] for held in sorted(sizes)}, index, ends=None)
+            course(axes[-1], {count: [sizes[count] / MIB] for count in sorted(sizes)}, index, ends=None)
     for panel in axes:
         panel.set(xscale="log", yscale="log", xlabel="adapters")
-        logarithmic(panel.xaxis)
+        panel.set_xticks(held, [f"{count:,}" for count in held])
+        panel.minorticks_off()
         logarithmic(panel.yaxis)
     axes[0].set_ylabel(wrapped("time, in units of the base model's step"))
     axes[-1].set_ylabel("MiB on the device")
