@@ -67,8 +67,7 @@ def _free(word: str, taken: Iterable[str]) -> str:
 
 
 def _by_adapters(benches: Iterable[Bench], model: str, phase: str) -> Cases:
-    own = [bench for bench in benches if _model(bench) == model and bench.mix.phase == phase]
-    return {bench.mix.adapters: bench for bench in sorted(own, key=lambda bench: bench.mix.adapters)}
+    return {bench.mix.adapters: bench for bench in benches if _model(bench) == model and bench.mix.phase == phase}
 
 
 def _tables(where: str, found: Mapping[str, Cases]) -> list[Table]:
