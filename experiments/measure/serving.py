@@ -1,8 +1,9 @@
 """The contestants of a bank, and what each of them holds and does to serve a batch of mixed rows."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,9 +74,7 @@ def bank(entries: str) -> Callable[..., Held]:
                 return forward(model)
 
         def extra() -> int:
-            plans = {id(layer.plan): layer.plan for layer in fourierft.fourier_layers(model).values()}
-            tables = [tensor for plan in plans.values() for tensor in _tensors(vars(plan).values())]
-            return case.rows * each + sum(tensor.nbytes for tensor in tables)
+            return case.rows * each + _tables(model)
 
         return Held(serve, each, lines, file.stat().st_size, extra)
 
@@ -105,7 +104,7 @@ def lora(r: int) -> Callable[..., Held]:
 
 
 def reloaded(model: nn.Module, case: Mixed, forward: Forward, folder: Path) -> Held:
-    """One adapter after the other: read, merged, and its rows computed; the way without mixed batches."""
+    """One adapter after the other: read from the file, and its rows computed; the way without mixed batches."""
     file = packed(model, case, "random", folder)
     shelf = Shelf(model, case.adapter("random"))
     shelf.add_all(file)
@@ -118,14 +117,10 @@ def reloaded(model: nn.Module, case: Mixed, forward: Forward, folder: Path) -> H
             parts = shelf.row(name).split([shape[0] for shape in shelf.shapes.values()])
             for key, part in zip(shelf.shapes, parts, strict=True):
                 layers[key].fourierft_spectrum.copy_(part)
-                layers[key].merge()
             forward(model, case.rows // case.distinct)
-            for layer in layers.values():
-                layer.unmerge()
 
-    own = sum(layer.fourierft_spectrum.nbytes for layer in layers.values())
-    copies = sum(layer.weight.nbytes for layer in layers.values())
-    return Held(serve, own, 1, file.stat().st_size, lambda: copies, case.distinct)
+    each = sum(layer.fourierft_spectrum.nbytes for layer in layers.values())
+    return Held(serve, each, 1, file.stat().st_size, partial(_tables, model), case.distinct)
 
 
 CONTESTANTS: dict[str, Callable[..., Held]] = {
@@ -220,9 +215,8 @@ def _more(layer: Any, first: str, others: Sequence[str]) -> None:
                 held[name] = like
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, dict):
-            yield from (tensor for tensors in value.values() for tensor in tensors)
+def _tables(model: nn.Module) -> int:
+    """Bytes of the tables of the positions, which layers share."""
+    plans = {id(layer.plan): layer.plan for layer in fourierft.fourier_layers(model).values()}
+    values = [value for plan in plans.values() for value in (*vars(plan).values(), *sum(plan.tables.values(), ()))]
+    return sum(value.nbytes for value in values if isinstance(value, torch.Tensor))

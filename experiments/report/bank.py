@@ -25,7 +25,7 @@ NOTES = [
     "Every step names other adapters; all are on the device, or, one after the other, in one file. One adapter, "
     "merged, is the base model's arithmetic: the noise.",
     "Bytes: of all adapters on the device + what else is there for them (tables that they share, coefficients of the "
-    "rows of a step, copies of merged weights); of their files.",
+    "rows of a step, merged weights); of their files.",
     "Operations: calls of torch in a step. GFLOP: of matrix products; transforms in C are not counted. Read: weights, "
     "and adapters of the rows, each once (one after the other: the weights for each adapter).",
     "Limit: by the counts. Further operations take time of Python and, on a GPU, of launches; there are more with more "
@@ -136,7 +136,7 @@ def _limits(bench: Bench) -> list[list[str]]:
 def limit(own: Served, base: Served) -> str:
     """What a step does beyond the base model's, by the counts, the gravest first."""
     if own.read_bytes > 2 * base.read_bytes:
-        return f"all weights read {own.read_bytes / base.read_bytes:.0f} times, and each adapter merged"
+        return f"all weights read {own.read_bytes / base.read_bytes:.0f} times"
     if own.operations > 2 * base.operations:
         return f"a loop over the adapters: {own.operations / base.operations:.0f} times as many operations"
     if own.operations > base.operations:
