@@ -67,7 +67,7 @@ table6 plan-table6: study-basis
 demo: $(READY) ## FourierFT beside LoRA on all four kinds of experiment in miniature, some minutes; JOBS=2: two at once
 	@$(RUN) -m scripts.demo $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases NAME"
+bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases bank": of mixed batches
 	@$(RUN) -m scripts.bench $(ARGS)
 
 gpu: $(READY) ## all that only a GPU can tell, in ten minutes; ARGS="--minutes 30", or "--small": a rehearsal on the CPU

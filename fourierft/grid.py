@@ -7,8 +7,8 @@ If the positions are all pairs of a rows u and b columns v, the amplitudes are a
     x delta_W^T = x C2^T A^T C1 - x S2^T A^T S1
     dA          = (g C1^T)^T (x C2^T) - (g S1^T)^T (x S2^T)
 
-The backward pass needs only the projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W
-is at most 2 min(a, b).
+The table of the columns is [C2 -S2], whose sign makes these differences sums. The backward pass needs only the
+projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W is at most 2 min(a, b).
 
 For rows of low precision a GPU computes these products on tensor cores, with a float32 result. A table T is then the
 sum of two tables in low precision, T = T' + T'', and so is the float32 matrix that multiplies it last, m = m' + m'':
@@ -26,7 +26,7 @@ from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
 def project(x: Tensor, plan: Plan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
-    """x [C2 S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out)."""
+    """x [C2 -S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out)."""
     side = 0 if adjoint else 1
     if on_tensor_cores(x.device, x.dtype):
         high, low = wide_product(x, _tables(plan, x.dtype)[side].t()).chunk(2, dim=1)
@@ -44,7 +44,6 @@ def add_change_(
     matrix = a.view(-1, *plan.grid) if adjoint else a.view(-1, *plan.grid).mT
     halves = projected.reshape(len(matrix), 2 * len(y) // len(matrix), matrix.shape[1])  # cosines, sines by turns
     core, side = (halves @ matrix).view(len(y), 2 * matrix.shape[2]), 1 if adjoint else 0
-    core.chunk(2, dim=1)[1].neg_()
     if on_tensor_cores(y.device, rows):
         high, low = two_terms(core, torch.bfloat16)  # for float16 rows too: bfloat16 has the range of float32
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
@@ -56,11 +55,11 @@ def add_change_(
 def amplitude_grad(x: Tensor, g: Tensor) -> Tensor:
     """dL/da from the projections of x, (T, 2 b), and of g = dL/dy, (T, 2 a). Returns (n,) in their dtype."""
     (x_cos, x_sin), (g_cos, g_sin) = x.chunk(2, dim=1), g.chunk(2, dim=1)
-    return (g_cos.t() @ x_cos - g_sin.t() @ x_sin).flatten()
+    return (g_cos.t() @ x_cos + g_sin.t() @ x_sin).flatten()
 
 
 def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
+    """[C1 S1], (2 a, d1), and [C2 -S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
 
     8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers.
     """
@@ -68,7 +67,8 @@ def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     if key not in plan.tables:
         (u, v), b = plan.frequencies, plan.grid[1]
         sides = zip((u[::b], v[:b]), plan.shape, strict=True)
-        exact = (waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides)
+        exact = [waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides]
+        exact[1][b:].neg_()
         plan.tables[key] = tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )

@@ -1,6 +1,6 @@
 """Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, how far a step moves a
-model, the bench, the parts of a step, the gain by choosing the best epoch, the studies; and results/README.md with the
-verdicts.
+model, the bench, banks of adapters, the parts of a step, the gain by choosing the best epoch, the studies; and
+results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--search results/search]
                              [--studies results/studies] [--bench results/bench] [--micro results/micro]
@@ -29,8 +29,8 @@ from experiments.measure.sizes import Sizes
 from experiments.paper.printed import Logs, PaperRow, Share, read_facts, read_paper
 from experiments.paper.score_tables import SCORE_TABLES, TABLE2
 from experiments.record import ROOT, Record, find, replace_file
+from experiments.report import bank, movement, official_logs, scores, selection, sizes, speed
 from experiments.report import micro as microbench
-from experiments.report import movement, official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
 from experiments.report.passages import filled, passages
@@ -40,7 +40,7 @@ from experiments.report.verdicts import Claim
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
-MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
+MADE += ["study_*", "bench.*", "bank.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def build(options: argparse.Namespace) -> None:
         movement.page(found.printed),
         selection.page(found.rows, logs),
         *speed.pages(found.benches),
+        *bank.pages(found.benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
         *microbench.pages(find(options.micro, Micro)),
     ]
