@@ -24,7 +24,7 @@ from experiments.measure import rank
 from experiments.measure.bench import Bench
 from experiments.names import name
 from experiments.record import find
-from experiments.report import bank, curves, pareto
+from experiments.report import bank, curves, pareto, passages
 from experiments.report.aggregate import Row, by_experiment, rows, within
 from experiments.report.labels import labels
 from experiments.report.page import write_figures
@@ -52,7 +52,11 @@ def build(options: argparse.Namespace) -> None:
         pages = [page for key, study in STUDIES.items() for page in study.pages(options.studies / key)]
         pages += bank.pages(find(options.bench, Bench))
         written += write_figures(pages, out)
-        kinds = ("rank", "pareto", "curves", "study", "bank")
+        if any(passages.STSB in by_experiment([row]) for row in everything):
+            exp, few = passages.STSB[0], passages.on_stsb(everything, passages.FEW).values()
+            changed = [row for row in few if row.cells[exp].trained]  # the head alone is far below
+            written += save_all(pareto.draw(changed, exp), out, "readme_stsb")
+        kinds = ("rank", "pareto", "curves", "study", "bank", "readme")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
     print(*written, sep="\n")

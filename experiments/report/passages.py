@@ -37,7 +37,10 @@ CONTESTANTS = {
     "PEFT FourierFT": PEFT,
 }
 STSB = "glue_stsb", "minilm_l6", "small"
-FEW = "FourierFT n=1000", "FourierFT all-linear n=333", "head alone", "LoRA r=1", "LoRA r=8", "full fine-tuning"
+FEW = (
+    *("FourierFT n=1000", "FourierFT all-linear n=333", "LoRA r=1", "LoRA all-linear r=1", "LoRA r=8"),
+    *("head alone", "full fine-tuning"),
+)
 UNDECIDED = "cannot tell", "too few seeds", DASH
 # In this order; of what is not measured at the small scale there is no line.
 SAID = REPRODUCED, NOT_REPRODUCED, WORDS[True], WORDS["level"], WORDS[False], "mixed", *UNDECIDED[:2], NOT_MEASURED
@@ -143,16 +146,22 @@ def _saved(bench: Bench, name: str) -> str:
     return number(None if saved is None else saved / MIB)
 
 
-def scores(rows: Sequence[Row], only: Sequence[str] = ()) -> str:
-    """The methods on STS-B with MiniLM, or those with these names: trained numbers, scores, memory, rank."""
+def on_stsb(rows: Sequence[Row], only: Sequence[str] = ()) -> dict[str, Row]:
+    """The methods on STS-B with MiniLM, by their names in figures, or those with these names. Raises UserError without
+    a record of one of these."""
     exp, model, scale = STSB
     found = by_experiment(rows).get((exp, model, scale), [])
     named = {label: row for row, label in in_order(found, exp) if not only or label in only}
     if lacking := [label for label in only or [FEW[0]] if label not in named]:
         raise UserError(f"no record of {lacking[0]} on {model}, {exp}: make table2 SCALE={scale} MODEL={model}")
+    return named
+
+
+def scores(rows: Sequence[Row], only: Sequence[str] = ()) -> str:
+    """Trained numbers, scores, memory and rank of `on_stsb`."""
     lines = []
-    for label, row in named.items():
-        cell = row.cells[exp]
+    for label, row in on_stsb(rows, only).items():
+        cell = row.cells[STSB[0]]
         each = ", ".join(map(number, cell.scores()))
         saved = statistics.median(run.cost.saved_bytes for run in cell.runs) / MIB
         ranks = [run.rank.summary.numerical_rank.median for run in cell.runs if run.rank]
