@@ -61,6 +61,7 @@ __all__ = [  # noqa: F405
     "quantized_shape",
     "reference",
     "save",
+    "sort",
     "split_target",
     "to_lora",
     "unit_movement",
