@@ -188,8 +188,11 @@ def test_orders_are_saved_counted_and_loaded(tmp_path, basis, numbers):
         assert torch.equal(fourierft.load(other, tmp_path)(x), model(x))
     plain = fourierft.adapt(Network(), config)
     plain.load_state_dict(model.state_dict())
+    otherwise = fourierft.sort(trained(config), one_pair, [3.0])
+    assert not torch.equal(otherwise.query.fourierft_order, model.query.fourierft_order)
+    otherwise.load_state_dict(model.state_dict())
     copied, pickled = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
-    assert all(torch.equal(other(x), model(x)) for other in (plain, copied, pickled))
+    assert all(torch.equal(other(x), model(x)) for other in (plain, otherwise, copied, pickled))
     assert torch.equal(model.double()(x.double()).float(), plain.double()(x.double()).float())
 
 
