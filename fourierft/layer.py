@@ -13,6 +13,7 @@ from .parts import PARTS, matrix_shape
 from .plan import BasisPlan, Plan, make_plan
 from .products import LOW_PRECISION, delta_weight
 
+ORDER = "fourierft_order"  # the name of the buffer
 UNSORTED = -1  # in an order that is not there yet
 
 
@@ -49,7 +50,7 @@ class FourierLayer(nn.Module):
             listed = entries.listed(shape)
             number = torch.int16 if max(shape) <= 2**15 else torch.int32
             order = torch.full((sum(listed),), UNSORTED, dtype=number, device=weight.device)
-            self.register_buffer("fourierft_order", order)
+            self.register_buffer(ORDER, order)
         self._plan = self._make_plan()
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .choice import Algorithm
 from .config import FourierConfig
 from .errors import FourierError
-from .layer import FourierLayer
+from .layer import ORDER, FourierLayer
 from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
@@ -204,7 +204,7 @@ def count(model: nn.Module) -> Count:
         adapter=sum(p.numel() for p in adapter),
         head=sum(p.numel() for p in head),
         total=sum(map(_numel, model.parameters())),
-        order_bytes=sum(order.nbytes for name, order in model.named_buffers() if name.endswith("fourierft_order")),
+        order_bytes=sum(order.nbytes for name, order in model.named_buffers() if name.endswith(ORDER)),
     )
 
 

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from .config import FourierConfig
 from .document import PREFIX
 from .errors import FourierError
-from .layer import FourierLayer
+from .layer import ORDER, FourierLayer
 from .linear import FourierLinear
 from .model import adapted_layers
 from .targets import weight_shape
 
-ORDER = "fourierft_order"
 ITERATIONS = 100  # of the power method: what they leave of a second pair changes the order little
 
 

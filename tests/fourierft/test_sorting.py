@@ -196,6 +196,19 @@ def test_orders_are_saved_counted_and_loaded(tmp_path, basis, numbers):
     assert torch.equal(model.double()(x.double()).float(), plain.double()(x.double()).float())
 
 
+def test_a_light_checkpoint_has_the_order(roberta, tokens, tmp_path):
+    config = FourierConfig(24, 1.5, ("query",), ("classifier",), entries="sorted", basis="dct")
+
+    def loss(model, batch):
+        return model(batch).logits.square().sum()
+
+    model = fourierft.light_checkpoints(fourierft.sort(fourierft.adapt(roberta(), config), loss, [tokens]))
+    model.save_pretrained(tmp_path)
+    again = fourierft.adapt(roberta(), config)
+    again.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
+    assert torch.equal(again(tokens).logits, model(tokens).logits)
+
+
 def repeat_a_row(tensors, key):
     tensors[key][0] = tensors[key][1]
 
