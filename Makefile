@@ -17,7 +17,7 @@ INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 TABLES := table2 table3 table4 table5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables scale figures page clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6 plan-table6
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables scale figures page lock release clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6 plan-table6
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,13 +31,13 @@ help: ## this list
 	@printf '\n  Options of a run: SEED=0 ARGS="any.key=value ..." MODEL= and METHOD=, one of\n'
 	@printf '    MODEL:  %s\n    METHOD: %s\n' '$(notdir $(basename $(wildcard configs/model/*.yaml)))' '$(notdir $(basename $(wildcard configs/method/*.yaml)))'
 
-setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once)
+setup: $(READY) ## the virtual environment with every pinned package (several GB, some minutes, once); INDEX=URL: an index besides, as of CPU builds
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit(f"Python {v[0]}.{v[1]} is too old: make PYTHON=python3.10 (or newer) ...")'
 	@echo "Setting up $(VENV): several GB to fetch, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[suite,dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) --editable '.[suite,dev]'
 	@touch $@
 
 $(GLUE:%=glue-%): glue-%: $(READY)
@@ -64,8 +64,8 @@ $(TABLES:%=plan-%): plan-%: $(READY)
 plan-table6: ARGS += --plan
 table6 plan-table6: study-basis
 
-demo: $(READY) ## two steps of the RTE experiment, to see that everything runs
-	@$(RUN) run.py +exp=glue_rte +debug=smoke scale=mini $(OPTIONS)
+demo: $(READY) ## FourierFT beside LoRA on all four kinds of experiment in miniature, some minutes; JOBS=2: two at once
+	@$(RUN) -m scripts.demo $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases NAME"
 	@$(RUN) -m scripts.bench $(ARGS)
@@ -107,6 +107,14 @@ $(OLDEST)/.ready: pyproject.toml
 	@grep -oE '[a-z0-9-]+>=[0-9.]+' $< | sed 's/>=/==/' > $(OLDEST)/constraints.txt
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(OLDEST)/constraints.txt --editable '.[suite,dev]'
 	@touch $@
+
+lock: $(READY) ## constraints.txt, after a change of pyproject.toml; ARGS=--upgrade: everything anew
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt $(ARGS) pyproject.toml
+
+release: $(READY) ## dist/: the library's wheel and source, checked, for a package index; URL=https://github.com/OWNER/NAME
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@$(RUN) -m scripts.release $(URL) $(ARGS)
 
 lint: $(READY) ## ruff, check and format; mypy, the types of fourierft/
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy

@@ -30,7 +30,7 @@ FLOORS = [
         "composing",
     },
     {"mini", "models", "data", "methods"},
-    {"measure", "judging"},
+    {"measure", "judging", "serving"},
     {
         "tasks",
         "checkpoints",

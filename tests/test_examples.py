@@ -1,9 +1,11 @@
 """Each example runs as a script, prints what it says, and is short enough to be copied from."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +17,11 @@ NUMBER = r"([\d.]+(?:e[-+]\d+)?)"
 
 @pytest.fixture
 def run(tmp_path):
-    """run(name) -> what an example prints, in tmp_path, where it also leaves its files."""
+    """run(name) -> what an example, or a script at a path, prints, in tmp_path, where it also leaves its files."""
 
-    def run(name: str) -> str:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        command = [sys.executable, ROOT / "examples" / f"{name}.py"]
+    def run(name: str | Path) -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+        command = [sys.executable, (ROOT / "examples" / name).with_suffix(".py")]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -88,3 +90,19 @@ def test_every_example_is_listed_and_short():
     listed = re.findall(r"^\| \[(\w+\.py)\]\(\1\)", (ROOT / "examples" / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == [path.name for path in EXAMPLES]
     assert all(30 <= len(path.read_text().splitlines()) <= 60 for path in EXAMPLES)
+
+
+@pytest.mark.slow
+def test_the_notebook_s_cells_print_what_it_shows(run, tmp_path):
+    cells = json.loads((ROOT / "examples/idea.ipynb").read_text())["cells"]
+    cells = [cell for cell in cells if cell["cell_type"] == "code"]
+    (tmp_path / "idea.py").write_text("\n".join("".join(cell["source"]) for cell in cells))
+    printed = run(tmp_path / "idea")
+    shown = "".join("".join(output.get("text", "")) for cell in cells for output in cell["outputs"])
+    assert re.findall(r"Count.*|largest.*|.* bytes,.*", printed) == re.findall(r"Count.*|largest.*|.* bytes,.*", shown)
+    before, *after = (
+        numbers("accuracy NUMBER, ", printed)
+        + numbers("before NUMBER", printed)
+        + numbers("PEFT: accuracy NUMBER", printed)
+    )
+    assert before > 0.8 and after == [before, before]
