@@ -17,7 +17,7 @@ INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 TABLES := table2 table3 table4 table5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables scale figures page lock release clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6 plan-table6
+.PHONY: help setup test test-slow test-oldest lint demo bench gpu gpu-pack parameters tables scale figures page docs lock release clean $(GLUE:%=glue-%) $(VIT:%=vit-%) $(E2E:%=e2e-%) $(INSTRUCT:%=instruct-%) $(STUDIES:%=study-%) $(TABLES) $(TABLES:%=plan-%) table6 plan-table6
 
 help: ## this list
 	@grep -hE '^[a-z%<>-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit(f"Python {v[0]}.{v[1]} is too old: make PYTHON=python3.10 (or newer) ...")'
 	@echo "Setting up $(VENV): several GB to fetch, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) --editable '.[suite,dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) --editable '.[suite,dev,docs]'
 	@touch $@
 
 $(GLUE:%=glue-%): glue-%: $(READY)
@@ -67,7 +67,7 @@ table6 plan-table6: study-basis
 demo: $(READY) ## FourierFT beside LoRA on all four kinds of experiment in miniature, some minutes; JOBS=2: two at once
 	@$(RUN) -m scripts.demo $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases NAME"
+bench: $(READY) ## speed and memory of training steps, small on a CPU, full on a GPU, ten minutes; ARGS="--cases bank": of mixed batches
 	@$(RUN) -m scripts.bench $(ARGS)
 
 gpu: $(READY) ## all that only a GPU can tell, in ten minutes; ARGS="--minutes 30", or "--small": a rehearsal on the CPU
@@ -79,8 +79,8 @@ gpu-pack: $(READY) ## build/gpu-pack, for `make gpu` where there is a GPU and to
 parameters: $(READY) ## count every method of the paper on its models at full size, without weights; ARGS="MODEL --force"
 	@$(RUN) -m scripts.parameters $(ARGS)
 
-tables: $(READY) ## results/tables and results/README.md from the records, the counts and the bench
-	@$(RUN) -m scripts.tables
+tables: $(READY) ## results/tables, results/README.md and the numbers of README.md and docs/, from the records
+	@$(RUN) -m scripts.tables --fill README.md docs/*.md
 
 scale: $(READY) ## results/scale.md: what the whole paper takes: runs, steps, hours, disk
 	@$(RUN) -m scripts.scale $(ARGS)
@@ -90,6 +90,9 @@ figures: $(READY) ## results/figures from the records
 
 page: $(READY) ## results/page.html: every run to sort, filter, plot and open, beside the paper's rows; from the records
 	@$(RUN) -m scripts.page $(ARGS)
+
+docs: $(READY) ## build/site: the documentation, which needs no server and no network to be read; from Python 3.11
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict && echo build/site/index.html
 
 test: lint ## lint, then the tests: no network, no GPU, some minutes
 	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)

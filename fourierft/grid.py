@@ -7,8 +7,8 @@ If the positions are all pairs of a rows u and b columns v, the amplitudes are a
     x delta_W^T = x C2^T A^T C1 - x S2^T A^T S1
     dA          = (g C1^T)^T (x C2^T) - (g S1^T)^T (x S2^T)
 
-The backward pass needs only the projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W
-is at most 2 min(a, b).
+The table of the columns is [C2 -S2], whose sign makes these differences sums. The backward pass needs only the
+projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W is at most 2 min(a, b).
 
 For sorted rows and columns (`sorting.py`) the tables are the first vectors of another basis, and there are no S1, S2.
 
@@ -28,7 +28,7 @@ from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
 def project(x: Tensor, plan: Plan | BasisPlan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
-    """x [C2 S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out).
+    """x [C2 -S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out).
 
     Half as wide, here and below, where there are no S1, S2.
     """
@@ -55,8 +55,6 @@ def add_change_(
     terms, side = 2 if isinstance(plan, Plan) else 1, 1 if adjoint else 0
     halves = projected.reshape(len(matrix), terms * len(y) // len(matrix), matrix.shape[1])  # cosines, sines by turns
     core = (halves @ matrix).view(len(y), terms * matrix.shape[2])
-    if terms == 2:
-        core.chunk(2, dim=1)[1].neg_()
     if on_tensor_cores(y.device, rows):
         high, low = two_terms(core, torch.bfloat16)  # for float16 rows too: bfloat16 has the range of float32
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
@@ -70,11 +68,11 @@ def amplitude_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan) -> Tensor:
     if isinstance(plan, BasisPlan):
         return (g.t() @ x).flatten()
     (x_cos, x_sin), (g_cos, g_sin) = x.chunk(2, dim=1), g.chunk(2, dim=1)
-    return (g_cos.t() @ x_cos - g_sin.t() @ x_sin).flatten()
+    return (g_cos.t() @ x_cos + g_sin.t() @ x_sin).flatten()
 
 
 def _tables(plan: Plan | BasisPlan, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """[C1 S1], (2 a, d1), and [C2 S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
+    """[C1 S1], (2 a, d1), and [C2 -S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
 
     8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers; half of it, for each layer, if sorted.
     """
@@ -86,6 +84,7 @@ def _tables(plan: Plan | BasisPlan, dtype: torch.dtype) -> tuple[Tensor, ...]:
             (u, v), b = plan.frequencies, plan.grid[1]
             sides = zip((u[::b], v[:b]), plan.shape, strict=True)
             exact = [waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides]
+            exact[1][b:].neg_()
         plan.tables[key] = tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )

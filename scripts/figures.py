@@ -1,14 +1,15 @@
 """Make all figures from the records: the rank of delta_W, scores against costs (the Pareto view), the curves of losses,
-and those of the studies.
+those of the studies, and the cost of a step against the number of adapters in a bank.
 
     python -m scripts.figures [--records results/records] [--search results/search] [--studies results/studies]
-                              [--out results/figures] [--exp glue_stsb] [--model minilm_l6] [--scale small]
+                              [--bench results/bench] [--out results/figures]
+                              [--exp glue_stsb] [--model minilm_l6] [--scale small]
 
 Ranks: a PNG per experiment, model and method, of the smallest seed that succeeded; those of the miniature are in the
 folders of its runs. Pareto: a PNG and a PDF per experiment, model and scale with at least three methods. Curves:
-likewise, where the score is a loss and a run has at least two epochs. Studies: not with a filter. The same records give
-the same bytes. Without a filter, figures without records are removed. A record that is unreadable or inconsistent is
-named and left out; the exit code is then 2, as it is if no record passes the filters.
+likewise, where the score is a loss and a run has at least two epochs. Studies and banks: not with a filter. The same
+records give the same bytes. Without a filter, figures without records are removed. A record that is unreadable or
+inconsistent is named and left out; the exit code is then 2, as it is if no record passes the filters.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from pathlib import Path
 from experiments.command import Command
 from experiments.errors import UserError
 from experiments.measure import rank
+from experiments.measure.bench import Bench
 from experiments.names import name
 from experiments.record import find
-from experiments.report import curves, pareto
+from experiments.report import bank, curves, pareto
 from experiments.report.aggregate import Row, by_experiment, rows, within
 from experiments.report.labels import labels
 from experiments.report.page import write_figures
@@ -48,8 +50,9 @@ def build(options: argparse.Namespace) -> None:
             written += save_all(view.draw(own, key[0]), out, "_".join((kind, *key)))
     if not filters:
         pages = [page for key, study in STUDIES.items() for page in study.pages(options.studies / key)]
+        pages += bank.pages(find(options.bench, Bench))
         written += write_figures(pages, out)
-        kinds = ("rank", "pareto", "curves", "study")
+        kinds = ("rank", "pareto", "curves", "study", "bank")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()
     print(*written, sep="\n")
@@ -76,7 +79,7 @@ def ranks(chosen: Sequence[Row], out: Path) -> list[Path]:
 
 
 main = Command("figures", __doc__, build)
-main.add_results("records", "search", "studies", out="figures")
+main.add_results("records", "search", "studies", "bench", out="figures")
 main.add_argument("--exp", help="of this experiment only")
 main.add_argument("--model", help="of this model only")
 main.add_argument("--scale", choices=["paper", "small", "mini"], help="of this scale only")

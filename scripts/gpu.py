@@ -5,6 +5,7 @@
     tests     the tests that need a GPU: the Triton kernel, and the bytes that a step keeps
     micro     the operations of a layer's step, and the constants for fourierft/choice.py: OUT/micro
     bench     training steps at full size beside LoRA and PEFT's FourierFT, those with targets first: OUT/bench
+    bank      decoding and prefill with up to 4,096 adapters in mixed batches, beside LoRA, 64 first: OUT/bench
     memory    the memory study at the paper's scale, FourierFT and LoRA first: OUT/studies/memory
     library   the library's tests, all of them
 
@@ -70,12 +71,14 @@ def plan(out: Path, small: bool) -> dict[str, Stage]:
     results = Results(out)
     where = ["--set", "small" if small else "full", "--minutes", MINUTES, "--out"]
     cases, rounds = ("layer_768_2048", "1") if small else (CASES, "10")
+    timings = ["scripts.bench", *where, f"{results['bench']}", "--repeats", rounds, "--cases"]
     tests = ["pytest", "-p", "no:cacheprovider"]
     study = ["scripts.study", "memory", "--scale", "paper", "--out", f"{results['studies']}"]
     return {
         "tests": Stage(2, [*tests, "-v", "-m", "gpu", *(KERNEL_TESTS if small else GPU_TESTS)]),
         "micro": Stage(2, ["scripts.micro", *where, f"{results['micro']}"]),
-        "bench": Stage(4, ["scripts.bench", *where, f"{results['bench']}", "--cases", cases, "--repeats", rounds]),
+        "bench": Stage(4, [*timings, cases]),
+        "bank": Stage(3, [*timings, "bank_1_decode" if small else "bank"]),
         "memory": Stage(3, [*study, "--tables", f"{results['tables']}", "--figures", f"{results['figures']}"]),
         "library": Stage(1, [*tests, "-q", "tests/fourierft/test_reference.py" if small else "tests/fourierft"]),
     }

@@ -1,17 +1,22 @@
 """Make all tables as Markdown and LaTeX: the scores, one table per scale, the parameters, how far a step moves a
-model, the bench, the parts of a step, the gain by choosing the best epoch, the studies; and results/README.md with the
-verdicts.
+model, the bench, banks of adapters, the parts of a step, the gain by choosing the best epoch, the studies; and
+results/README.md with the verdicts.
 
     python -m scripts.tables [--records results/records] [--judged results/judged] [--search results/search]
                              [--studies results/studies] [--bench results/bench] [--micro results/micro]
                              [--parameters results/parameters] [--paper results/paper] [--out results/tables]
+                             [--fill README.md ...]
+
+--fill also makes anew the passages of a page that hold numbers, as `make tables` does for README.md and docs/.
 
 The same records give the same bytes. A record that is unreadable or inconsistent is named and left out; the exit code
 is then 2, as it is if one of the paper's tables is unreadable.
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,18 +28,19 @@ from experiments.measure.micro import Micro
 from experiments.measure.sizes import Sizes
 from experiments.paper.printed import Logs, PaperRow, Share, read_facts, read_paper
 from experiments.paper.score_tables import SCORE_TABLES, TABLE2
-from experiments.record import Record, find, replace_file
+from experiments.record import ROOT, Record, find, replace_file
+from experiments.report import bank, movement, official_logs, scores, selection, sizes, speed
 from experiments.report import micro as microbench
-from experiments.report import movement, official_logs, scores, selection, sizes, speed
 from experiments.report.aggregate import Row, rows
 from experiments.report.claims import claims
+from experiments.report.passages import filled, passages
 from experiments.report.searches import Searches
 from experiments.report.summary import summary
 from experiments.report.verdicts import Claim
 from experiments.studies import STUDIES
 
 MADE = [f"{table.key}_*" for table in SCORE_TABLES]
-MADE += ["study_*", "bench.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
+MADE += ["study_*", "bench.*", "bank.*", "micro.*", "table1_parameters.*", "parameters.*"]  # what may go stale
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ class Evidence:
         found = claims(self.rows, self.printed, self.benches, self.full, shares, self.answers, ranked)
         return found + [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]
 
+    def filled(self, page: Path, claims: Sequence[Claim]) -> str:
+        """A page of the project with its passages made anew. Raises UserError."""
+        root = os.path.relpath(ROOT, page.resolve().parent)
+        return filled(page, passages(claims, self.rows, self.benches, self.full, "" if root == "." else f"{root}/"))
+
 
 def build(options: argparse.Namespace) -> None:
     """Write all tables and the index, print their paths, and remove tables without records. Raises UserError."""
@@ -94,6 +105,7 @@ def build(options: argparse.Namespace) -> None:
         movement.page(found.printed),
         selection.page(found.rows, logs),
         *speed.pages(found.benches),
+        *bank.pages(found.benches),
         *(page for name, study in STUDIES.items() for page in study.pages(studies / name)),
         *microbench.pages(find(options.micro, Micro)),
     ]
@@ -103,11 +115,14 @@ def build(options: argparse.Namespace) -> None:
     replace_file(index, text.encode())
     for stale in {path for pattern in MADE for path in out.glob(pattern)} - set(written):
         stale.unlink()
-    print(*written, index, sep="\n")
+    for page in options.fill:
+        replace_file(page, found.filled(page, verdicts).encode())
+    print(*written, index, *options.fill, sep="\n")
 
 
 main = Command("tables", __doc__, build)
 main.add_results("records", "judged", "search", "studies", "bench", "micro", "parameters", "paper", out="tables")
+main.add_argument("--fill", type=Path, nargs="+", default=[], metavar="PAGE", help="with passages that hold numbers")
 main.add_argument("--configs", type=Path, default=Path("configs"), help="with the recipes that give the commands")
 
 if __name__ == "__main__":

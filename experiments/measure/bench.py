@@ -1,10 +1,12 @@
 """The record of one case of the bench: time and memory of every contestant's training step."""
 
+from typing import Literal
+
 from pydantic import Field, JsonValue, model_validator
 
 from experiments.measure.timed import Timed, Timings
 from experiments.measure.timing import Quartiles, quartiles, ratios
-from experiments.record import Count, Natural
+from experiments.record import Count, Natural, Part
 
 BASELINE, NOISE, OURS, LORA = "frozen", "frozen_again", "fourierft", "peft_lora"
 GRID, PEFT = "fourierft_grid", "peft_fourierft"
@@ -12,27 +14,53 @@ ROUNDS = 3  # with fewer, the spread is meaningless
 UNSTEADY = 0.1  # the largest spread of the frozen step that counts as a measurement
 
 
+class Served(Part):
+    """What a contestant takes to serve adapters.
+
+    adapter_bytes: of all adapters on the device; disk_bytes: of their files; extra_bytes: on the device beyond these
+    and the frozen model, e.g. tables that adapters share. read_bytes: weights, and adapters of the rows, that a step
+    reads at least. operations: of torch that a step calls. flops: in products that torch knows of, of a step.
+    """
+
+    adapter_bytes: Count
+    disk_bytes: Count
+    extra_bytes: Count
+    read_bytes: Count
+    operations: Count
+    flops: Count
+
+
 class Entry(Timed):
     """The step of one contestant.
 
     saved_bytes: saved for the backward pass, without parameters. peak_bytes: allocated on the GPU at most, without what
-    belongs to other contestants.
+    belongs to other contestants. served: if the case serves adapters.
     """
 
     saved_bytes: Count | None = None
     peak_bytes: Count | None = None
+    served: Served | None = None
+
+
+class Mix(Part):
+    """A step that serves adapters: how many there are, and its tokens in all rows."""
+
+    phase: Literal["decode", "prefill"]
+    adapters: Natural
+    tokens: Natural
 
 
 class Bench(Timings):
     """One case on one machine.
 
-    x_bytes: the input, if the case is one layer. settings: of the adapters. others: the share of the cores' time that
-    other processes used meanwhile.
+    x_bytes: the input, if the case is one layer. mix: if it serves adapters. settings: of the adapters. others: the
+    share of the cores' time that other processes used meanwhile.
     """
 
     case: str
     description: str
     x_bytes: Natural | None = None
+    mix: Mix | None = None
     settings: dict[str, JsonValue]
     contestants: dict[str, Entry]
     others: float | None = Field(default=None, ge=0, le=1)
@@ -100,3 +128,13 @@ class Bench(Timings):
     def peak(self, name: str) -> int | None:
         """Peak bytes on the GPU; None if not measured."""
         return self.contestants[name].peak_bytes if name in self.contestants else None
+
+    def adapter_bytes(self, name: str) -> int | None:
+        """Bytes of all adapters on the device; None if not measured."""
+        served = self.contestants[name].served if name in self.contestants else None
+        return served and served.adapter_bytes
+
+    def tokens_per_s(self, name: str) -> float | None:
+        """Tokens a second, of all rows; None unless the contestant was timed, in a case that serves adapters."""
+        seconds = self.contestants[name].seconds if name in self.contestants else []
+        return self.mix.tokens / quartiles(seconds).median if self.mix and seconds else None

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,10 @@ from torch import nn
 import fourierft.peft
 from experiments import record
 from experiments.measure import memory
-from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, Bench, Entry
+from experiments.measure.bench import BASELINE, GRID, LORA, NOISE, OURS, PEFT, Bench, Entry, Mix
+from experiments.measure.mixed import Mixed
+from experiments.measure.serving import CONTESTANTS as SERVING
+from experiments.measure.serving import Serving
 from experiments.measure.timed import device_of
 from experiments.measure.timing import busyness, interleave
 from experiments.measure.workloads import SETS, Case, Work
@@ -94,6 +98,8 @@ COMPILED = BASELINE, NOISE, LORA, PEFT, OURS, GRID  # the contestants on a compi
 
 def contestants(case: Case, device: str) -> list[str]:
     """The names of the contestants on this case and device."""
+    if isinstance(case, Mixed):
+        return list(SERVING)
     others = CPU_ONLY if device == "cuda" else CUDA_ONLY
     return [name for name in CONTESTANTS if name not in others and (name in COMPILED or not case.compiled)]
 
@@ -123,25 +129,30 @@ class Contestant:
         if self._device == "cuda":
             torch.cuda.synchronize()
 
+    def spent(self) -> dict[str, int]:
+        """What a step takes besides seconds."""
+        return {"saved_bytes": self.saved_bytes()}
+
     def saved_bytes(self) -> int:
         """Bytes that a forward pass saves for the backward pass, without parameters."""
         with self._around():
             return memory.saved_for_backward(self._model, lambda: self._forward(self._model))
 
     def peak_bytes(self) -> int | None:
-        """Peak bytes on the GPU, of all contestants together; None without a GPU. Of the second of two steps, since the
-        first also makes the optimizer's state."""
-        self.step()
-        memory.start_peak(self._device)
-        self.step()
-        return memory.peak(self._device) if self._device == "cuda" else None
+        """Peak bytes of a step on the GPU, of all contestants together; None without a GPU."""
+        return memory.peak_of(self.step, self._device)
 
 
-def prepare(name: str, case: Case, work: Work, others: int) -> tuple[Callable[[], None], dict[str, int | None]]:
-    """The step of a contestant, and its bytes, where the other contestants hold `others` bytes on the GPU."""
-    contestant = Contestant(name, case, work)
-    saved, peak = contestant.saved_bytes(), contestant.peak_bytes()
-    return contestant.step, {"saved_bytes": saved, "peak_bytes": None if peak is None else peak - others}
+def make(name: str, case: Case, work: Work) -> Contestant | Serving:
+    """A contestant of this case."""
+    return (Serving if isinstance(case, Mixed) else Contestant)(name, case, work)
+
+
+def prepare(name: str, case: Case, work: Work, others: int) -> tuple[Callable[[], None], dict[str, Any]]:
+    """The step of a contestant, and what it takes, where the other contestants hold `others` bytes on the GPU."""
+    contestant = make(name, case, work)
+    spent, peak = contestant.spent(), contestant.peak_bytes()
+    return contestant.step, spent | {"peak_bytes": None if peak is None else peak - others}
 
 
 def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
@@ -149,12 +160,19 @@ def run(chosen: str, name: str, rounds: int, until: float) -> Bench:
     case, device = SETS[chosen][name], device_of(chosen)
     torch.manual_seed(0)
     known, others = record.circumstances(device), busyness()
+    if isinstance(case, Mixed):
+        about = {
+            "mix": Mix(phase=case.phase, adapters=case.adapters, tokens=case.tokens),
+            "settings": {"n": case.n, "rows": case.rows, "length": case.length},
+        }
+    else:
+        settings = {"n": case.n, "grid": case.grid, "scale": SCALE, "entry_seed": SEED, "r": R}
+        about = {"x_bytes": case.x_bytes, "settings": settings}
     return Bench(
         set=chosen,
         case=name,
         description=case.description,
-        x_bytes=case.x_bytes,
-        settings={"n": case.n, "grid": case.grid, "scale": SCALE, "entry_seed": SEED, "r": R},
+        **about,
         contestants=measure(case, device, rounds, until),
         others=others(),
         threads=torch.get_num_threads(),
@@ -177,7 +195,7 @@ def measure(case: Case, device: str, rounds: int, until: float) -> dict[str, Ent
     try:
         work = case.build(device)
         work[0].requires_grad_(False)
-        Contestant(BASELINE, case, work).step()  # what the first step allocates for good belongs to no contestant
+        make(BASELINE, case, work).step()  # what the first step allocates for good belongs to no contestant
     except Exception as error:
         return dict.fromkeys(names, failure("every contestant", error))
     floor = _allocated(device)

@@ -62,6 +62,17 @@ def start_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+def peak_of(step: Callable[[], object], device: str) -> int | None:
+    """Peak bytes on the GPU, of the second of two steps, since the first makes what stays, as an optimizer's state;
+    None, without a step, if the device is no GPU."""
+    if device != "cuda":
+        return None
+    step()
+    start_peak(device)
+    step()
+    return peak(device)
+
+
 def peak(device: str) -> int:
     """Peak bytes: allocated on the GPU, or, for `device` cpu, resident in the process."""
     if device == "cuda":

@@ -13,6 +13,7 @@ from transformers import (
     PretrainedConfig,
 )
 
+from experiments.measure.mixed import Mixed, mixed
 from experiments.models import architectures
 from experiments.models.shapes import LLAMA_32_3B
 
@@ -90,7 +91,7 @@ class WholeModel:
         return model, lambda model: model(**inputs).loss, None
 
 
-Case = Layer | WholeModel
+Case = Layer | WholeModel | Mixed
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -130,6 +131,7 @@ def llama(batch: int, length: int, *shape: int, **config) -> WholeModel:
 
 
 VIT_LARGE = architectures.vit(1024, 24)
+SMALL_LLAMA = architectures.llama(512, 4, 1376, vocab_size=1000)
 GPT2_MEDIUM = architectures.gpt2(1024, 24, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False)
 
 SETS: dict[str, dict[str, Case]] = {
@@ -141,6 +143,7 @@ SETS: dict[str, dict[str, Case]] = {
         "encoder_4_layers": roberta(768, 4, 8, 64, **CPU),
         "encoder_4_layers_all": roberta(768, 4, 8, 64, **CPU, **FEW),
         "minilm_all": roberta(384, 6, 32, 32, **CPU, **FEW),
+        **mixed("bank", SMALL_LLAMA, dtype=torch.float32, stored=torch.float32),
     },
     "compiled": {"encoder_4_layers_compiled": roberta(768, 4, 8, 64, **CPU, compiled=True)},
     "full": {
@@ -153,5 +156,6 @@ SETS: dict[str, dict[str, Case]] = {
         "gpt2_medium": WholeModel(AutoModelForCausalLM, GPT2_MEDIUM, 8, 512, ("c_attn:q,v",)),
         "llama_7b": llama(4, 2048, 4096, 32, 11008),
         "llama_32_3b": llama(4, 256, 3072, 28, 8192, **LLAMA_32_3B),
+        **mixed("bank_llama_7b", architectures.llama(4096, 32, 11008)),
     },
 }

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from experiments.record.parts import Cost, Metrics
+from experiments.record.parts import Cost, Metrics, Params
 from experiments.record.run import Record
 
 
 def summary(done: Record, path: Path, folder: Path) -> str:
-    """Scores, sizes, cost and ranks of a run that ended well; `path` of its record, `folder` of its files."""
+    """Scores, sizes, cost and ranks of a run that ended well, as far as its record has them; `path` of the record,
+    `folder` of the run's files."""
     metrics, params, cost = done.metrics, done.params, done.cost
     lines = [
         f"{done.exp}  {done.method} on {done.model.name}  (scale {done.scale}, seed {done.seed})",
@@ -15,9 +16,8 @@ def summary(done: Record, path: Path, folder: Path) -> str:
         *_test_lines(metrics),
         f"  parameters   {params.adapter:,} adapter ({params.adapter_bytes:,} bytes), {params.head:,} head, "
         f"{params.total:,} in all",
-        f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}",
-        f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s "
-        f"(evaluation {cost.eval_samples_per_s:.0f}{_loader(cost)}), "
+        *_stored_lines(params, folder),
+        f"  cost         {cost.train_s:.0f} s training, {cost.samples_per_s:.0f} examples/s{_rates(cost)}, "
         f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward, {cost.peak_memory_bytes / 2**20:.0f} MiB peak",
     ]
     if done.rank:
@@ -29,9 +29,16 @@ def summary(done: Record, path: Path, folder: Path) -> str:
     return "\n".join([*lines, f"  record       {path}"])
 
 
-def _loader(cost: Cost) -> str:
-    rate = cost.loader_samples_per_s
-    return "" if rate is None else f", the loader alone {rate:.0f}"
+def _stored_lines(params: Params, folder: Path) -> list[str]:
+    if params.stored_bytes is None:
+        return []
+    return [f"  stored       {params.stored_values:,} values in {params.stored_bytes:,} bytes: {folder / 'best'}"]
+
+
+def _rates(cost: Cost) -> str:
+    rates = {"evaluation": cost.eval_samples_per_s, "the loader alone": cost.loader_samples_per_s}
+    known = [f"{name} {rate:.0f}" for name, rate in rates.items() if rate is not None]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def _test_lines(metrics: Metrics) -> list[str]:

@@ -13,14 +13,18 @@ from experiments.report.render import DASH, Table, number
 
 MIB, GIB = 2**20, 2**30
 TITLE = "Speed and memory of a training step"
+SIGNS = [
+    f"{DASH}: not measured. OOM: out of memory. ‡ code not at a clean commit.",
+    f"≀ no measurement: fewer than {ROUNDS} rounds, or the quartiles of the frozen step lie more than 10 % apart.",
+]
 NOTES = [
     "Frozen: median milliseconds of a step, forward and backward down to the input, ×k over k interleaved rounds. "
     "Others: in units of the frozen step of the same round; the median, and the quartiles in brackets.",
     "Frozen, again: the baseline against itself, which is the noise.",
     "MiB: saved for the backward pass, beyond what the frozen model saves. GiB: peak of a step on the GPU.",
     "Targets are goals. Of every case the worst that was measured is shown.",
-    f"{DASH}: not measured. OOM: out of memory. ‡ code not at a clean commit.",
-    f"≀ no measurement: fewer than {ROUNDS} rounds, or the quartiles of the frozen step lie more than 10 % apart.",
+    'Targets of the cases bank_*: by make bench ARGS="--cases bank", which has a page of its own.',
+    *SIGNS,
 ]
 
 WORDS = {
@@ -28,6 +32,7 @@ WORDS = {
     "time": "time / that",
     "peak": "peak memory / that",
     "saved": "bytes saved above those",
+    "adapters": "bytes of adapters / those",
 }
 
 
@@ -49,12 +54,13 @@ def cell(bench: Bench, name: str) -> str:
 class Target:
     """A goal for one case, or for every case (None), of which the worst counts.
 
-    speed: times as fast as `against`, at least. time, peak: in units of those of `against`, at most. saved: beyond the
-    frozen layer, in units of its input, at most. contestant: by default the library's own choice of algorithms.
+    speed: times as fast as `against`, at least. time, peak, adapters (bytes on the device): in units of those of
+    `against`, at most. saved: beyond the frozen layer, in units of its input, at most. contestant: by default the
+    library's own choice of algorithms.
     """
 
     case: str | None
-    quantity: Literal["speed", "time", "peak", "saved"]
+    quantity: Literal["speed", "time", "peak", "saved", "adapters"]
     against: str
     bound: float
     contestant: str = OURS
@@ -71,8 +77,9 @@ class Target:
         if self.quantity == "saved":
             saved = bench.saved(self.contestant)
             return None if saved is None or bench.x_bytes is None else saved / bench.x_bytes
-        if self.quantity == "peak":
-            ours, theirs = bench.peak(self.contestant), bench.peak(self.against)
+        if self.quantity in ("peak", "adapters"):
+            of = bench.peak if self.quantity == "peak" else bench.adapter_bytes
+            ours, theirs = of(self.contestant), of(self.against)
             return ours / theirs if ours and theirs else None
         pair = (self.contestant, self.against) if self.quantity == "time" else (self.against, self.contestant)
         ratio = bench.ratio(*pair) if bench.steady else None
@@ -113,19 +120,33 @@ TARGETS = [
     Target("llama_7b", "time", LORA, 1.0),
     Target("llama_7b", "time", LORA, 0.95, GRID),
     Target("llama_7b", "peak", LORA, 1.0),
+    *(
+        Target(f"{model}_64_{phase}", "time", BASELINE, bound, contestant)
+        for model in ("bank", "bank_llama_7b")
+        for contestant, bound in (("bank_grid", 1.15), ("bank", 1.5))
+        for phase in ("decode", "prefill")
+    ),
+    *(Target("bank_llama_7b_64_decode", "adapters", "lora_r16", 0.01, one) for one in ("bank_grid", "bank")),
 ]
 
 
 def pages(benches: Sequence[Bench]) -> list[Page]:
-    """The page; none where nothing was measured. One table per machine, contestants by cases, then the targets."""
+    """The page; none where nothing was measured. One table per machine, contestants by cases, then the targets, also
+    those of a bank, whose cases have a page of their own (`bank.py`)."""
     if not benches:
         return []
-    tables = [_comparison(machine, cases) for machine, cases in _by_machine(benches).items()]
-    notes = [*NOTES, *sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)]
-    return [Page("bench", TITLE, [*tables, targets(benches)], notes, index_note=f"cases: {len(benches)}")]
+    steps = [bench for bench in benches if not bench.mix]
+    tables = [_comparison(machine, cases) for machine, cases in by_machine(steps).items()]
+    notes = [*NOTES, *described(steps)]
+    return [Page("bench", TITLE, [*tables, targets(benches)], notes, index_note=f"cases: {len(steps)}")]
 
 
-def _by_machine(benches: Iterable[Bench]) -> dict[str, list[Bench]]:
+def described(benches: Iterable[Bench]) -> list[str]:
+    """Notes that tell what the cases are."""
+    return sorted({f"{bench.case}: {bench.description}" for bench in benches}, key=_natural)
+
+
+def by_machine(benches: Iterable[Bench]) -> dict[str, list[Bench]]:
     """Machine -> its cases, of each the latest record."""
     machines: dict[str, dict[str, Bench]] = {}
     for bench in sorted(benches, key=lambda bench: (bench.machine, _natural(bench.case), bench.ended)):
@@ -145,7 +166,7 @@ def _comparison(machine: str, cases: Sequence[Bench]) -> Table:
 
 def targets(benches: Iterable[Bench]) -> Table:
     """The table of targets, one row per target and machine."""
-    machines, rows = _by_machine(benches), []
+    machines, rows = by_machine(benches), []
     for target in TARGETS:
         found = [(machine, *worst) for machine, cases in machines.items() if (worst := target.worst(cases))]
         for machine, bench, value in found or [(DASH, None, None)]:

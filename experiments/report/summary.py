@@ -76,7 +76,7 @@ def summary(
 def _overview(claims: Iterable[Claim], header: Sequence[str]) -> Table:
     name, statement, verdict = header
     rows = [
-        [_link(claim), claim.statement, answer(claim, claim.verdict), answer(claim, claim.small_scale)]
+        [link(claim), claim.statement, answer(claim, claim.verdict), answer(claim, claim.small_scale)]
         for claim in claims
     ]
     return Table("", [name, statement, f"{verdict}, paper scale", "At scale small"], rows)
@@ -90,10 +90,10 @@ def answer(claim: Claim, verdict: str) -> str:
     return verdict
 
 
-def _link(claim: Claim) -> str:
-    """The claim's name, linked to its section if it has one."""
+def link(claim: Claim, page: str = "") -> str:
+    """The claim's name, linked to its section if it has one. page: the address of this page, as another has it."""
     anchor = re.sub(r"[^\w -]", "", claim.name.lower()).replace(" ", "-")
-    return f"[{claim.name}](#{anchor})" if claim.measured else claim.name
+    return f"[{claim.name}]({page}#{anchor})" if claim.measured else claim.name
 
 
 def _measured(claim: Claim, pages: Iterable[Page], folder: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from experiments import record
-from experiments.measure import contestants, timing, workloads
+from experiments.measure import contestants, serving, timing, workloads
 from experiments.measure.bench import Bench, Entry
 from experiments.measure.timing import Quartiles, interleave, quartiles, ratios
 from experiments.measure.workloads import SETS, Layer, roberta
@@ -203,8 +203,9 @@ def test_every_case_can_be_described_and_every_target_names_a_case_and_a_contest
     cases = {name: case for one in SETS.values() for name, case in one.items()}
     assert len(cases) == sum(map(len, SETS.values())), "names are of one case, in the tables too"
     assert len({case.description for case in cases.values()}) == len(cases)
+    names = contestants.CONTESTANTS.keys() | serving.CONTESTANTS.keys()
     for target in TARGETS:
-        assert target.case in (None, *cases) and {target.against, target.contestant} <= contestants.CONTESTANTS.keys()
+        assert target.case in (None, *cases) and {target.against, target.contestant} <= names
         assert target.quantity != "saved" or cases[target.case].x_bytes
 
 
@@ -240,7 +241,7 @@ def raising(error, after):
     return lambda model, case: Broken(model)
 
 
-@pytest.mark.parametrize("after", [0, 4], ids=["prepared", "timed"])
+@pytest.mark.parametrize("after", [0, 2], ids=["prepared", "timed"])
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "cpu", "cufft", "python"])
 def test_out_of_memory_is_a_row_and_the_others_are_measured(main, tmp_path, monkeypatch, error, after):
     monkeypatch.setattr(contestants, "CONTESTANTS", {"frozen": contestants.frozen, "peft_lora": raising(error, after)})

@@ -58,7 +58,7 @@ def test_without_a_gpu_the_remedy_is_named(monkeypatch, tmp_path, capsys):
 
 def test_a_stage_that_is_none_and_a_folder_that_takes_no_file_are_named(tmp_path, capsys):
     assert gpu.main(["--small", "--stages", "micro,macro", "--out", str(tmp_path)]) == 2
-    assert "no stage macro; there are: tests, micro, bench, memory, library" in capsys.readouterr().err
+    assert "no stage macro; there are: tests, micro, bench, bank, memory, library" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert gpu.main(["--small", "--out", str(tmp_path / "file")]) == 2
     assert "--out" in capsys.readouterr().err
@@ -107,7 +107,10 @@ def test_what_a_stage_leaves_of_its_time_goes_to_those_after_it(monkeypatch, tmp
 def test_every_stage_can_be_started_as_it_stands(tmp_path):
     """The full ones, which need a GPU: tests that are there, and cases of the set."""
     planned = gpu.plan(tmp_path, small=False)
-    assert set(gpu.CASES.split(",")) == set(workloads.SETS["full"])
+    full, small = workloads.SETS["full"], workloads.SETS["small"]
+    assert set(gpu.CASES.split(",")) == set(bench.training(full))
+    assert planned["bank"].command[-1] == "bank" and bench.named("bank", full)
+    assert gpu.plan(tmp_path, small=True)["bank"].command[-1] in small
     assert all((ROOT / word).exists() for stage in planned.values() for word in stage.command if "tests/" in word)
     assert list(planned) == list(gpu.plan(tmp_path, small=True))
 
@@ -142,7 +145,7 @@ def test_the_bench_of_the_rehearsal_leaves_what_the_targets_are_read_from(tmp_pa
 def test_every_stage_of_the_rehearsal_is_done(tmp_path, capsys):
     rehearse(list(gpu.plan(tmp_path, small=True)), tmp_path, capsys)
     assert "5 passed" in (tmp_path / "gpu" / "library.log").read_text()
-    assert len(record.find(tmp_path / "bench", Bench)) == 1
+    assert len(record.find(tmp_path / "bench", Bench)) == 2
     assert [one.method for one in record.find(tmp_path / "studies", Footprint)] == sorted(METHODS)
 
 
