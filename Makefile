@@ -12,7 +12,7 @@ OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(
 GLUE := cola mnli mrpc qnli qqp rte sst2 stsb
 VIT := cifar cifar100 pets cars dtd eurosat fgvc resisc45 dtd_10 pets_3
 E2E := medium large
-STUDIES := scaling bias basis rank expressive memory curves initialisation luck grid transfer
+STUDIES := scaling bias basis rank expressive memory curves initialisation luck grid transfer where
 INSTRUCT := llama1_7b llama1_13b llama2_7b llama2_13b
 TABLES := table2 table3 table4 table5
 

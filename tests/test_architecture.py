@@ -42,6 +42,7 @@ FLOORS = [
         "cells",
         "training",
         "pipeline",
+        "steps",
         "pretraining",
         "search",
         "parameters",

@@ -13,8 +13,9 @@ from experiments.methods.fourierft import FourierFT
 from experiments.methods.full import Full
 from experiments.methods.head_only import HeadOnly
 from experiments.methods.lora import Lora
+from experiments.methods.lora_xs import LoraXs
 
 AnyMethod = Annotated[
-    FourierFT | Lora | DyLora | AdaLora | Adapter | AdapterDrop | BitFit | Full | HeadOnly | AnyTuner,
+    FourierFT | Lora | LoraXs | DyLora | AdaLora | Adapter | AdapterDrop | BitFit | Full | HeadOnly | AnyTuner,
     Field(discriminator="name"),
 ]

@@ -52,7 +52,7 @@ class ByPeft(Method):
 class AnyTuner(ByPeft):
     """Any tuner of peft: `tuner` is its PeftType, `settings` are fields of its configuration."""
 
-    name: Literal["c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft"]
+    name: Literal["c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "unilora", "vera", "waveft"]
     tuner: str
     settings: dict[str, JsonValue]
 

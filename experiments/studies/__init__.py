@@ -6,6 +6,7 @@ from experiments.studies.expressive import Expressive
 from experiments.studies.memory import Memory
 from experiments.studies.rank import RankOfDelta
 from experiments.studies.transfer import Transfer
+from experiments.studies.where import WHERE
 
 # In the order of the page of verdicts: the paper's arguments first, then what it leaves open.
 STUDIES: dict[str, Study] = {
@@ -22,5 +23,6 @@ STUDIES: dict[str, Study] = {
         declared.LUCK,
         declared.GRID,
         Transfer(),
+        WHERE,
     )
 }

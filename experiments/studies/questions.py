@@ -60,7 +60,7 @@ def is_above_lora(groups: Groups) -> Finding | None:
     sizes = {(method, measures.per_matrix(runs[0])): runs for (method, _), runs in groups.items()}
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
     found = {n: measures.compare(sizes["fourierft", n], sizes["lora", n], len(shared)) for n in shared}
-    return _all("FourierFT minus LoRA", {f"at {n:,.0f} parameters per matrix": one for n, one in found.items()})
+    return all_of("FourierFT minus LoRA", {f"at {n:,.0f} parameters per matrix": one for n, one in found.items()})
 
 
 def smallest_is_level(groups: Groups) -> Finding | None:
@@ -91,10 +91,10 @@ def most_bands_are_below(groups: Groups) -> Finding | None:
 
 def one_band_is_above(groups: Groups) -> Finding | None:
     """Some favoured band is above no bias; refuted if all are below."""
-    return _bands(groups, _strongest)
+    return _bands(groups, strongest)
 
 
-def _strongest(answers: Sequence[Answer]) -> Answer:
+def strongest(answers: Sequence[Answer]) -> Answer:
     return next((one for one in (True, None, LEVEL) if one in answers), False)
 
 
@@ -124,14 +124,14 @@ def fourier_beats_the_others(groups: Groups) -> Finding | None:
 def _beats(others: Sequence[str], groups: Groups) -> Finding | None:
     there = [basis for basis in others if (basis,) in groups] if ("fourier",) in groups else []
     found = {basis: measures.compare(groups["fourier",], groups[basis,], len(there)) for basis in there}
-    return _all("Fourier minus", found)
+    return all_of("Fourier minus", found)
 
 
 def normal_beats_zeros(groups: Groups) -> Finding | None:
     """The paper's initialisation is above zeros."""
     if len(groups) < 2:
         return None
-    return _all("normal minus", {"zeros": measures.compare(groups["normal",], groups["zeros",])})
+    return all_of("normal minus", {"zeros": measures.compare(groups["normal",], groups["zeros",])})
 
 
 def grid_is_level(groups: Groups) -> Finding | None:
@@ -140,10 +140,10 @@ def grid_is_level(groups: Groups) -> Finding | None:
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
     shared = [n for n in grid if n in random]
     found = {f"at n={n}": measures.not_worse(grid[n], random[n], len(shared)) for n in shared}
-    return _all("grid minus random", found)
+    return all_of("grid minus random", found)
 
 
-def _all(said: str, found: Mapping[str, Judged]) -> Finding | None:
+def all_of(said: str, found: Mapping[str, Judged]) -> Finding | None:
     """The weakest of the comparisons, each told behind its name; None without any."""
     sentences = "; ".join(f"{name} {one.said}" for name, one in found.items())
     return Finding(f"{said} {sentences}", weakest(one.answer for one in found.values())) if found else None

@@ -148,8 +148,8 @@ class Sweep(DeclaredStudy):
 
     @cached_property
     def planned(self) -> dict[tuple[str, str], Counter[Setting]]:
-        """(model, task) -> the number of runs of each setting in the plan of the paper's scale."""
-        places = self.file.plan(self.name, "paper").places
+        """(model, task) -> the number of runs of each setting in the plan of the paper's scale, if there is one."""
+        places = self.file.paper.places if self.file.paper else {}
         return {place: Counter(map(self.setting, runs)) for place, runs in places.items()}
 
     def is_whole(self, groups: Groups) -> bool:

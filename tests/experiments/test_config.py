@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 SETS = ("cola", "mrpc", "qnli", "rte", "sst2", "stsb")
 MODELS = ("roberta_base", "roberta_large", "roberta_mini")
 THEIRS = ("full", "bitfit", "adapter_houlsby", "adapter_pfeiffer", "adapter_drop", "lora", "dylora", "adalora")
-OTHERS = ("fourierft", "head_only", "c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft")
+OTHERS = ("fourierft", "head_only", "c3a", "dora", "loha", "lokr", "lora_xs", "oft", "randlora", "shira", "unilora")
+OTHERS += ("vera", "waveft")
 TABLE9 = {  # lr, head_lr, scale, epochs, max_length, batch size, transcribed from the paper a second time
     ("roberta_base", "stsb"): (0.09, 0.009, 84, 60, 512, 32),
     ("roberta_base", "rte"): (0.09, 0.011, 110, 90, 512, 32),

@@ -29,10 +29,10 @@ ATTENTION, HEAD = ("query", "value"), ("classifier",)
 D, LAYERS = 16, 2
 MATRICES = 2 * LAYERS
 BOTTLENECK = 2 * D * 3 + 3 + D  # of width 3: both weights, both biases
-PEFT_METHODS = ("c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "vera", "waveft")
+PEFT_METHODS = ("c3a", "dora", "loha", "lokr", "oft", "randlora", "shira", "unilora", "vera", "waveft")
 FIT = {"c3a": ["method.settings.block_size=8"], "oft": ["method.settings.oft_block_size=8"]}  # settings for d=16
 FIT |= {"randlora": ["method.settings.r=4"], "vera": ["method.settings.r=4"], "fourierft": ["method.n=20"]}
-FIT |= {"waveft": ["method.settings.n_frequency=20"], "adapter_drop": ["method.drop=1"]}
+FIT |= {"waveft": ["method.settings.n_frequency=20"], "adapter_drop": ["method.drop=1"], "lora_xs": ["method.r=3"]}
 
 
 @pytest.fixture
@@ -83,6 +83,8 @@ def disturb(model):
         ("bitfit", [], D + LAYERS * (4 * D + 32 + D + 2 * D)),
         ("head_only", [], 0),
         ("vera", ["method.settings.r=4"], MATRICES * (D + 4)),
+        ("lora_xs", ["method.r=3"], MATRICES * 3 * 3),
+        ("unilora", ["method.settings.theta_d_length=50"], 50),
         ("waveft", ["method.settings.n_frequency=20"], MATRICES * 20),
         ("c3a", ["method.settings.block_size=8"], MATRICES * D * D // 8),
         ("shira", ["method.settings.r=1"], MATRICES * 2 * D),
@@ -102,6 +104,7 @@ def test_exact_counts(make, model, name, settings, adapter):
         "head": head,
         "total": whole + added + counters + copy_of_head,
         "adapter_bytes": 4 * adapter,
+        "order_bytes": 0,
     }
     if name == "fourierft":
         theirs = fourierft.count(adapted)
@@ -109,7 +112,7 @@ def test_exact_counts(make, model, name, settings, adapter):
 
 
 @pytest.mark.parametrize(
-    "name", ["fourierft", "lora", "dylora", "adapter_houlsby", "full", "bitfit", "head_only", *PEFT_METHODS]
+    "name", ["fourierft", "lora", "lora_xs", "dylora", "adapter_houlsby", "full", "bitfit", "head_only", *PEFT_METHODS]
 )
 def test_stored_is_what_was_trained_and_the_files_that_hold_it(make, model, name, tmp_path):
     adapter = method(make, name)
@@ -140,7 +143,7 @@ def test_the_digest_is_of_what_was_stored_and_of_nothing_else(make, model, name,
     assert stored_sha256(tmp_path) != stored_sha256(tmp_path / "again")
 
 
-@pytest.mark.parametrize("name", ["fourierft", "lora", "dylora", "adalora", "full", *PEFT_METHODS])
+@pytest.mark.parametrize("name", ["fourierft", "lora", "lora_xs", "dylora", "adalora", "full", *PEFT_METHODS])
 def test_delta_w_is_what_changed_the_output(make, model, name):
     """The plain model with delta_W added to its weights gives the tuned model's output."""
     plain = copy.deepcopy(model)
@@ -382,6 +385,18 @@ def test_delta_w_of_a_peft_method_has_its_rank_and_no_noise(make, model):
     assert {analyse(path, delta).numerical_rank for path, delta in chosen.delta_weights(tuned)} == {3}
 
 
+def test_lora_xs_moves_each_weight_within_its_leading_singular_vectors(make, model):
+    chosen = method(make, "lora_xs", "method.r=2", "method.alpha=3")
+    plain = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tuned = chosen.adapt(model, ATTENTION, HEAD)
+    disturb(tuned)
+    for path, delta in chosen.delta_weights(tuned):
+        left, values, right = torch.linalg.svd(plain[f"{path}.weight"])
+        core = left[:, :2].T @ delta @ right[:2].T / values[:2, None]
+        torch.testing.assert_close(core, 1.5 * tuned.get_submodule(path).core.detach(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close((left[:, :2] * values[:2]) @ core @ right[:2], delta, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["lora", "adalora", *PEFT_METHODS])
 def test_peft_reads_back_what_is_saved(make, model, name, tmp_path):
     plain = copy.deepcopy(model)
@@ -416,6 +431,10 @@ def test_what_peft_refuses_is_said_with_the_method(make, model, gpt2):
         UserError, match=r"method=vera: peft cannot adapt a part of a fused projection, such as c_attn:q"
     ):
         method(make, "vera").adapt(gpt2, ("c_attn:q,v",), ())
+    with pytest.raises(UserError, match=r"method=lora_xs: a part of a fused projection, such as c_attn:q"):
+        method(make, "lora_xs").adapt(gpt2, ("c_attn:q,v",), ())
+    with pytest.raises(UserError, match=r"method\.r=17: a weight of shape \(16, 16\) has 16 at most"):
+        method(make, "lora_xs", "method.r=17").adapt(model, ATTENTION, HEAD)
     with pytest.raises(UserError, match=r"model\.attention=c_atn: GPT2LMHeadModel has no linear layer of that name"):
         method(make, "dylora").adapt(gpt2, ("c_atn",), ())
 

@@ -309,6 +309,7 @@ EXAMPLES = {
     "initialisation": several(0.8) + several(0.75, init="zeros"),
     "luck": several(0.8, entry_seed=2024) + several(0.81, (0,), entry_seed=1),
     "grid": several(0.8) + several(0.79, entries="grid"),
+    "where": several(0.8) + several(0.79, entries="sorted", basis="dct") + several(0.78, r=8),
 }
 
 
