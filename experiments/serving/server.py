@@ -1,6 +1,7 @@
 """The HTTP server: who asks for what, and the answer, in one body or as it is written."""
 
 import asyncio
+import difflib
 import json
 import socket
 import threading
@@ -18,7 +19,6 @@ from transformers import PreTrainedTokenizerBase
 from experiments.data.instructions import Wording
 from experiments.serving.engine import Engine, Job, Piece
 from experiments.serving.protocol import Answer, Body, Chat, Completion, Refusal, Request, parse
-from fourierft.targets import nearest
 
 LARGEST = 1 << 20  # bytes of a body
 BY_DEFAULT = 16  # tokens of a completion that does not say how many, as OpenAI's; a chat goes on to its end
@@ -167,7 +167,9 @@ class Server:
             return None
         names = self.engine.bank.names
         if name not in names:
-            message = f"{name!r:.100} is none of the models here{nearest(name, [self.name, *names])}; see /v1/models"
+            near = ", ".join(difflib.get_close_matches(name, [self.name, *names], cutoff=0.5))
+            told = f", the nearest are {near}" if near else ""
+            message = f"{name!r:.100} is none of the models here{told}; see /v1/models"
             raise Refusal(404, message, "model_not_found", "model")
         return name
 

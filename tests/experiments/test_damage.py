@@ -29,15 +29,16 @@ KINDS = {
     Contest: "studies/expressive/*.json",
 }
 # What nothing else in a record determines: its sources and machine, what was measured once, the scores of epochs that
-# were neither the best nor the last; in older searches, how many trials there were; in searches that stayed in their
-# ranges, whether the first numbers are named. A whole record that is made up agrees with itself, too.
+# were neither the best nor the last; in searches the matrices that were adapted, in older ones how many trials there
+# were, in those that stayed in their ranges whether the first numbers are named. A whole record that is made up agrees
+# with itself, too.
 PROVENANCE = r"hardware.* | versions.* | commit | dirty | started | ended"
 SPECTRA = r"rank\.tolerance | rank\.matrices\.\d+\.(name|shape.*|singular_values.*)"
 FREE = {
     Record: rf"""{PROVENANCE} | {SPECTRA} | rank | (model|dataset)\.(source|id|revision|sha256|skipped.*)
         | dataset\.(name|rows\.test) | scale | paper_cell | params\.(head|total|stored_.*) | metrics\.test\..*
         | metrics\.per_epoch\.\d+\.(?!epoch$).* | cost\.(peak|saved|loader|test|eval).* | wandb.* | trials | judge.*""",
-    Trials: r"overrides.* | holdout | numbers.* | trials\.\d+\.score | trials\.[35]\..* | exp",
+    Trials: r"overrides.* | holdout | numbers.* | trials\.\d+\.score | trials\.[35]\..* | exp | matrices.*",
     Bench: r"(?!set$|case$).*",
     Sizes: r"(?!model$).*",
     Construction: rf"{PROVENANCE} | {SPECTRA}",

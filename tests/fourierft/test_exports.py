@@ -10,7 +10,8 @@ import fourierft
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("experiments", "scripts", "examples")
 FILES = [ROOT / "run.py", *sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
-MEASURES_THE_PARTS = ROOT / "experiments" / "measure" / "parts.py"  # times the parts of a step one by one
+MEASURES = ROOT / "experiments" / "measure"
+MEASURE_THE_PARTS = MEASURES / "parts.py", MEASURES / "serving.py"  # of a step, and of a bank
 
 
 def imported(path):
@@ -24,11 +25,11 @@ def imported(path):
 
 def test_every_file_is_seen():
     assert ROOT / "experiments" / "methods" / "fourierft.py" in FILES
-    assert "fourierft.plan." in set(imported(MEASURES_THE_PARTS))
+    assert "fourierft.plan." in set(imported(MEASURE_THE_PARTS[0]))
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if path != MEASURES_THE_PARTS], ids=lambda path: str(path.relative_to(ROOT))
+    "path", [path for path in FILES if path not in MEASURE_THE_PARTS], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_the_project_imports_what_the_library_exports(path):
     assert set(imported(path)) <= {*fourierft.__all__, "fourierft.", "fourierft.peft."}

@@ -18,7 +18,14 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path, cap
     ranked = [one.model_copy(update={"rank": summarise(deltas)}) for one in ranked]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     leave(tmp_path / "records", *ranked, run(method="head_only"), mini)
-    options = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies")]
+    options = [
+        "--records",
+        str(tmp_path / "records"),
+        "--studies",
+        str(tmp_path / "studies"),
+        "--bench",
+        str(tmp_path / "bench"),
+    ]
 
     def drawn():
         assert figures.main([*options, "--out", str(tmp_path / "figures")]) == 0
@@ -45,7 +52,14 @@ def test_no_two_figures_of_the_project_are_equal():
 def test_a_corrupt_record_is_named_and_the_others_are_drawn(tmp_path, capsys):
     leave(tmp_path / "records", *(run(method=method) for method in ("fourierft", "lora", "head_only")))
     (tmp_path / "records" / "broken.json").write_text("{")
-    places = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies")]
+    places = [
+        "--records",
+        str(tmp_path / "records"),
+        "--studies",
+        str(tmp_path / "studies"),
+        "--bench",
+        str(tmp_path / "bench"),
+    ]
     assert figures.main([*places, "--out", str(tmp_path / "figures")]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("figures: left out: ") and "broken.json" in printed.err
@@ -64,7 +78,16 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
     (study,) = leave(tmp_path / "studies/grid/records", run(n=1000, rank=(24, 700), recipe={"lr": 0.1}))
 
     def drawn(*arguments):
-        places = ("--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out))
+        places = (
+            "--records",
+            str(tmp_path / "records"),
+            "--studies",
+            str(tmp_path / "studies"),
+            "--bench",
+            str(tmp_path / "bench"),
+            "--out",
+            str(out),
+        )
         code = figures.main([*places, *arguments])
         assert code == 0
         return {Path(line).stem for line in capsys.readouterr().out.split()}
@@ -86,7 +109,16 @@ def test_an_experiment_of_losses_has_curves_too_and_they_go_stale(tmp_path, caps
     paths = leave(tmp_path / "records", *(instruct(method=method, **small) for method in methods))
     leave(tmp_path / "records", *(run(method=method) for method in methods))
     out = tmp_path / "figures"
-    options = ["--records", str(tmp_path / "records"), "--studies", str(tmp_path / "studies"), "--out", str(out)]
+    options = [
+        "--records",
+        str(tmp_path / "records"),
+        "--studies",
+        str(tmp_path / "studies"),
+        "--bench",
+        str(tmp_path / "bench"),
+        "--out",
+        str(out),
+    ]
     assert figures.main([*options, "--exp", "instruct", "--model", "llama_stories260k"]) == 0
     stem = "instruct_llama_stories260k_small"
     names = {f"{kind}_{stem}.{suffix}" for kind in ("pareto", "curves") for suffix in ("pdf", "png")}
