@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+RELEASE_TOOLS = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
 OLDEST_PYTHON ?= python3.12
 OLDEST := .venv-oldest
 OPTIONS = $(if $(MODEL),model=$(MODEL)) $(if $(METHOD),method=$(METHOD)) $(if $(SEED),seed=$(SEED)) $(ARGS)
@@ -112,11 +113,11 @@ $(OLDEST)/.ready: pyproject.toml
 	@touch $@
 
 lock: $(READY) ## constraints.txt, after a change of pyproject.toml; ARGS=--upgrade: everything anew
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@$(RELEASE_TOOLS)
 	@$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt $(ARGS) pyproject.toml
 
 release: $(READY) ## dist/: the library's wheel and source, checked, for a package index; URL=https://github.com/OWNER/NAME
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@$(RELEASE_TOOLS)
 	@$(RUN) -m scripts.release $(URL) $(ARGS)
 
 lint: $(READY) ## ruff, check and format; mypy, the types of fourierft/

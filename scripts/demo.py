@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.command import Command
 from experiments.names import name
 from experiments.paper.score_tables import leading_column, table_of
+from experiments.recipes import CONFIGS
 from experiments.record import find
 from experiments.report import pareto, scores
 from experiments.report.aggregate import Row, by_experiment, rows
@@ -43,7 +44,7 @@ def demo(options: argparse.Namespace) -> int:
     code = sweep([[f"+exp={exp}", f"method={method}", *places] for exp, own in RUNS.items() for method in own])
     found = rows(find(out / "records"))
     print(f"\n{markdown(compared(found))}")
-    for page in scores.pages(found, [], {}, Path("configs"), {}):
+    for page in scores.pages(found, [], {}, CONFIGS, {}):
         print(*page.write_texts(out / "tables"), sep="\n")
     for (exp, *_), own in pareto.groups(found).items():
         print(*save_all(pareto.draw(own, exp), out / "figures", f"pareto_{exp}"), sep="\n")

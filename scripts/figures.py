@@ -52,10 +52,8 @@ def build(options: argparse.Namespace) -> None:
         pages = [page for key, study in STUDIES.items() for page in study.pages(options.studies / key)]
         pages += bank.pages(find(options.bench, Bench))
         written += write_figures(pages, out)
-        if any(passages.STSB in by_experiment([row]) for row in everything):
-            exp, few = passages.STSB[0], passages.on_stsb(everything, passages.FEW).values()
-            changed = [row for row in few if row.cells[exp].trained]  # the head alone is far below
-            written += save_all(pareto.draw(changed, exp), out, "readme_stsb")
+        if few := passages.few(everything):
+            written += save_all(pareto.draw(few, passages.STSB[0]), out, "readme_stsb")
         kinds = ("rank", "pareto", "curves", "study", "bank", "readme")
         for stale in {path for kind in kinds for path in out.glob(f"{kind}_*")} - set(written):
             stale.unlink()

@@ -11,6 +11,13 @@ from tests.conftest import ROOT
 from tests.handmade import instruct, leave, run
 
 
+def draw(folder, *arguments):
+    """The exit code of the command, with the folders of its results in `folder`."""
+    places = {"records": "records", "studies": "studies", "bench": "bench", "out": "figures"}
+    words = [word for option, name in places.items() for word in (f"--{option}", str(folder / name))]
+    return figures.main([*words, *arguments])
+
+
 def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path, capsys):
     torch.manual_seed(0)
     deltas = [(f"layer.{i}.{kind}", torch.randn(8, 8)) for i in range(2) for kind in ("query", "value")]
@@ -18,17 +25,9 @@ def test_one_figure_for_each_method_with_a_rank_and_the_same_bytes(tmp_path, cap
     ranked = [one.model_copy(update={"rank": summarise(deltas)}) for one in ranked]
     mini = run(scale="mini", model="roberta_mini").model_copy(update={"rank": summarise(deltas)})
     leave(tmp_path / "records", *ranked, run(method="head_only"), mini)
-    options = [
-        "--records",
-        str(tmp_path / "records"),
-        "--studies",
-        str(tmp_path / "studies"),
-        "--bench",
-        str(tmp_path / "bench"),
-    ]
 
     def drawn():
-        assert figures.main([*options, "--out", str(tmp_path / "figures")]) == 0
+        assert draw(tmp_path) == 0
         return list(map(Path, capsys.readouterr().out.splitlines()))
 
     written = drawn()
@@ -52,15 +51,7 @@ def test_no_two_figures_of_the_project_are_equal():
 def test_a_corrupt_record_is_named_and_the_others_are_drawn(tmp_path, capsys):
     leave(tmp_path / "records", *(run(method=method) for method in ("fourierft", "lora", "head_only")))
     (tmp_path / "records" / "broken.json").write_text("{")
-    places = [
-        "--records",
-        str(tmp_path / "records"),
-        "--studies",
-        str(tmp_path / "studies"),
-        "--bench",
-        str(tmp_path / "bench"),
-    ]
-    assert figures.main([*places, "--out", str(tmp_path / "figures")]) == 2
+    assert draw(tmp_path) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("figures: left out: ") and "broken.json" in printed.err
     assert [Path(line).name for line in printed.out.split()] == [
@@ -78,18 +69,7 @@ def test_filters_choose_and_a_stale_figure_goes_only_without_them(tmp_path, caps
     (study,) = leave(tmp_path / "studies/grid/records", run(n=1000, rank=(24, 700), recipe={"lr": 0.1}))
 
     def drawn(*arguments):
-        places = (
-            "--records",
-            str(tmp_path / "records"),
-            "--studies",
-            str(tmp_path / "studies"),
-            "--bench",
-            str(tmp_path / "bench"),
-            "--out",
-            str(out),
-        )
-        code = figures.main([*places, *arguments])
-        assert code == 0
+        assert draw(tmp_path, *arguments) == 0
         return {Path(line).stem for line in capsys.readouterr().out.split()}
 
     everything = {f"pareto_{exp}_roberta_base_{scale}" for exp, scale in cells}
@@ -108,25 +88,14 @@ def test_an_experiment_of_losses_has_curves_too_and_they_go_stale(tmp_path, caps
     methods = ("fourierft", "lora_qv", "full")
     paths = leave(tmp_path / "records", *(instruct(method=method, **small) for method in methods))
     leave(tmp_path / "records", *(run(method=method) for method in methods))
-    out = tmp_path / "figures"
-    options = [
-        "--records",
-        str(tmp_path / "records"),
-        "--studies",
-        str(tmp_path / "studies"),
-        "--bench",
-        str(tmp_path / "bench"),
-        "--out",
-        str(out),
-    ]
-    assert figures.main([*options, "--exp", "instruct", "--model", "llama_stories260k"]) == 0
+    assert draw(tmp_path, "--exp", "instruct", "--model", "llama_stories260k") == 0
     stem = "instruct_llama_stories260k_small"
     names = {f"{kind}_{stem}.{suffix}" for kind in ("pareto", "curves") for suffix in ("pdf", "png")}
     assert {Path(line).name for line in capsys.readouterr().out.split()} == names
     for path in paths:
         path.unlink()
-    assert figures.main(options) == 0
-    assert {path.stem for path in out.iterdir()} == {"pareto_glue_rte_roberta_base_paper"}
+    assert draw(tmp_path) == 0
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"pareto_glue_rte_roberta_base_paper"}
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(tmp_path, capsys):
@@ -134,3 +103,13 @@ def test_a_filter_that_leaves_nothing_says_what_there_is(tmp_path, capsys):
     assert figures.main(["--records", str(tmp_path / "records"), "--out", str(tmp_path), "--exp", "glue_rtt"]) == 2
     message = capsys.readouterr().err
     assert "--exp glue_rtt" in message and "glue_rte roberta_base paper" in message
+
+
+def test_the_readme_s_picture_shows_those_of_its_methods_that_have_a_record_and_train_anything(tmp_path, capsys):
+    small = {"exp": "glue_stsb", "model": "minilm_l6", "scale": "small"}
+    ours, _ = leave(tmp_path / "records", run(**small), run(method="head_only", adapter=0, **small))
+    assert draw(tmp_path) == 0
+    assert {Path(line).name for line in capsys.readouterr().out.split()} == {"readme_stsb.pdf", "readme_stsb.png"}
+    ours.unlink()
+    assert draw(tmp_path) == 0
+    assert not list((tmp_path / "figures").iterdir()), "the head alone is no picture"
