@@ -40,7 +40,7 @@ def test_a_choice_is_named_by_what_it_is(settings, named):
 
 def test_the_plans_sizes_keep_and_use_a_budget():
     """Of the kinds of FourierFT: at most a budget, with the order counted, and at least nine tenths of it."""
-    for one in (run for runs in read_study("where").small.places.values() for run in runs):
+    for one in (planned for places in read_study("where").small.places.values() for planned in places):
         method = one.config["method"]
         if one.method == "fourierft":
             shapes = [(384, 384)] * 12
