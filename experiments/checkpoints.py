@@ -20,7 +20,6 @@ from experiments import processes
 from experiments import record as records
 from experiments.data.assets import sha256
 from experiments.errors import UserError
-from experiments.methods.trained import lasting
 
 MANIFEST = "manifest.json"
 REMEDY = "train.resume=false starts from the beginning"
@@ -95,7 +94,7 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
     except Fault as fault:
         raise UserError(f"{fault}; run again to go on from an older one, or from the beginning") from fault
     state = load_file(checkpoint / SAFE_WEIGHTS_NAME)
-    trained = {name: (tensor.shape, tensor.dtype) for name, tensor in lasting(model).items()}
+    trained = {name: (p.shape, p.dtype) for name, p in model.named_parameters() if p.requires_grad}
     if wrong := _different(trained, {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}):
         raise UserError(f"{checkpoint}: {wrong}: missing, of another shape or dtype, or unknown; {REMEDY}")
     model.load_state_dict(state, strict=False)

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import card, cells, processes, progress, steps, tracking, work
+from experiments import card, cells, processes, progress, tracking, work
 from experiments import record as records
 from experiments.checkpoints import can_resume, load_trained
 from experiments.config import Config
@@ -32,7 +32,7 @@ from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
 from experiments.record.summary import summary
 from experiments.tasks.base import Data, Prepared, Tested
-from experiments.training import Diverged, Trained, train
+from experiments.training import Diverged, Trained, rows_at_once, train
 
 
 class MissingAssets(UserError):
@@ -217,9 +217,7 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     tracker.summary(_named("params", counts))
     processes.say(f"{config.name}: trains {draft.params.adapter:,} parameters and {draft.params.head:,} in the head")
 
-    model.to(device)
-    config.method.prepare(model, functools.partial(steps.loss, config, prepared), steps.batches(config, prepared))
-    saved = steps.saved_bytes(config, prepared, model)
+    saved = _saved_bytes(config, prepared, model)
     memory.start_peak(device)
     callbacks = [tracking.Curves(tracker), *config.method.callbacks()]
     trained = train(config, prepared, model, head, callbacks, folder, draft.stamp())
@@ -281,3 +279,16 @@ def _save_and_test(
 def _disk_is_full(error: BaseException, folder: Path) -> bool:
     """Libraries word this error differently, and torch.save does not name it: then the free space decides."""
     return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < 2**20
+
+
+def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:
+    """Bytes that a training step on the first rows of the training set saves for its backward pass."""
+    device = config.train.torch_device()
+    size = min(rows_at_once(config), len(prepared.train))
+    batch = prepared.collate([prepared.train[i] for i in range(size)]).to(device)
+    model.to(device).train()
+    with config.train.autocast():
+        labels = batch.pop("labels")  # else the model computes a loss of its own as well
+        return memory.saved_for_backward(
+            model, lambda: prepared.loss(model(**batch), labels) + config.method.penalty(model)
+        )

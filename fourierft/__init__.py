@@ -16,8 +16,8 @@ every linear layer; `n_pattern` gives modules their own n, which `allocate` find
 `reference.py` is the paper's definition. `spectral.py` and `kernel.py` (in Triton) form delta_W exactly but faster;
 `tokens.py` applies it without forming it, also in C (`native.py`) and in Triton (`kernel_tokens.py`). `choice.py`
 chooses among them, `function.py` makes them one differentiable function, `linear.py` a layer. `fourierft.peft` runs the
-layers of PEFT by that function. Beyond the paper are positions on a grid (`grid.py`), other bases (`bases.py`), rows
-and columns in an order that gradients give (`sorting.py`), and many adapters over one model (`bank.py`).
+layers of PEFT by that function. Beyond the paper are positions on a grid (`grid.py`), other bases (`bases.py`), and
+many adapters over one model (`bank.py`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,6 @@ __all__ = [  # noqa: F405
     "quantized_shape",
     "reference",
     "save",
-    "sort",
     "split_target",
     "to_lora",
     "unit_movement",

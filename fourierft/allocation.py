@@ -39,7 +39,7 @@ def allocate(model: nn.Module, budget: int, floor: int = 32) -> dict[str, int]:
     least, limit = floor * count, sum(parts[path] * most[path] for path in layers)
     remedy = f"an integer from {least}, floor={floor} for each of {count} matrices, to {limit}, or a lower floor"
     require(is_int(budget) and least <= budget <= limit, "budget", budget, remedy)
-    if any(layer.entries.kind != "random" for layer in layers.values()):
+    if any(layer.entries.kind == "grid" for layer in layers.values()):
         raise FourierError('a grid needs an n with two factors, which no share has: adapt with entries="random"')
     return _share_out(budget, floor, energies(layers), parts, most)
 

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from .config import FourierConfig
-from .document import PREFIX
 from .entries import is_int
 from .errors import FourierError, require
-from .io import spectrum_key
+from .io import PREFIX, spectrum_key
 from .model import fourier_layers, replace_layers
 from .shelf import Progress, Shelf, config_of_source
 

@@ -62,8 +62,6 @@ BASES: dict[str, Callable[[int, Generator], Tensor] | None] = {
     "haar": _haar,
     "identity": None,  # the coefficients are entries of delta_W itself
 }
-# Those whose first vectors are the smoothest, or, of the identity, the first rows and columns: for `sorting.py`.
-SORTABLE = ("dct", "haar", "identity")
 
 
 def basis_matrices(basis: str, shape: tuple[int, int], seed: int) -> tuple[Tensor, Tensor] | tuple[()]:

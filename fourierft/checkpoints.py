@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .io import save
-from .layer import ORDER
 from .model import adapted_layers
 
 RESUMED_FROM = "model.safetensors"  # the name under which the Trainer looks for weights
@@ -23,13 +22,12 @@ def light_checkpoints(model: nn.Module) -> nn.Module:
         Trainer(model, ...).train(resume_from_checkpoint=...)
 
     From then on a checkpoint, and what `Trainer.save_model` writes, is an adapter, for `load` and PEFT, and a file
-    model.safetensors of all parameters that train, under their names in the model, and of the order of sorted rows and
-    columns. From the latter the Trainer resumes and takes the best model: that needs the model adapted in the same way
-    first. Frozen weights and other buffers are in no file. Returns the model. Raises FourierError for a model that is
-    not adapted.
+    model.safetensors of all parameters that train, under their names in the model. From the latter the Trainer resumes
+    and takes the best model: that needs the model adapted in the same way first. Frozen weights and buffers are in no
+    file. Returns the model. Raises FourierError for a model that is not adapted.
     """
     adapted_layers(model)
-    trained, pretrained = set(_lasting(model)), cast(Any, model)
+    trained, pretrained = set(_trained(model)), cast(Any, model)
     # The Trainer warns of keys that it misses in a checkpoint, unless they are exactly these.
     pretrained._keys_to_ignore_on_save = [name for name in model.state_dict() if name not in trained]
     pretrained.save_pretrained = MethodType(_save_pretrained, model)  # a method: a copy of the model saves itself
@@ -48,10 +46,9 @@ def _save_pretrained(
         return
     save(self, save_directory, state_dict=state_dict)
     tensors = self.state_dict() if state_dict is None else state_dict
-    state = {name: tensors[name].detach().cpu().contiguous() for name in _lasting(self)}
+    state = {name: tensors[name].detach().cpu().contiguous() for name in _trained(self)}
     save_file(state, Path(save_directory) / RESUMED_FROM, metadata={"format": "pt"})
 
 
-def _lasting(model: nn.Module) -> list[str]:
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return trained + [name for name, _ in model.named_buffers() if name.endswith(ORDER)]
+def _trained(model: nn.Module) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -6,7 +6,7 @@ All give the same result up to rounding. Their work for T tokens, forward and fo
                G = g^T x, then d1 d2 numbers
     "kernel"   forward only, on a GPU: as "fft", but a Triton kernel forms W + delta_W
     "tokens"   T (d1 + d2 + n) numbers; no d1 x d2 matrix is formed
-    "grid"     T (d1 + d2) numbers per row of the grid, for positions on a grid, and for sorted ones (`grid.py`)
+    "grid"     T (d1 + d2) numbers per row of the grid, for positions on a grid (`grid.py`)
 
 The algorithm with the least work is chosen. The unit of the constants below is the time that torch takes to transform
 one number (2.3 ns on one CPU core). For CPUs they were measured once per instruction set, and not on each machine, so
@@ -71,13 +71,15 @@ class Algorithm:
 
         dtype: of the coefficients, float32 or float64; rows: dtype of the tokens. Raises FourierError if an algorithm
         is forced that cannot run: "kernel" without Triton, a GPU or float32 coefficients; "grid" without a grid, or in
-        one direction only; in another basis than Fourier's anything but "fft", or "grid" if sorted.
+        one direction only; in another basis than Fourier's anything but "fft".
         """
         forced, stated = {self.forward, self.gradient}, f"forward={self.forward!r}, gradient={self.gradient!r}"
-        if isinstance(plan, BasisPlan) and not forced <= {None, "fft", "grid" if plan.grid else None}:
-            raise FourierError(
-                f"{stated}: with basis={plan.entries[0].basis!r} there is no choice of algorithms; leave both None"
-            )
+        if isinstance(plan, BasisPlan):
+            if not forced <= {None, "fft"}:
+                raise FourierError(
+                    f"{stated}: with basis={plan.entries[0].basis!r} there is no choice of algorithms; leave both None"
+                )
+            return replace(self, forward="fft", gradient="fft")
         if "grid" in forced or (plan.grid and forced == {None}):
             if not plan.grid or not forced <= {None, "grid"}:
                 raise FourierError(
@@ -85,8 +87,6 @@ class Algorithm:
                     "None"
                 )
             return replace(self, forward="grid", gradient="grid")
-        if isinstance(plan, BasisPlan):
-            return replace(self, forward="fft", gradient="fft")
         device = plan.u.device
         cuda = device.type == "cuda"
         kernels = (cuda or self.forward == "kernel") and kernel_runs(dtype, device)

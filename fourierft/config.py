@@ -34,9 +34,6 @@ class FourierConfig:
         "dct", "hartley", "haar", "identity".
     entries: "random" positions, or a "grid", all pairs of some rows and some columns: as cheap as LoRA, but the rank of
         delta_W is at most about 2 sqrt(n) (`grid.py`). n must then have two factors roughly in the ratio out : in.
-        "sorted": the smoothest vectors of the basis ("dct" or "haar"), after the rows and columns have been sorted by
-        the gradients of a few batches, or a sub-matrix of the largest gradients ("identity"): see `fourierft.sort`,
-        which has to be called before training. As cheap as a grid; neither entry_seed nor shared_entries matters.
     shared_entries: True, as in the paper: matrices of one shape share their positions. False: the k-th adapted module,
         in the order of the model, uses entry_seed + k (parts of one module share their positions).
     n_pattern: other n for some modules, {key: n}, PEFT's n_frequency_pattern: a key is a module's path, or a regular

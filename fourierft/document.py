@@ -1,8 +1,8 @@
 """adapter_config.json: the configuration of an adapter in PEFT's format.
 
-PEFT cannot express a band, another basis, a grid, sorted rows and columns, positions that are not shared, or parts of a
-fused projection. Such a file has another `peft_type`, so that PEFT refuses it instead of misreading it. All that PEFT
-then prints is "KeyError: " and that name: so the name says what to do.
+PEFT cannot express a band, another basis, a grid, positions that are not shared, or parts of a fused projection. Such a
+file has another `peft_type`, so that PEFT refuses it instead of misreading it. All that PEFT then prints is
+"KeyError: " and that name: so the name says what to do.
 """
 
 import json
@@ -17,7 +17,6 @@ CONFIG_FILE = "adapter_config.json"
 PEFT_TYPE, EXTENDED_TYPE = "FOURIERFT", "FOURIERFT_EXTENDED"
 REMEDY = "PEFT cannot read this adapter; fourierft.load(model, folder) does, and fourierft.to_lora makes a LoRA of it"
 Document = dict[str, Any]
-PREFIX = "base_model.model."  # of the paths of modules in the names of tensors
 # PEFT's key of each field of FourierConfig: those of every method, and all; the first four of all are in every file.
 SHARED_KEYS = {
     "targets": "target_modules",

@@ -2,8 +2,7 @@
 
 By default the draw is uniform and the same as PEFT's for the same seed. With `band=(center, width)` it follows the
 Gaussian band-pass of the paper's frequency-bias study (Equation 5). With `kind="grid"` (`grid.py`) the positions are
-all pairs of some rows and some columns; with `kind="sorted"` (`sorting.py`) all pairs of the first ones, of a matrix
-whose rows and columns have been sorted.
+all pairs of some rows and some columns.
 """
 
 import math
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bases import BASES, SORTABLE
+from .bases import BASES
 from .errors import FourierError, require
 
 Shape = tuple[int, int]
@@ -43,20 +42,14 @@ class Entries:
         bins = "None or (center, width) in bins with center >= 0 and width > 0, e.g. (100, 200)"
         require(band is None or pair, "band", band, bins)
         require(self.basis in tuple(BASES), "basis", self.basis, f"one of {', '.join(BASES)}")
-        require(self.kind in ("random", "grid", "sorted"), "entries", self.kind, '"random", "grid" or "sorted"')
+        require(self.kind in ("random", "grid"), "entries", self.kind, '"random" or "grid"')
         require(band is None or fourier, "band", band, "None: frequencies are those of the Fourier basis")
         alone = '"random": a grid has no band, and no basis but "fourier"'
-        require(self.kind != "grid" or (band is None and fourier), "entries", self.kind, alone)
-        smoothest = f'one of {", ".join(SORTABLE)} for entries="sorted", which takes the smoothest vectors'
-        require(self.kind != "sorted" or self.basis in SORTABLE, "basis", self.basis, smoothest)
+        require(self.kind == "random" or (band is None and fourier), "entries", self.kind, alone)
 
-    def check(self, shape: Shape, parts: tuple[str, ...] = ()) -> None:
-        """Raises FourierError unless n distinct positions can be drawn from a spectrum of this (out, in) shape, and for
-        sorted rows and columns of parts of a layer.
-        """
-        if self.kind == "sorted" and parts:
-            raise FourierError('entries="sorted" is for whole layers, not for parts of one: name the layer whole')
-        if self.kind != "random":
+    def check(self, shape: Shape) -> None:
+        """Raises FourierError unless n distinct positions can be drawn from a spectrum of this (out, in) shape."""
+        if self.kind == "grid":
             self.sides(shape)
         if self.n > self.available(shape):
             raise FourierError(
@@ -73,8 +66,7 @@ class Entries:
         """n distinct positions (u, v) of an (out, in) spectrum, in the unshifted order of `torch.fft`.
 
         Returns (2, n) int64 on the CPU: rows u in [0, out), columns v in [0, in). A grid is listed row by row, and all
-        its columns have 0 < v < in / 2, so that its n cosines are orthogonal and of equal norm. Of sorted rows and
-        columns they are the first, listed row by row.
+        its columns have 0 < v < in / 2, so that its n cosines are orthogonal and of equal norm.
         Raises FourierError if n does not fit the shape.
         """
         self.check(shape)
@@ -83,9 +75,6 @@ class Entries:
         def drawn(count: int, of: int) -> Tensor:
             return torch.randperm(of, generator=generator, device="cpu")[:count]
 
-        if self.kind == "sorted":
-            first = (torch.arange(side, device="cpu") for side in self.sides(shape))
-            return torch.cartesian_prod(*first).t().contiguous()
         if self.kind == "grid":
             a, b = self.sides(shape)
             rows, columns = drawn(a, shape[0]), drawn(b, _grid_columns(shape))
@@ -105,18 +94,13 @@ class Entries:
 
         Raises FourierError, naming the nearest n that works, if a / b would differ from out / in by more than 4 times.
         """
-        n, most = self.n, shape[1] if self.kind == "sorted" else _grid_columns(shape)
-        sides = _grid_sides(shape, n, most)
+        n, sides = self.n, _grid_sides(shape, self.n)
         if sides is None:
-            near = (_grid_sides(shape, m, most) for k in range(1, n + 1) for m in (n - k, n + k))
+            near = (_grid_sides(shape, m) for k in range(1, n + 1) for m in (n - k, n + k))
             a, b = next(filter(None, near), (0, 0))
             remedy = f"n={a * b} does ({a} x {b})" if a else "no other n does"
             raise FourierError(f"n={n} makes no grid of rows times columns for a spectrum of shape {shape}: {remedy}")
         return sides
-
-    def listed(self, shape: Shape) -> Shape:
-        """How many sorted rows and columns a layer has to list: of the identity the (a, b) it takes, else all."""
-        return self.sides(shape) if self.basis == "identity" else shape
 
 
 def band_log_probability(shape: Shape, center: float, width: float) -> Tensor:
@@ -141,13 +125,11 @@ def is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _grid_sides(shape: Shape, n: int, most: int) -> tuple[int, int] | None:
-    """(a, b) with at most so many columns, as near to the ratio of the shape as a b = n allows."""
-
+def _grid_sides(shape: Shape, n: int) -> tuple[int, int] | None:
     def skew(a: int) -> float:
         return abs(math.log(a * a * shape[1] / (n * shape[0])))
 
-    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= most]
+    fitting = [a for a in range(1, min(n, shape[0]) + 1) if n % a == 0 and n // a <= _grid_columns(shape)]
     # Of two that are equally near, 25 x 40 and 40 x 25, the one with fewer columns: 2 b numbers per token are saved.
     best = min(reversed(fitting), key=lambda a: round(skew(a), 9), default=None)
     return (best, n // best) if best and skew(best) <= math.log(4) + 1e-9 else None

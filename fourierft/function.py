@@ -142,7 +142,7 @@ class _FourierProduct(torch.autograd.Function):
                 grad_spectrum = tokens.backward_(inputs, rows, plan, ctx.wide, into, algorithm.compiled)
             elif needs_spectrum and projected is not None:
                 x_projected = grid.project(inputs, plan, ctx.wide) if needs_weight else x
-                grad_spectrum = grid.amplitude_grad(x_projected, projected, plan)
+                grad_spectrum = grid.amplitude_grad(x_projected, projected)
             elif needs_spectrum:
                 grad_spectrum = amplitude_grad(inputs, rows, plan)
             if grad_spectrum is not None:

@@ -10,8 +10,6 @@ If the positions are all pairs of a rows u and b columns v, the amplitudes are a
 The table of the columns is [C2 -S2], whose sign makes these differences sums. The backward pass needs only the
 projection of x, 2 b numbers per token instead of d2. The price: the rank of delta_W is at most 2 min(a, b).
 
-For sorted rows and columns (`sorting.py`) the tables are the first vectors of another basis, and there are no S1, S2.
-
 For rows of low precision a GPU computes these products on tensor cores, with a float32 result. A table T is then the
 sum of two tables in low precision, T = T' + T'', and so is the float32 matrix that multiplies it last, m = m' + m'':
 
@@ -23,15 +21,12 @@ The relative error is about 5e-6.
 import torch
 from torch import Tensor
 
-from .plan import BasisPlan, Plan, waves
+from .plan import Plan, waves
 from .wide import LOW_PRECISION, on_tensor_cores, two_terms, wide_product
 
 
-def project(x: Tensor, plan: Plan | BasisPlan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
-    """x [C2 -S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out).
-
-    Half as wide, here and below, where there are no S1, S2.
-    """
+def project(x: Tensor, plan: Plan, dtype: torch.dtype, adjoint: bool = False) -> Tensor:
+    """x [C2 -S2]^T, (T, 2 b), for rows x: (T, in); or, adjoint, x [C1 S1]^T, (T, 2 a), for x: (T, out)."""
     side = 0 if adjoint else 1
     if on_tensor_cores(x.device, x.dtype):
         high, low = wide_product(x, _tables(plan, x.dtype)[side].t()).chunk(2, dim=1)
@@ -40,21 +35,15 @@ def project(x: Tensor, plan: Plan | BasisPlan, dtype: torch.dtype, adjoint: bool
 
 
 def add_change_(
-    y: Tensor,
-    projected: Tensor,
-    a: Tensor,
-    plan: Plan | BasisPlan,
-    adjoint: bool = False,
-    rows: torch.dtype = torch.float32,
+    y: Tensor, projected: Tensor, a: Tensor, plan: Plan, adjoint: bool = False, rows: torch.dtype = torch.float32
 ) -> Tensor:
     """y += x delta_W^T, or, adjoint, x delta_W, from `projected`, see `project`. y: (T, out or in), at least float32.
 
     a: (n,), or (rows, n), each for the next T / rows tokens. rows: dtype of x, to which y will be rounded. Returns y.
     """
     matrix = a.view(-1, *plan.grid) if adjoint else a.view(-1, *plan.grid).mT
-    terms, side = 2 if isinstance(plan, Plan) else 1, 1 if adjoint else 0
-    halves = projected.reshape(len(matrix), terms * len(y) // len(matrix), matrix.shape[1])  # cosines, sines by turns
-    core = (halves @ matrix).view(len(y), terms * matrix.shape[2])
+    halves = projected.reshape(len(matrix), 2 * len(y) // len(matrix), matrix.shape[1])  # cosines, sines by turns
+    core, side = (halves @ matrix).view(len(y), 2 * matrix.shape[2]), 1 if adjoint else 0
     if on_tensor_cores(y.device, rows):
         high, low = two_terms(core, torch.bfloat16)  # for float16 rows too: bfloat16 has the range of float32
         table_high, table_low = _tables(plan, torch.bfloat16)[side].chunk(2)
@@ -63,28 +52,23 @@ def add_change_(
     return y.addmm_(core, _tables(plan, a.dtype)[side])
 
 
-def amplitude_grad(x: Tensor, g: Tensor, plan: Plan | BasisPlan) -> Tensor:
+def amplitude_grad(x: Tensor, g: Tensor) -> Tensor:
     """dL/da from the projections of x, (T, 2 b), and of g = dL/dy, (T, 2 a). Returns (n,) in their dtype."""
-    if isinstance(plan, BasisPlan):
-        return (g.t() @ x).flatten()
     (x_cos, x_sin), (g_cos, g_sin) = x.chunk(2, dim=1), g.chunk(2, dim=1)
     return (g_cos.t() @ x_cos + g_sin.t() @ x_sin).flatten()
 
 
-def _tables(plan: Plan | BasisPlan, dtype: torch.dtype) -> tuple[Tensor, ...]:
+def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """[C1 S1], (2 a, d1), and [C2 -S2], (2 b, d2); in low precision both terms of each, (4 a, d1) and (4 b, d2).
 
-    8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers; half of it, for each layer, if sorted.
+    8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers.
     """
     key = "grid", dtype
     if key not in plan.tables:
-        if isinstance(plan, BasisPlan):
-            exact = [vectors.t().contiguous() for vectors in plan.vectors]
-        else:
-            (u, v), b = plan.frequencies, plan.grid[1]
-            sides = zip((u[::b], v[:b]), plan.shape, strict=True)
-            exact = [waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides]
-            exact[1][b:].neg_()
+        (u, v), b = plan.frequencies, plan.grid[1]
+        sides = zip((u[::b], v[:b]), plan.shape, strict=True)
+        exact = [waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides]
+        exact[1][b:].neg_()
         plan.tables[key] = tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )

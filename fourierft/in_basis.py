@@ -11,13 +11,12 @@ from .plan import BasisPlan
 
 def delta_weight(a: Tensor, plan: BasisPlan, base: Tensor | None = None) -> Tensor:
     """delta_W, or base + delta_W, as `spectral.delta_weight`."""
+    delta = a.new_zeros(plan.shape)
     if plan.vectors:
         left, right = plan.vectors
-        delta = a.new_zeros(left.shape[1], right.shape[0])
         delta.index_add_(0, plan.u, right.t()[plan.v].to(a.dtype) * a[:, None])
         delta = left.to(a.dtype) @ delta
     else:
-        delta = a.new_zeros(plan.shape)
         delta[plan.u, plan.v] = a
     return delta if base is None else delta.add_(base)
 

@@ -1,8 +1,7 @@
 """An adapter on disk, in PEFT's format: `adapter_config.json` (`document.py`) and `adapter_model.safetensors`.
 
 PEFT loads what is saved here, and the other way round, trained heads included. A digest, which PEFT ignores, detects
-damaged tensors. The order of sorted rows and columns, which PEFT does not have, is a tensor of integers beside the
-coefficients.
+damaged tensors.
 """
 
 import hashlib
@@ -23,7 +22,6 @@ from .config import FourierConfig
 from .document import (
     CONFIG_FILE,
     EXTRAS,
-    PREFIX,
     Document,
     extensions,
     identities,
@@ -36,10 +34,10 @@ from .errors import FourierError
 from .layer import FourierLayer
 from .model import adapted_model, config_of, fourier_layers, insert
 from .parts import matches, split_target
-from .sorting import order_tensors, take_orders
 from .targets import modules_by_path, select, select_heads, without_wrappers
 
 WEIGHTS_FILE = "adapter_model.safetensors"
+PREFIX = "base_model.model."
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -86,7 +84,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     tensors = read_weights(folder / WEIGHTS_FILE, document)
     adapted = adapted_model(model) if fourier_layers(model) else None
     config = narrowed(stated, adapted or model, tensors)
-    layers: Mapping[str, Any]
+    layers: Mapping[str, nn.Module]
     if adapted:
         if merged := [path for path, layer in fourier_layers(adapted).items() if layer.merged]:
             raise FourierError(f"{merged[0]} is merged: call fourierft.unmerge before loading other coefficients")
@@ -99,20 +97,17 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     shapes = spectrum_shapes(config, layers)
     modules = {**layers, **heads}
     _check_real({f"{path}.{k}": p for path, module in modules.items() for k, p in module.named_parameters()})
-    orders = take_orders(config, layers, tensors, folder / WEIGHTS_FILE)
     check_tensors(tensors, head_tensors(heads), shapes, folder / WEIGHTS_FILE)
 
     # Nothing below can fail.
     if not adapted:
         insert(model, config, layers, heads)
-    layers = fourier_layers(adapted or model)
+        layers = fourier_layers(model)
     for key, factor in _factors(config_of(adapted or model), layers).items():
         tensors[key] /= factor
     with torch.no_grad():
         for key, tensor in _tensors(layers, heads).items():
             tensor.copy_(tensors[key])
-    for path, order in orders.items():
-        layers[path].set_order(order)
     return model
 
 
@@ -131,13 +126,13 @@ def gathered(
     heads: Mapping[str, nn.Module],
     state_dict: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Copies on the CPU of coefficients, orders and heads, by their keys in a file; of those in `state_dict`, if it
+    """Copies on the CPU of the coefficients and of the heads, by their keys in a file; of those in `state_dict`, if it
     is given.
 
     Raises FourierError for tensors that are on the meta device or absent from state_dict, and for coefficients that are
     sharded other than by FSDP2.
     """
-    live = _tensors(layers, heads) | order_tensors(layers)
+    live = _tensors(layers, heads)
     if state_dict is not None:
         names = {key: key.removeprefix(PREFIX) for key in live}
         if absent := names.values() - state_dict.keys():

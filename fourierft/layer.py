@@ -13,9 +13,6 @@ from .parts import PARTS, matrix_shape
 from .plan import BasisPlan, Plan, make_plan
 from .products import LOW_PRECISION, delta_weight
 
-ORDER = "fourierft_order"  # the name of the buffer
-UNSORTED = -1  # in an order that is not there yet
-
 
 class FourierLayer(nn.Module):
     """The adapter of a linear layer of (out, in) features; a subclass adds the frozen weight and the product with it.
@@ -23,14 +20,12 @@ class FourierLayer(nn.Module):
     `fourierft_spectrum` holds the coefficients, (n,) float32 (float64 if the weight is), zero until `reset_spectrum`
     draws them; `.half()` and the like leave them float32. With `parts`, some of q, k and v, the layer is a fused
     projection, and each of these parts a matrix of its own: the positions are those of an (out / 3, in) matrix, the
-    coefficients (len(parts), n). With sorted entries `fourierft_order`, a buffer of integers, lists the rows, then the
-    columns, in the order that `fourierft.sort` finds or a file has. `algorithm` determines how the layer computes.
-    `of_rows`, set by a bank (`bank.py`), replaces the coefficients.
+    coefficients (len(parts), n). `algorithm` determines how the layer computes. `of_rows`, set by a bank (`bank.py`),
+    replaces the coefficients.
     Raises FourierError for entries that do not fit, and for parts of a layer that is no fused projection.
     """
 
     fourierft_spectrum: nn.Parameter
-    fourierft_order: Tensor
 
     def __init__(
         self, base: nn.Module, shape: Shape, entries: Entries, scale: float, parts: tuple[str, ...] = ()
@@ -41,26 +36,18 @@ class FourierLayer(nn.Module):
         self.entries, self.scale, self.parts, self.algorithm = entries, scale, parts, Algorithm()
         self.of_rows: Callable[[Tensor], Tensor | None] | None = None
         self.matrix_shape = matrix_shape(shape, parts)  # (out, in) of the layer, or of each part
-        entries.check(self.matrix_shape, parts)
+        entries.check(self.matrix_shape)
         weight: Any = base.weight
         size = (len(parts), entries.n) if parts else (entries.n,)
         wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
         self.fourierft_spectrum = nn.Parameter(torch.zeros(size, dtype=wide, device=weight.device))
-        if entries.kind == "sorted":
-            listed = entries.listed(shape)
-            number = torch.int16 if max(shape) <= 2**15 else torch.int32
-            order = torch.full((sum(listed),), UNSORTED, dtype=number, device=weight.device)
-            self.register_buffer(ORDER, order)
         self._plan = self._make_plan()
 
     @property
     def plan(self) -> Plan | BasisPlan:
-        """The tables of the positions, on the device of the coefficients, even if these were moved by assignment.
-
-        Raises FourierError for rows and columns that are still to be sorted.
-        """
-        if self._plan is None or self._plan.u.device != self.fourierft_spectrum.device:
-            self._plan = self.plan_on(self.fourierft_spectrum.device)
+        """The tables of the positions, on the device of the coefficients, even if these were moved by assignment."""
+        if self._plan.u.device != self.fourierft_spectrum.device:
+            self._plan = self._make_plan()
         return self._plan
 
     @property
@@ -119,35 +106,8 @@ class FourierLayer(nn.Module):
         zeros = self.fourierft_spectrum.new_zeros(self.matrix_shape)
         return torch.cat([deltas.get(part, zeros) for part in PARTS])
 
-    @torch.no_grad()
-    def set_order(self, order: Tensor) -> None:
-        """The order of sorted rows and columns: integers as of `fourierft_order`, first the rows, then the columns."""
-        self.fourierft_order.copy_(order)
-        self._plan = self._make_plan()
-
-    def plan_on(self, device: torch.device) -> Plan | BasisPlan:
-        """The plan for another device. Raises FourierError for rows and columns that are still to be sorted."""
-        plan = make_plan(self.matrix_shape, device, self.entries)
-        if isinstance(plan, Plan) or not plan.grid:
-            return plan
-        if not self._is_ready:
-            raise FourierError(
-                "rows and columns are not sorted yet: call fourierft.sort(model, loss, batches) before training, or "
-                "load an adapter"
-            )
-        return plan.ordered(self.fourierft_order.to(device))
-
-    @property
-    def _is_ready(self) -> bool:
-        order = self.fourierft_order if self.entries.kind == "sorted" else None
-        return order is None or not (order.is_meta or order[0] == UNSORTED)
-
-    def _make_plan(self) -> Plan | BasisPlan | None:
-        return self.plan_on(self.fourierft_spectrum.device) if self._is_ready else None
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        self._plan = self._make_plan()
+    def _make_plan(self) -> Plan | BasisPlan:
+        return make_plan(self.matrix_shape, self.fourierft_spectrum.device, self.entries)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FourierLayer":
         spectrum = self.fourierft_spectrum

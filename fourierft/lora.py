@@ -17,16 +17,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .document import CONFIG_FILE, PREFIX, shared_document
+from .document import CONFIG_FILE, shared_document
 from .entries import is_int
 from .errors import FourierError, require
-from .io import gathered, spectrum_key, write
+from .io import PREFIX, gathered, spectrum_key, write
 from .layer import FourierLayer
 from .model import adapted_model, config_of, fourier_layers
 from .parts import part_rows, split_target
-from .plan import BasisPlan, waves
+from .plan import BasisPlan, make_plan, waves
 from .products import delta_weight
-from .sorting import order_tensors
 from .targets import select_heads
 
 EXACT = 2.0**-24  # an error that the rounding to float32 makes anyway
@@ -56,8 +55,6 @@ def to_lora(model: nn.Module, folder: str | os.PathLike, rank: int | None = None
         raise FourierError(f"{folder} holds an adapter that is no LoRA, and would be lost: choose another folder")
 
     tensors = gathered(config, layers, select_heads(model, config.head))
-    for key in order_tensors(layers):
-        del tensors[key]  # it is in B and A
     pairs, errors = {}, {}
     for path, layer in layers.items():
         try:
@@ -127,11 +124,8 @@ def _blocks(layer: FourierLayer, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns left, (blocks, a, out), core, (blocks, parts, a, b), and right, (blocks, b, in); the rows of left and right
     are orthogonal, and of norm 1 or as good as 0.
     """
-    plan = layer.plan_on(torch.device("cpu"))
+    plan = make_plan(layer.matrix_shape, torch.device("cpu"), layer.entries)
     amplitudes = c * plan.unit(layer.scale)
-    if isinstance(plan, BasisPlan) and plan.grid:
-        left, right = (vectors.t()[None].to(c) for vectors in plan.vectors)
-        return left, amplitudes.view(1, -1, *plan.grid), right
     if isinstance(plan, BasisPlan):
         left, right = (torch.eye(d, dtype=c.dtype)[None] for d in plan.shape)
         return left, torch.stack([delta_weight(a, plan) for a in amplitudes])[None], right

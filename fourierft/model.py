@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .choice import Algorithm
 from .config import FourierConfig
 from .errors import FourierError
-from .layer import ORDER, FourierLayer
+from .layer import FourierLayer
 from .linear import FourierLinear
 from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
@@ -25,18 +25,15 @@ FORMER_NAMES = {"branch": "tokens", "product": "fft"}
 
 @dataclass(frozen=True)
 class Count:
-    """Numbers of parameters of an adapted model; `adapter_bytes` at four bytes per coefficient, as in the paper, with
-    `order_bytes`, those of the order of sorted rows and columns.
-    """
+    """Numbers of parameters of an adapted model; `adapter_bytes` at four bytes per coefficient, as in the paper."""
 
     adapter: int
     head: int
     total: int
-    order_bytes: int = 0
 
     @property
     def adapter_bytes(self) -> int:
-        return 4 * self.adapter + self.order_bytes
+        return 4 * self.adapter
 
 
 def adapt(model: nn.Module, config: FourierConfig) -> nn.Module:
@@ -204,7 +201,6 @@ def count(model: nn.Module) -> Count:
         adapter=sum(p.numel() for p in adapter),
         head=sum(p.numel() for p in head),
         total=sum(map(_numel, model.parameters())),
-        order_bytes=sum(order.nbytes for name, order in model.named_buffers() if name.endswith(ORDER)),
     )
 
 

@@ -11,7 +11,7 @@ A cosine is even, so each frequency can be folded to at most half its period, if
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -75,31 +75,10 @@ class Plan(AnyPlan):
 class BasisPlan(AnyPlan):
     """Positions in another basis than Fourier's, with that basis.
 
-    vectors: `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan. Of sorted rows and
-        columns the first ones, (out, a) and (in, b); but of a plan without an order as many rows as are to be sorted.
-    grid: (a, b) of sorted rows and columns, else (). order: see `ordered`. tables: cached by `grid.py`.
+    vectors: `basis_matrices`, (out, out) and (in, in), or (); shared by all layers of the plan.
     """
 
     vectors: tuple[Tensor, ...]
-    grid: tuple[int, ...] = ()
-    order: Tensor | None = None
-    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)
-
-    def ordered(self, order: Tensor) -> "BasisPlan":
-        """This plan of sorted rows and columns, for the order of one layer, on the plan's device: integers, the rows
-        from the first on, then the columns (see `Entries.listed`).
-        """
-        parts = order.long().split([len(vectors) for vectors in self.vectors])
-        placed = (
-            vectors.new_zeros(d, vectors.shape[1]).index_copy_(0, places, vectors)
-            for d, places, vectors in zip(self.shape, parts, self.vectors, strict=True)
-        )
-        return replace(self, vectors=tuple(placed), order=order.clone(), tables={})
-
-    def __reduce__(self) -> tuple:
-        if self.order is None:
-            return super().__reduce__()
-        return BasisPlan.ordered, (make_plan(self.shape, self.u.device, *self.entries), self.order)
 
     def unit(self, scale: float) -> float:
         """s of `bases.py`, the factor of each product of basis vectors."""
@@ -129,13 +108,9 @@ def waves(frequencies: Tensor, places: int, period: int) -> Tensor:
 
 def _in_basis(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> BasisPlan:
     (one,) = entries
-    grid = one.sides(shape) if one.kind == "sorted" else ()
-    vectors = basis_matrices(one.basis, shape, one.seed)
-    if grid:  # a copy of the first vectors alone
-        left, right = (matrix[:, :k].clone() for matrix, k in zip(vectors or map(torch.eye, grid), grid, strict=True))
-        vectors = left, right
+    vectors = tuple(matrix.to(device) for matrix in basis_matrices(one.basis, shape, one.seed))
     u, v = drawn.to(device)
-    return BasisPlan(shape, entries, u, v, tuple(matrix.to(device) for matrix in vectors), grid)
+    return BasisPlan(shape, entries, u, v, vectors)
 
 
 def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], drawn: Tensor) -> Plan:

@@ -16,5 +16,4 @@ from .lora import to_lora
 from .model import Count, adapt, check_gradients, count, delta_weights, fourier_layers, merge, unmerge, use
 from .parts import matches, part_rows, split_target
 from .quantized import QuantizedFourierLinear, quantized_shape
-from .sorting import sort
 from .targets import all_linear

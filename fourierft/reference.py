@@ -23,15 +23,6 @@ def delta_weight(c: Tensor, entries: Tensor, shape: tuple[int, ...], scale: floa
     return fft.ifft2(spectrum).real * scale
 
 
-def in_order(delta: Tensor, rows: Tensor, columns: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """delta_W, (out, in), of sorted rows and columns, which the paper does not have: delta[i, j] at the i-th row and
-    the j-th column in the order of `rows` and `columns`, int64; zero at those that they do not list.
-    """
-    placed = zeros(shape, dtype=delta.dtype, device=delta.device)
-    placed[rows[:, None], columns] = delta
-    return placed
-
-
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, c: Tensor, entries: Tensor, scale: float) -> Tensor:
     """Equation 4: y = x (W + delta_W)^T + b, (..., out), of x: (..., in), weight: (out, in), bias: (out,) or None."""
     return nn.functional.linear(x, weight + delta_weight(c, entries, tuple(weight.shape), scale), bias)

@@ -48,7 +48,7 @@ def all_linear(model: nn.Module, head: tuple[str, ...] = ()) -> tuple[str, ...]:
     embeds = [module for module in model.modules() if hasattr(module, "get_output_embeddings")]
     outputs = {module.get_output_embeddings() for module in embeds}  # type: ignore[operator]  # is a method
     candidates = _outside(model, select_heads(model, head))
-    linear = {path: module for path, module in candidates.items() if weight_shape(module) and module not in outputs}
+    linear = {path: module for path, module in candidates.items() if _shape(module) and module not in outputs}
     taken = _taken(model, linear)
     if not linear.keys() - taken.keys():
         raise FourierError(f"this {type(model).__name__} has no linear layer to adapt outside the head {head!r}")
@@ -73,7 +73,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
     _check_plain(model)
     heads = select_heads(model, config.head)
     candidates = _outside(model, heads)
-    linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if weight_shape(module)}
+    linear = {path.rsplit(".", 1)[-1] for path, module in candidates.items() if _shape(module)}
     targets = config.targets
     for name in () if isinstance(targets, str) else (split_target(target)[0] for target in targets):
         if not any(matches(name, path) for path in candidates):
@@ -89,7 +89,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
         _refuse_name("n_pattern", key, layers, "; it has to match an adapted one")
     compiled = [module._modules.get("_orig_mod") for module in model.modules()]
     for k, (path, module) in enumerate(layers.items()):
-        shape, parts = weight_shape(module), parts_of[path] or ()
+        shape, parts = _shape(module), parts_of[path] or ()
         if module in compiled:
             raise FourierError(f"{path} is compiled by itself and would run as before: adapt first, then compile")
         if shape is None:
@@ -104,7 +104,7 @@ def select(model: nn.Module, config: FourierConfig) -> tuple[dict[str, nn.Module
                 raise FourierError(
                     "q, k and v alternate head by head in this layer: it cannot be cut in three; name it whole"
                 )
-            config.entries_of(k, path).check(matrix_shape(shape, parts), parts)
+            config.entries_of(k, path).check(matrix_shape(shape, parts))
             check_replaceable(module)
         except FourierError as error:
             raise FourierError(f"{path}: {error}") from None
@@ -153,8 +153,7 @@ def select_heads(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Modul
     return {path: module for path, module in modules.items() if any(matches(name, path) for name in names)}
 
 
-def weight_shape(module: nn.Module) -> tuple[int, int] | None:
-    """(out, in) of a layer that can be adapted; None for any other module."""
+def _shape(module: nn.Module) -> tuple[int, int] | None:
     return dense_shape(module) or quantized_shape(module)
 
 

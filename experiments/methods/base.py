@@ -6,10 +6,10 @@ for annotations alone, and where a method works, a module that does the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.typed import Typed
 
@@ -49,10 +49,6 @@ class Method(Typed):
         from experiments.methods import trained
 
         return trained.freeze(model, head, self.trains)
-
-    def prepare(self, model: nn.Module, loss: Callable[[nn.Module, Any], Tensor], batches: Iterable[Any]) -> None:
-        """Take from batches of the training set what has to be known before training. loss: (model, batch) -> that of
-        a training step, a scalar. Must leave the random state as it was."""
 
     def trains(self, name: str) -> bool:
         """Whether the model's own parameter `name` trains. Overridden by the methods that add no parameters."""

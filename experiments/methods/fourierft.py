@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 FOURIER = "fourier"
-SORTED_BY = 8  # batches whose gradients sort rows and columns
 
 
 class FourierFT(Method):
@@ -33,7 +31,7 @@ class FourierFT(Method):
     # Left out of the dump at their defaults, so that older runs keep their hash.
     band: tuple[NonNegativeFloat, PositiveFloat] | None = Field(exclude_if=lambda band: band is None)
     basis: str = Field(exclude_if=lambda basis: basis == FOURIER)
-    entries: Literal["random", "grid", "sorted"] = Field(exclude_if=lambda entries: entries == "random")
+    entries: Literal["random", "grid"] = Field(exclude_if=lambda entries: entries == "random")
     targets: Literal["attention", "all-linear"] = Field(exclude_if=lambda targets: targets == "attention")
     n_pattern: dict[str, PositiveInt] | None = Field(exclude_if=lambda pattern: pattern is None)
 
@@ -53,10 +51,6 @@ class FourierFT(Method):
         targets = attention if self.targets == "attention" else self.targets
         config = fourierft.FourierConfig(**settings, targets=targets, head=head, task_type=task_type(model))
         return fourierft.adapt(model, config)
-
-    def prepare(self, model: nn.Module, loss: Callable[[nn.Module, Any], Tensor], batches: Iterable[Any]) -> None:
-        if self.entries == "sorted":
-            fourierft.sort(model.eval(), loss, islice(batches, SORTED_BY))
 
     def callbacks(self) -> list[TrainerCallback]:
         from experiments.methods.callbacks import Gradients

@@ -46,16 +46,9 @@ class Stateful(TrainerCallback):
         raise NotImplementedError
 
 
-def lasting(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> every parameter that trains, and the order of sorted rows and columns: what tells a checkpoint's model
-    from the one that training started from."""
-    trains = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    return trains | {name: order for name, order in model.named_buffers() if name.endswith("fourierft_order")}
-
-
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> detached CPU copy of everything `lasting`. Collective where parameters are sharded."""
-    return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in lasting(model).items()}
+    """Name -> detached CPU copy of every parameter that trains. Collective where they are sharded."""
+    return {name: whole(p.detach()).cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save(model: nn.Module, folder: Path) -> None:
@@ -67,18 +60,15 @@ def save(model: nn.Module, folder: Path) -> None:
 def count(model: nn.Module, head: tuple[str, ...]) -> dict[str, int]:
     """Exact counts of parameters: trained outside the head (the paper's number), trained in it, and in all.
 
-    adapter_bytes: of the adapter's values as stored, 4 each in float32, without the headers of files; with order_bytes,
-    those of the order of sorted rows and columns.
+    adapter_bytes: of the adapter's values as stored, 4 each in float32, without the headers of files.
     """
-    counted = fourierft.count(model)
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     adapter = [p for name, p in trained if not is_head(name, head)]
     return {
         "adapter": sum(p.numel() for p in adapter),
         "head": sum(p.numel() for name, p in trained if is_head(name, head)),
-        "total": counted.total,
-        "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter) + counted.order_bytes,
-        "order_bytes": counted.order_bytes,
+        "total": fourierft.count(model).total,
+        "adapter_bytes": sum(p.numel() * p.element_size() for p in adapter),
     }
 
 

@@ -39,8 +39,7 @@ class Dataset(Origin):
 
 
 class Params(Part):
-    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each,
-    and order_bytes, those of the order of sorted rows and columns.
+    """Exact parameter counts. `adapter` excludes the head, as the paper's counts do; `adapter_bytes` is 4 each.
 
     stored_values, stored_bytes: of the files that were written, head included. stored_sha256: the digest of their
     tensors, as `stored_sha256` of experiments/methods/base.py gives it. Older records of schema 1 lack some of these.
@@ -50,14 +49,13 @@ class Params(Part):
     head: Count
     total: Count
     adapter_bytes: Count
-    order_bytes: Count = 0
     stored_values: Count | None = None
     stored_bytes: Count | None = None
     stored_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _adds_up(self) -> "Params":
-        compare("adapter_bytes", self.adapter_bytes, 4 * self.adapter + self.order_bytes)
+        compare("adapter_bytes", self.adapter_bytes, 4 * self.adapter)
         if self.adapter + self.head > self.total:
             raise ValueError(f"adapter and head are {self.adapter + self.head}, more than the total, {self.total}")
         return self

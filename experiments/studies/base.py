@@ -76,9 +76,8 @@ class DeclaredStudy(Study):
         plan, found = self.file.plan(self.name, scale), {}
         for setting, seeds in plan.part(share):
             words = [*setting, *overrides, f"scale={scale}", f"record.dir={folder / 'records'}"]
-            if plan.search:
-                said = composed("config", *words)
-                ranges = plan.search.ranges[said.method.name]
+            said = composed("config", *words) if plan.search else None
+            if said and (ranges := plan.search.asked(said.method.name, setting)):
                 file = folder / "search" / place(said.task.name, said.model.name, said.method.name, setting)
                 point = read(file, Trials).point if file.exists() else {key: low for key, (low, _) in ranges.items()}
                 words += [f"{key}={value}" for key, value in point.items()]

@@ -4,6 +4,7 @@ A line of `runs` is a command line of run.py, with commas between the values of 
 seed have the same setting. `runs.py` carries a plan out.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import yaml
@@ -23,7 +24,8 @@ class SearchPlan(Typed):
     """The search for the hyper-parameters of each setting: `trials` points of `ranges`, judged on the share `holdout`,
     and at most `extra` beyond them while the best lies at an edge.
 
-    overrides: those of a trial in addition to its setting, such as fewer epochs or rows.
+    overrides: those of a trial in addition to its setting, such as fewer epochs or rows. A setting may state a key of
+    `ranges` itself, with recipe.trials; where it states all of them there is no search.
     """
 
     trials: PositiveInt
@@ -31,6 +33,11 @@ class SearchPlan(Typed):
     holdout: Share
     ranges: dict[str, dict[str, tuple[float, float]]]  # method -> key -> (low, high), log-uniform
     overrides: Overrides = ()
+
+    def asked(self, method: str, setting: Iterable[str]) -> dict[str, list[float]]:
+        """The ranges of the keys that a setting does not state."""
+        stated = {override.partition("=")[0] for override in setting}
+        return {key: list(ends) for key, ends in self.ranges[method].items() if key not in stated}
 
 
 class RunPlan(Typed):

@@ -60,9 +60,13 @@ def _take_over(config: Config) -> None:
 
 
 def best_point(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
-    """The best point of a setting, as overrides. Raises Awaited where another process has a trial of its search."""
-    method = composed("config", *setting).method.name
-    ranges = {key: list(ends) for key, ends in plan.ranges[method].items()}
+    """The best point of a setting, as overrides; none where it states its rates.
+
+    Raises Awaited where another process has a trial of its search.
+    """
+    ranges = plan.asked(composed("config", *setting).method.name, setting)
+    if not ranges:
+        return []
     asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.extra, plan.holdout, out, ranges, alone=True)
     try:
         found = search.run(asked)

@@ -13,12 +13,22 @@ from experiments.record import Record
 from experiments.studies import measures
 
 LINES, DOTS = "median over seeds, band: their range", "a dot per run, a bar at their median"
+LOST, FAR = "a seed far below", 5.0  # points, at least
 
 
-def lines(axes: Axes, series: Mapping[str, Mapping[float, Sequence[float]]], label: str, log: bool = False) -> None:
-    """Draw name -> x -> values: a line per name through the medians, and a band. log: whether x is logarithmic."""
+def lines(
+    axes: Axes,
+    series: Mapping[str, Mapping[float, Sequence[float]]],
+    label: str,
+    log: bool = False,
+    lowest: Callable[[Sequence[float]], float] = min,
+) -> None:
+    """Draw name -> x -> values: a line per name through the medians, and a band. log: whether x is logarithmic.
+
+    lowest: of the values at one x, where the band ends.
+    """
     for index, (identifier, points) in enumerate(series.items()):
-        style.course(axes, dict(sorted(points.items())), index, label=name(identifier))
+        style.course(axes, dict(sorted(points.items())), index, ends=(lowest, max), label=name(identifier))
     if log:
         axes.set_xscale("log")
         style.logarithmic(axes.xaxis)
@@ -26,13 +36,23 @@ def lines(axes: Axes, series: Mapping[str, Mapping[float, Sequence[float]]], lab
 
 
 def against(x: Callable[[Record], float], label: str) -> Callable[[Axes, measures.Groups, str], None]:
-    """A view of scores against a number x of the run, with a line for each first part of the settings."""
+    """A view of scores against a number x of the run, with a line for each first part of the settings.
+
+    A seed further below all medians than these lie apart is a mark at the axis: a band down to it would hide the rest.
+    """
 
     def draw(axes: Axes, groups: measures.Groups, metric: str) -> None:
         series: dict[str, dict[float, list[float]]] = {}
         for (first, *_), runs in groups.items():
             series.setdefault(first, {})[x(runs[0])] = measures.scores(runs)
-        lines(axes, series, label, log=True)
+        medians = [statistics.median(scores) for points in series.values() for scores in points.values()]
+        floor = min(medians) - max(FAR, max(medians) - min(medians))
+        lines(axes, series, label, log=True, lowest=lambda scores: min(score for score in scores if score >= floor))
+        for index, points in enumerate(series.values()):
+            lost = [place for place, scores in points.items() if min(scores) < floor]
+            mark = {"color": style.line_style(index)["color"], "marker": "v", "linestyle": "none", "clip_on": False}
+            if lost:
+                axes.plot(lost, [0] * len(lost), transform=axes.get_xaxis_transform(), label=f"_{LOST}", **mark)
 
     return draw
 
@@ -68,6 +88,8 @@ def caption(figure: Figure, panels: Sequence[Axes], text: str = "") -> None:
     """Add one legend below the panels, with the lines of the first if it has any, and FourierFT's name in each panel
     that compares methods. text: what the marks mean, where it is not the usual."""
     handles, labels = panels[0].get_legend_handles_labels()
-    style.legend(figure, handles, labels, text or (LINES if handles else DOTS))
+    has_lost = any(line.get_label() == f"_{LOST}" for axes in panels for line in axes.lines)
+    usual = (f"{LINES}, ▾: {LOST}" if has_lost else LINES) if handles else DOTS
+    style.legend(figure, handles, labels, text or usual)
     ours = name(OURS)
     beside.write(figure, [(ours, line) for axes in panels for line in axes.lines if line.get_label() == ours])

@@ -19,17 +19,10 @@ LESS = 6  # how many times fewer bytes than LoRA's
 
 
 def choice(run: Record | Planned) -> str:
-    """The method, or the kind of FourierFT: which of the weights' changes its numbers can make, and in which layers."""
+    """The method, or the kind of FourierFT: in which layers its numbers are."""
     method = run.config["method"]
-    if run.method != "fourierft":
-        return run.method
-    by_order = {"identity": "submatrix"}.get(method.get("basis", ""), "sorted")
-    kinds = {
-        by_order: method.get("entries") == "sorted",
-        "by_module": bool(method.get("n_pattern")),
-        "all": method.get("targets") == "all-linear",
-    }
-    return "_".join(["fourierft", *(kind for kind, meant in kinds.items() if meant)])
+    kinds = {"_by_module": method.get("n_pattern"), "_all": method.get("targets") == "all-linear"}
+    return run.method + "".join(kind for kind, meant in kinds.items() if meant)
 
 
 def size(run: Record | Planned) -> Any:
@@ -40,7 +33,7 @@ def size(run: Record | Planned) -> Any:
 
 
 def stored(run: Record) -> int:
-    """The bytes of the adapter without the head: its numbers in float32, and the order of rows and columns."""
+    """The bytes of the adapter without the head: its numbers in float32."""
     return run.params.adapter_bytes
 
 
@@ -63,26 +56,22 @@ def is_above_lora_for_less(groups: Groups) -> Finding | None:
     return Finding(f"minus LoRA r=8, {stored(groups[LORA][0]):,} bytes: {said}", answer)
 
 
-def order_beats_random(groups: Groups) -> Finding | None:
-    """What gradients have put in order is above random positions in the same layers, at every budget."""
+def all_layers_beat_attention(groups: Groups) -> Finding | None:
+    """The same bytes on all linear layers are above those on q and v, at every budget that both have."""
     kinds = {(kind, budget(runs[0])): runs for (kind, _), runs in groups.items()}
-    pairs = {
-        (kind, bytes_): (runs, kinds[other, bytes_])
-        for (kind, bytes_), runs in kinds.items()
-        if kind.startswith(("fourierft_sorted", "fourierft_submatrix"))
-        and (other := "fourierft_all" if kind.endswith("_all") else "fourierft", bytes_) in kinds
-    }
+    both = [bytes_ for bytes_ in BUDGETS if {("fourierft", bytes_), ("fourierft_all", bytes_)} <= kinds.keys()]
     found = {
-        f"{name(kind)}, {bytes_:,} bytes": measures.compare(*both, len(pairs)) for (kind, bytes_), both in pairs.items()
+        f"{bytes_:,} bytes": measures.compare(kinds["fourierft_all", bytes_], kinds["fourierft", bytes_], len(both))
+        for bytes_ in both
     }
-    return all_of("minus random positions:", found)
+    return all_of("minus q and v:", found)
 
 
 class Where(Sweep):
     """The sweep, with questions of its own."""
 
     def ask(self, name: str, folder: Path) -> Ask:
-        own = {one.__name__: one for one in (is_above_lora_for_less, order_beats_random)}
+        own = {one.__name__: one for one in (is_above_lora_for_less, all_layers_beat_attention)}
         return own.get(name) or super().ask(name, folder)
 
 

@@ -104,7 +104,6 @@ def test_exact_counts(make, model, name, settings, adapter):
         "head": head,
         "total": whole + added + counters + copy_of_head,
         "adapter_bytes": 4 * adapter,
-        "order_bytes": 0,
     }
     if name == "fourierft":
         theirs = fourierft.count(adapted)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import fourierft
 from experiments import pipeline, record
-from experiments.checkpoints import MANIFEST, load_trained
+from experiments.checkpoints import MANIFEST
 from experiments.errors import UserError
 from experiments.methods.trained import stored_sha256
 from experiments.record import RecordError, replace_file
@@ -82,25 +82,6 @@ def test_the_frozen_weights_do_not_change_and_the_saved_adapter_gives_the_record
     with torch.no_grad():
         right = model(**batch).logits.argmax(-1) == batch["labels"]
     assert right.float().mean().item() == pytest.approx(done.metrics.best)
-
-
-def test_sorted_rows_and_columns_are_recorded_saved_and_in_every_checkpoint(make):
-    sort = ("method.entries=sorted", "method.basis=dct", "method.n=120")
-    config = make(*QUICK, *sort, "train.keep_checkpoints=true")
-    done = pipeline.run(config)
-    assert done.params.order_bytes == 8 * 2 * 2 * 128  # matrices, sides, bytes, width
-    assert done.params.adapter_bytes == 8 * 4 * 120 + done.params.order_bytes
-    assert done.rank.summary.numerical_rank.max <= 10
-    weights, data = pipeline.find(config)
-    folder, found = config.runs / config.name, []
-    for _ in range(2):
-        prepared = config.task.prepare(config.model, weights, data, config.train, config.recipe, config.seed)
-        found.append(prepared.model.eval())
-    fourierft.load(found[0], folder / "last")
-    load_trained(config.method.adapt(found[1], ("query", "value"), ("classifier",)), folder / "checkpoint-4")
-    batch = prepared.collate([prepared.validation[i] for i in range(8)])
-    with torch.no_grad():
-        assert torch.equal(found[0](**batch).logits, found[1](**batch).logits)
 
 
 def test_a_finished_run_is_not_repeated_unless_forced(make, capsys):

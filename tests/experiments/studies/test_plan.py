@@ -158,6 +158,14 @@ def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypa
     assert ran[-1].recipe.lr == 2 * best and ran[-1].recipe.trials == 6
 
 
+def test_a_setting_that_states_its_rates_is_not_searched(ran, tmp_path):
+    ranges = {"fourierft": {"recipe.lr": (0.01, 0.5)}}
+    search = SearchPlan(trials=1, extra=1, holdout=0.25, ranges=ranges)
+    carry_out(RunPlan(runs=(f"{MINI} method.n=10 recipe.lr=0.03 recipe.trials=7",), search=search), tmp_path / "one")
+    assert [(c.recipe.lr, c.recipe.trials, c.train.holdout) for c in ran] == [(0.03, 7, None)]
+    assert not (tmp_path / "one/search").exists()
+
+
 def test_a_trial_that_another_process_holds_is_waited_for(monkeypatch, ran, tmp_path):
     """Its search is needed for the runs; a run that is held is left to the other, which needs nobody."""
     held, pauses = iter([True, True, False, False]), []

@@ -309,7 +309,7 @@ EXAMPLES = {
     "initialisation": several(0.8) + several(0.75, init="zeros"),
     "luck": several(0.8, entry_seed=2024) + several(0.81, (0,), entry_seed=1),
     "grid": several(0.8) + several(0.79, entries="grid"),
-    "where": several(0.8) + several(0.79, entries="sorted", basis="dct") + several(0.78, r=8),
+    "where": several(0.8) + several(0.79, targets="all-linear") + several(0.78, r=8),
 }
 
 
@@ -354,3 +354,13 @@ def test_a_study_without_files_says_so_and_shows_nothing(tmp_path, name):
     study, folder = STUDIES[name], tmp_path / "studies" / name
     assert {claim.verdict for claim in study.claims(folder)} == {"not yet measured"}
     assert not [report for report in study.pages(folder) if isinstance(study, Sweep)]
+
+
+def test_a_lost_seed_is_a_mark_and_not_a_band_over_the_whole_panel(told):
+    few = [*several(0.80, n=1536), *several(0.82, n=6144), *several(0.81, SEEDS[:4], r=1)]
+    for more, lowest, lost in (([entry(0.05, SEEDS[4], r=1)], 70, 1), ([entry(0.76, SEEDS[4], r=1)], 70, 0)):
+        figure = told("scaling", few + more)[1][0].drawn["study_scaling_paper"]()
+        [axes] = figure.axes
+        assert axes.get_ylim()[0] > lowest
+        assert sum(len(line.get_xdata()) for line in axes.lines if line.get_label() == "_a seed far below") == lost
+        assert ("a seed far below" in figure.legends[0].get_title().get_text().replace("\n", " ")) == bool(lost)
