@@ -7,7 +7,7 @@ from datasets import Dataset
 from hydra import compose
 from safetensors.torch import load_file
 
-from experiments import cells, pipeline, steps
+from experiments import cells, pipeline
 from experiments.config import parse
 from experiments.data.assets import Source, read_rows
 from experiments.errors import UserError
@@ -107,7 +107,7 @@ def test_what_a_step_saves_is_that_of_the_loss_it_trains_on_alone(make):
     batch = prepared.collate([prepared.train[i] for i in range(12)])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     needed = memory.saved_for_backward(model, lambda: prepared.loss(model(**inputs), batch["labels"]))
-    assert steps.saved_bytes(config, prepared, model) == needed
+    assert pipeline._saved_bytes(config, prepared, model) == needed
     with_the_models_own = memory.saved_for_backward(model, lambda: prepared.loss(model(**batch), batch["labels"]))
     assert with_the_models_own > needed
 
