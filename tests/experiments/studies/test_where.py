@@ -2,11 +2,15 @@
 
 import pytest
 
+from experiments import record
 from experiments.report.verdicts import LEVEL
 from experiments.studies.plan import read_study
 from experiments.studies.where import BUDGETS, WHERE, all_layers_beat_attention, budget, choice, is_above_lora_for_less
+from experiments.trials import Trials, best
+from tests.conftest import ROOT
 from tests.handmade import run
 
+STUDY = ROOT / "results" / "studies" / "where"
 ALL = {"targets": "all-linear"}
 SEEDS, LUCK = (0, 11111, 22222, 33333, 44444), (2, 1, 0, -1, -2)
 
@@ -35,13 +39,32 @@ def test_a_choice_is_named_by_what_it_is(settings, named):
     assert choice(run(**settings)) == named
 
 
-def test_the_plans_sizes_keep_and_use_a_budget():
+def test_the_plans_sizes_keep_and_use_their_budgets():
     """Of the kinds of FourierFT: at most a budget, and at least nine tenths of it."""
+    found = {}
     for one in (planned for places in read_study("where").small.places.values() for planned in places):
         method = one.config["method"]
         if one.method == "fourierft":
-            bytes_ = 4 * method["n"] * (36 if method.get("targets") == "all-linear" else 12)
-            assert any(0.9 * most <= bytes_ <= most for most in BUDGETS), (choice(one), method["n"], bytes_)
+            matrices = 36 if method.get("targets") == "all-linear" else 12
+            found.setdefault(choice(one), set()).add(4 * method["n"] * matrices)
+    wanted = {"fourierft": BUDGETS[:2], "fourierft_all": BUDGETS, "fourierft_by_module": BUDGETS[1:2]}
+    assert {
+        kind: tuple(most for size in sorted(sizes) for most in BUDGETS if 0.9 * most <= size <= most)
+        for kind, sizes in found.items()
+    } == wanted
+
+
+@pytest.mark.parametrize("method", ["unilora", "vera"])
+def test_a_rate_that_the_plan_states_is_the_next_best_of_its_search(method):
+    """The records of the best one's runs, in which no seed learnt anything, stand in passed_over/."""
+    place = f"glue_stsb/minilm_l6/{method}"
+    [search] = [one for one in record.find(STUDY / "search", Trials) if one.method == method]
+    passed_over, taken = record.find(STUDY / "passed_over" / place), record.find(STUDY / "records" / place)
+    [stated] = {(run.config["recipe"]["lr"], run.trials) for run in taken}
+    left = [trial for trial in search.trials if trial["recipe.lr"] != search.point["recipe.lr"]]
+    assert stated == (best(left)["recipe.lr"], len(search.trials))
+    assert {run.config["recipe"]["lr"] for run in passed_over} == {search.point["recipe.lr"]}
+    assert max(run.metrics.best for run in passed_over) < 0.5 < min(run.metrics.best for run in taken)
 
 
 def test_a_choice_above_lora_at_a_sixth_of_its_bytes_is_enough():
