@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from experiments import pipeline
+from experiments.composing import composed
 from experiments.config import INCIDENTAL, Config, load
 from experiments.errors import UserError
 from experiments.recipes import CONFIGS
@@ -59,17 +60,16 @@ def prepare(
     """
     if trials < 1 or extra < 0:
         raise UserError(f"--trials {trials} --extra {extra}: want at least one trial, and 0 or more beyond the edges")
-    base = _configuration(overrides, holdout, {key: low for key, (low, _) in given.items()})
-    ranges = {} if alone else read_ranges(base.method.name, required=not given)
-    if not base.model.head:
+    asked = composed("config", *overrides)
+    ranges = {} if alone else read_ranges(asked.method.name, required=not given)
+    if not asked.model.head:
         ranges.pop("recipe.head_lr", None)
     ranges |= given
     for end in (1, 0):  # the low ends last, for the base
         try:
             base = _configuration(overrides, holdout, {key: ends[end] for key, ends in ranges.items()})
         except UserError as error:
-            where = f"the ranges of {base.method.name} ({ranges_file(base.method.name)}, --range)"
-            raise UserError(f"{where}: {error}") from error
+            raise UserError(f"{error} (ranges: {ranges_file(asked.method.name)}, --range)") from error
     path = out / place(base.exp or base.task.name, base.model.name, base.method.name, overrides)
     search = Search(base, overrides, holdout, ranges, path, trials, extra)
     if path.exists() and not force:

@@ -91,6 +91,11 @@ def test_without_a_method_the_default_one_is_searched(searching, no_training, tm
     assert trials_of(tmp_path, "fourierft")["method"] == "fourierft"
 
 
+def test_a_task_whose_recipe_has_no_rate_yet_is_searched(tmp_path):
+    asked = prepare(["+exp=glue_qnli", "model=minilm_l6", "method=lora"], 2, 0, 0.25, tmp_path, {})
+    assert {"recipe.lr", "recipe.head_lr"} <= asked.ranges.keys()
+
+
 def test_a_range_of_the_command_line_replaces_or_adds_and_is_recorded(searching, no_training, tmp_path):
     given = ["--range", "recipe.lr=1e-7:2e-7", "--range", "method.dropout=0.01:0.1"]
     assert searching("method=lora", *given) == 0
