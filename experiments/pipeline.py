@@ -216,6 +216,11 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     draft.params = Params(**counts)
     tracker.summary(_named("params", counts))
     processes.say(f"{config.name}: trains {draft.params.adapter:,} parameters and {draft.params.head:,} in the head")
+    if config.train.precision == "bf16" and device == "cpu" and records.is_slow_in_bf16():
+        processes.say(
+            "train.precision=bf16: this CPU has no instructions for it, and takes many times as long as in fp32; "
+            "train.precision=fp32 is another run, with a record of its own"
+        )
 
     saved = _saved_bytes(config, prepared, model)
     memory.start_peak(device)

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from experiments.checkpoints import Manifests, to_resume
-from experiments.record import config_hash
+from experiments.record import config_hash, is_slow_in_bf16
 
 SHARED = {
     "weight_decay": 0.05,
@@ -55,6 +55,8 @@ class Pretraining:
         self.out, bf16 = order.out, order.bf16
         self.stamp = {"settings": config_hash({"model": config.to_dict(), "bf16": bf16, **settings})}
         use_cpu = not torch.cuda.is_available()
+        if bf16 and use_cpu and is_slow_in_bf16():
+            print("--bf16: this CPU has no instructions for it, and takes many times as long as without --bf16")
         self.arguments = TrainingArguments(str(self.out), bf16=bf16, use_cpu=use_cpu, **{**SHARED, **settings})
         set_seed(self.arguments.seed)
 

@@ -16,6 +16,7 @@ from experiments.record.machine import (
     circumstances,
     commit,
     hardware,
+    is_slow_in_bf16,
     now,
     provenance,
     usable_cores,

@@ -21,7 +21,11 @@ PACKAGES += ("scipy", "scikit-learn", "timm", "triton", "bitsandbytes", "hydra-c
 
 
 class Hardware(Part):
-    """The machine, without its name."""
+    """The machine, without its name.
+
+    cpu: the model and, since it decides the speed and virtual machines hide most of the model, the instructions that
+    torch uses, as in "AMD EPYC (AVX2)".
+    """
 
     device: str
     cpu: str
@@ -62,21 +66,29 @@ def usable_cores() -> int:
 def hardware(device: str) -> dict[str, Any]:
     """The fields of `Hardware` for this machine. device: what was used, cpu or cuda; a GPU that was not used is left
     out."""
+    import torch  # here: records are read without it
+
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    cpu = names[0] if names else platform.processor() or platform.machine()
     machine = {
         "device": device,
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cpu": f"{cpu} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "processes": processes.count(),
     }
     if device != "cuda":
         return machine
-    import torch  # here: records are read without it
-
     gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {**machine, "gpu": gpu.name, "gpus": torch.cuda.device_count(), "gpu_memory_bytes": gpu.total_memory}
+
+
+def is_slow_in_bf16() -> bool:
+    """Whether torch has no fast products in bf16 on this CPU: then autocast takes many times as long as fp32."""
+    import torch
+
+    return torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def versions() -> dict[str, str]:

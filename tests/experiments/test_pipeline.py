@@ -199,6 +199,13 @@ def test_bf16_trains_and_is_another_run(make):
     assert losses[0] == pytest.approx(losses[1], rel=0.02) and losses[0] != losses[1]
 
 
+@pytest.mark.parametrize(("precision", "is_slow", "told"), [("bf16", True, 1), ("bf16", False, 0), ("fp32", True, 0)])
+def test_a_cpu_that_is_slow_in_bf16_is_told_of_it_with_the_remedy(make, capsys, monkeypatch, precision, is_slow, told):
+    monkeypatch.setattr("experiments.record.is_slow_in_bf16", lambda: is_slow)
+    pipeline.run(make(*QUICK, f"train.precision={precision}"))
+    assert capsys.readouterr().out.count("train.precision=fp32 is another run") == told
+
+
 def test_scale_must_be_the_model_s(make):
     with pytest.raises(UserError, match=r"scale=paper: roberta_mini .* is of scale mini"):
         pipeline.run(make(*QUICK, "scale=paper"))

@@ -375,6 +375,7 @@ def test_the_machine_is_described():
     machine = records.hardware("cpu")
     assert machine["cores"] >= 1
     assert machine["memory_bytes"] > 2**28
+    assert machine["cpu"].endswith(f" ({torch.backends.cpu.get_cpu_capability()})")
     assert records.versions()["torch"] == torch.__version__.partition("+")[0]
 
 
