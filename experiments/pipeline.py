@@ -282,8 +282,11 @@ def _save_and_test(
 
 
 def _disk_is_full(error: BaseException, folder: Path) -> bool:
-    """Libraries word this error differently, and torch.save does not name it: then the free space decides."""
-    return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < 2**20
+    """Libraries word this error differently, and torch.save does not name it: then the free space decides. An
+    interruption is none, nor is a folder that is gone."""
+    if not isinstance(error, Exception):
+        return False
+    return os.strerror(errno.ENOSPC) in str(error) or (folder.exists() and shutil.disk_usage(folder).free < 2**20)
 
 
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:

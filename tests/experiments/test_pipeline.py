@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from types import SimpleNamespace
@@ -189,6 +190,23 @@ def test_a_full_disk_is_said_in_one_message_and_leaves_the_good_record(make, mon
     with pytest.raises(UserError, match=r"the disk is full .*runs=FOLDER"):
         pipeline.run(make(*QUICK, "force=true"))
     assert config.record_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no")])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_ends_a_run_is_told_where_the_disk_is_full_or_the_folder_gone(make, monkeypatch, error, is_gone):
+    config = make(*QUICK, "tracking=off")
+
+    def train(*_):
+        if is_gone:
+            shutil.rmtree(config.runs / config.name)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+        raise error
+
+    monkeypatch.setattr("experiments.pipeline.train", train)
+    full = isinstance(error, Exception) and not is_gone
+    with pytest.raises(UserError if full else type(error)):
+        pipeline.run(config)
 
 
 def test_bf16_trains_and_is_another_run(make):
