@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from experiments import cells
-from experiments.composing import expand
-from experiments.config import load
+from experiments.composing import composed, expand
+from experiments.config import load, parse
 from experiments.errors import UserError
 from tests.conftest import ROOT
 
@@ -92,12 +92,21 @@ def test_the_recipe_by_the_rule_on_the_small_model_keeps_all_but_rate_and_scale(
     assert (usual.recipe.trials, rule.recipe.trials) == (6, None), "its rate was not searched"
 
 
+@pytest.fixture(scope="module")
+def tasks():
+    """The task of every GLUE set, composed."""
+    return [composed("config", f"+exp=glue_{name}").task for name in SETS]
+
+
 @pytest.mark.parametrize(("model", "method"), list(itertools.product(MODELS, THEIRS + OTHERS)))
-def test_every_cell_composes(make, model, method):
-    for name in SETS:
-        config = make(f"+exp=glue_{name}", f"model={model}", f"method={method}")
+def test_every_cell_composes(tasks, model, method):
+    """One composition a recipe: the cells of its table are all in it, and the task says which one is read."""
+    asked = composed("config", "+exp=glue_rte", f"model={model}", f"method={method}")
+    for name, task in zip(SETS, tasks, strict=True):
+        asked.task = task
+        config = parse(asked)
         assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
-        assert config.recipe.source
+        assert config.recipe.source and config.recipe.lr and config.recipe.epochs
 
 
 def test_every_method_has_a_recipe_on_every_model():

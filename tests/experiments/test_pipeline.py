@@ -192,6 +192,10 @@ def test_a_full_disk_is_said_in_one_message_and_leaves_the_good_record(make, mon
     assert config.record_path.read_bytes() == before
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no")])
 @pytest.mark.parametrize("is_gone", [False, True])
 def test_what_ends_a_run_is_told_where_the_disk_is_full_or_the_folder_gone(make, monkeypatch, error, is_gone):
@@ -220,7 +224,9 @@ def test_bf16_trains_and_is_another_run(make):
 @pytest.mark.parametrize(("precision", "is_slow", "told"), [("bf16", True, 1), ("bf16", False, 0), ("fp32", True, 0)])
 def test_a_cpu_that_is_slow_in_bf16_is_told_of_it_with_the_remedy(make, capsys, monkeypatch, precision, is_slow, told):
     monkeypatch.setattr("experiments.record.is_slow_in_bf16", lambda: is_slow)
-    pipeline.run(make(*QUICK, f"train.precision={precision}"))
+    monkeypatch.setattr("experiments.pipeline._saved_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(make(*QUICK, f"train.precision={precision}"))
     assert capsys.readouterr().out.count("train.precision=fp32 is another run") == told
 
 
