@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import math
 import os
 import shutil
 import time
@@ -216,11 +217,8 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     draft.params = Params(**counts)
     tracker.summary(_named("params", counts))
     processes.say(f"{config.name}: trains {draft.params.adapter:,} parameters and {draft.params.head:,} in the head")
-    if config.train.precision == "bf16" and device == "cpu" and records.is_slow_in_bf16():
-        processes.say(
-            "train.precision=bf16: this CPU has no instructions for it, and takes many times as long as in fp32; "
-            "train.precision=fp32 is another run, with a record of its own"
-        )
+    if warning := config.train.warning():
+        processes.say(warning)
 
     saved = _saved_bytes(config, prepared, model)
     memory.start_peak(device)
@@ -284,9 +282,8 @@ def _save_and_test(
 def _disk_is_full(error: BaseException, folder: Path) -> bool:
     """Libraries word this error differently, and torch.save does not name it: then the free space decides. An
     interruption is none, nor is a folder that is gone."""
-    if not isinstance(error, Exception):
-        return False
-    return os.strerror(errno.ENOSPC) in str(error) or (folder.exists() and shutil.disk_usage(folder).free < 2**20)
+    free = shutil.disk_usage(folder).free if folder.exists() else math.inf
+    return isinstance(error, Exception) and (os.strerror(errno.ENOSPC) in str(error) or free < 2**20)
 
 
 def _saved_bytes(config: Config, prepared: Prepared, model: nn.Module) -> int:

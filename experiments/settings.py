@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from experiments import processes
 from experiments.errors import UserError
-from experiments.record import usable_cores
+from experiments.record import is_slow_in_bf16, usable_cores
 from experiments.typed import Fraction, Share, Typed, UserPath
 
 if TYPE_CHECKING:
@@ -72,6 +72,15 @@ class Train(Typed):
 
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         return torch.autocast(self.torch_device(), dtype=dtype, enabled=dtype is not None)
+
+    def warning(self) -> str | None:
+        """What makes a run far slower on this machine than it need be, and the remedy; None where nothing does."""
+        if self.precision != "bf16" or self.torch_device() != "cpu" or not is_slow_in_bf16():
+            return None
+        return (
+            "train.precision=bf16: this CPU has no instructions for it, and takes many times as long as in fp32; "
+            "train.precision=fp32 is another run, with a record of its own"
+        )
 
     def attention_kernel(self) -> str:
         """The implementation to ask transformers for; `auto` avoids SDPA on CPUs, where its backward pass is slow."""

@@ -223,7 +223,7 @@ def test_bf16_trains_and_is_another_run(make):
 
 @pytest.mark.parametrize(("precision", "is_slow", "told"), [("bf16", True, 1), ("bf16", False, 0), ("fp32", True, 0)])
 def test_a_cpu_that_is_slow_in_bf16_is_told_of_it_with_the_remedy(make, capsys, monkeypatch, precision, is_slow, told):
-    monkeypatch.setattr("experiments.record.is_slow_in_bf16", lambda: is_slow)
+    monkeypatch.setattr("experiments.settings.is_slow_in_bf16", lambda: is_slow)
     monkeypatch.setattr("experiments.pipeline._saved_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(make(*QUICK, f"train.precision={precision}"))
