@@ -1,15 +1,15 @@
 """The functions that answer the questions of the sweeps, each from the runs of one model and task."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from experiments.record import Record
 from experiments.report.gaps import SIGNIFICANCE, Judged, would_decide
 from experiments.report.verdicts import CANNOT_TELL, LEVEL, Answer, weakest
 from experiments.studies import measures
-from experiments.studies.measures import Groups
+from experiments.studies.measures import Groups, Setting
 
 POSITIONS, TRAINING = "positions vary", "training varies"
 BASES = ("fourier", "dct", "hartley", "haar", "orthogonal", "random", "identity")
@@ -18,10 +18,14 @@ TRIED = ("random", "orthogonal")  # by the paper
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one model and task, in words, and whether the claim holds there."""
+    """What was found for one model and task, in words, and whether the claim holds there.
+
+    judged: the settings that the answer rests on; None: all of them. The others are told only.
+    """
 
     said: str
     holds: Answer
+    judged: Collection[Setting] | None = None
 
 
 Ask = Callable[[Groups], Finding | None]  # None where the runs lack what the question compares
@@ -52,15 +56,20 @@ def helps(groups: Groups) -> Finding | None:
     steps = [measures.compare(after, before, len(ours)).answer for before, after in pairwise(ours)]
     whole = measures.compare(ours[-1], ours[0], len(ours))
     said.append(f"the largest n minus the smallest {whole.said}")
-    return Finding("; ".join(said), False if False in steps else whole.answer)
+    judged = [setting for setting in groups if setting[0] == "fourierft"]
+    return Finding("; ".join(said), False if False in steps else whole.answer, judged)
 
 
 def is_above_lora(groups: Groups) -> Finding | None:
     """FourierFT beats LoRA wherever an n and an r have the same number of parameters."""
-    sizes = {(method, measures.per_matrix(runs[0])): runs for (method, _), runs in groups.items()}
+    sizes = {(setting[0], measures.per_matrix(runs[0])): setting for setting, runs in groups.items()}
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
-    found = {n: measures.compare(sizes["fourierft", n], sizes["lora", n], len(shared)) for n in shared}
-    return all_of("FourierFT minus LoRA", {f"at {n:,.0f} parameters per matrix": one for n, one in found.items()})
+    pairs = {n: (sizes["fourierft", n], sizes["lora", n]) for n in shared}
+    found = {
+        f"at {n:,.0f} parameters per matrix": measures.compare(groups[ours], groups[theirs], len(pairs))
+        for n, (ours, theirs) in pairs.items()
+    }
+    return all_of("FourierFT minus LoRA", found, [*chain(*pairs.values())])
 
 
 def smallest_is_level(groups: Groups) -> Finding | None:
@@ -71,7 +80,8 @@ def smallest_is_level(groups: Groups) -> Finding | None:
     (n, ours), (r, theirs) = (next(iter(methods[method].items())) for method in ("fourierft", "lora"))
     found = measures.not_worse(ours, theirs)
     times = measures.per_matrix(theirs[0]) / measures.per_matrix(ours[0])
-    return Finding(f"n={n}, {times:.0f} times fewer parameters, minus LoRA r={r} {found.said}", found.answer)
+    said = f"n={n}, {times:.0f} times fewer parameters, minus LoRA r={r} {found.said}"
+    return Finding(said, found.answer, [("fourierft", n), ("lora", r)])
 
 
 # --- bias ------------------------------------------------------------------------------------------------------------
@@ -124,7 +134,7 @@ def fourier_beats_the_others(groups: Groups) -> Finding | None:
 def _beats(others: Sequence[str], groups: Groups) -> Finding | None:
     there = [basis for basis in others if (basis,) in groups] if ("fourier",) in groups else []
     found = {basis: measures.compare(groups["fourier",], groups[basis,], len(there)) for basis in there}
-    return all_of("Fourier minus", found)
+    return all_of("Fourier minus", found, [("fourier",), *((basis,) for basis in there)])
 
 
 def normal_beats_zeros(groups: Groups) -> Finding | None:
@@ -140,13 +150,13 @@ def grid_is_level(groups: Groups) -> Finding | None:
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
     shared = [n for n in grid if n in random]
     found = {f"at n={n}": measures.not_worse(grid[n], random[n], len(shared)) for n in shared}
-    return all_of("grid minus random", found)
+    return all_of("grid minus random", found, [(kind, n) for kind in ("grid", "random") for n in shared])
 
 
-def all_of(said: str, found: Mapping[str, Judged]) -> Finding | None:
-    """The weakest of the comparisons, each told behind its name; None without any."""
+def all_of(said: str, found: Mapping[str, Judged], judged: Collection[Setting] | None = None) -> Finding | None:
+    """The weakest of the comparisons, each told behind its name; None without any. judged: see `Finding`."""
     sentences = "; ".join(f"{name} {one.said}" for name, one in found.items())
-    return Finding(f"{said} {sentences}", weakest(one.answer for one in found.values())) if found else None
+    return Finding(f"{said} {sentences}", weakest(one.answer for one in found.values()), judged) if found else None
 
 
 # --- curves, luck ----------------------------------------------------------------------------------------------------
@@ -164,7 +174,7 @@ def is_better_throughout(groups: Groups) -> Finding | None:
             better = sum(sign * gap > 0 for gap in gaps)
             said.append(f"FourierFT's {name} better in {better} of {len(gaps)} epochs")
             shares.append(better / len(gaps))
-    return Finding(", ".join(said), min(shares) >= 0.9)
+    return Finding(", ".join(said), min(shares) >= 0.9, [("fourierft",), ("lora",)])
 
 
 def positions_matter_less(groups: Groups) -> Finding | None:

@@ -121,19 +121,24 @@ class Sweep(DeclaredStudy):
         """Ask the question of each model and task.
 
         At the paper's scale a task whose planned runs are not complete, or whose code was not clean, is no evidence;
-        the verdict needs all tasks of the question. What rests on a search that ended at an edge cannot tell.
+        the verdict needs all tasks of the question. What rests on a search that ended at an edge cannot tell. The seeds
+        and the edges that count are those of the settings that the finding judges.
         """
         measured, outcomes, judged = [], [], set()
         for scale, groups in ((scale, groups) for scale, places in found.items() for groups in places):
             if finding := ask(groups):
-                place, counts, at_edge = groups.place, list(map(len, groups.values())), len(groups.truncated)
-                edges = f"; a rate at the edge of its search in {at_edge} of {len(counts)}" if at_edge else ""
-                measured.append(f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts)}{edges}")
+                place, truncated = groups.place, groups.truncated
+                counts = {setting: len(runs) for setting, runs in groups.items()}
+                told = f"{scale}, {', '.join(place)}: {finding.said}; runs of each: {span(counts.values())}"
+                edges = f"; a rate at the edge of its search in {len(truncated)} of {len(counts)}" if truncated else ""
+                measured.append(told + edges)
                 evidence = all(run.dirty is False for run in groups.runs) and (
                     scale != "paper" or self.is_whole(groups)
                 )
-                holds, seeds = None if at_edge else finding.holds, min(counts)
-                outcomes.append(Outcome(scale, place[1], holds, seeds, evidence=evidence, at_edge=bool(at_edge)))
+                rests_on = finding.judged or counts
+                seeds, at_edge = min(map(counts.get, rests_on)), not {*truncated}.isdisjoint(rests_on)
+                holds = None if at_edge else finding.holds
+                outcomes.append(Outcome(scale, place[1], holds, seeds, evidence=evidence, at_edge=at_edge))
                 judged |= {place} if scale == "paper" and evidence else set()
         needed = {place for place in self.planned if place[1] in question.tasks or not question.tasks}
         return Claim(

@@ -170,7 +170,7 @@ def _is_raised(groups: Groups, built: Constructions) -> Finding | None:
     told = f"numerical rank {before[0]:g} before training, {after[0]:g} after; "
     told += f"effective {before[1]:.1f}, {after[1]:.1f}"
     raised = True if after[0] > highest else False if after[0] <= before[0] else None
-    return Finding("; ".join([told, *([f"after it {', '.join(others)}"] if others else [])]), raised)
+    return Finding("; ".join([told, *([f"after it {', '.join(others)}"] if others else [])]), raised, [(OURS,)])
 
 
 def _draw_spectra(axes: Axes, groups: Groups) -> None:
