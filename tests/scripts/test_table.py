@@ -54,11 +54,13 @@ def test_at_small_scale_a_named_model_s_recipes_are_planned_with_their_variants(
     words = ["table2", "--scale", "small", "model=minilm_l6", "method=fourierft", "seed=0"]
     runs = planned(TABLES["table2"], options(*words))
     assert [(run.config.task.name, run.config.method.n, run.config.method.targets) for run in runs] == [
+        ("glue_cola", 1000, "attention"),
         ("glue_rte", 1000, "attention"),
         ("glue_stsb", 1000, "attention"),
+        ("glue_cola", 333, "all-linear"),
         ("glue_stsb", 333, "all-linear"),
     ]
-    assert "recipe=minilm_l6/fourierft_all" in runs[2].overrides
+    assert "recipe=minilm_l6/fourierft_all" in runs[-1].overrides
 
 
 def test_shares_are_all_rows_and_each_once(options):
