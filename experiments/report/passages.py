@@ -13,6 +13,7 @@ from experiments.errors import UserError
 from experiments.measure.bench import GRID, LORA, OURS, PEFT, Bench
 from experiments.measure.sizes import Sizes
 from experiments.names import OURS as FOURIERFT
+from experiments.names import name
 from experiments.record.summary import summary
 from experiments.report.aggregate import Row, by_experiment
 from experiments.report.labels import in_order
@@ -36,7 +37,7 @@ CONTESTANTS = {
     "PEFT LoRA r=8": LORA,
     "PEFT FourierFT": PEFT,
 }
-STSB = "glue_stsb", "minilm_l6", "small"
+STSB, COLA = ("glue_stsb", "minilm_l6", "small"), ("glue_cola", "minilm_l6", "small")
 FEW = (
     *("FourierFT n=1000", "FourierFT all-linear n=333", "LoRA r=1", "LoRA all-linear r=1", "LoRA r=8"),
     *("head alone", "full fine-tuning"),
@@ -70,8 +71,9 @@ def passages(
         "run": lambda: run(rows),
         "layer": lambda: layer(benches),
         "peft": lambda: peft(benches),
-        "stsb": lambda: scores(rows),
-        "stsb_few": lambda: scores(rows, FEW),
+        "stsb": lambda: scores(rows, STSB),
+        "stsb_few": lambda: scores(rows, STSB, FEW),
+        "cola": lambda: scores(rows, COLA),
         "verdicts": lambda: verdicts(claims, root),
     }
 
@@ -153,10 +155,10 @@ def few(rows: Sequence[Row]) -> list[Row]:
     return [row for row, label in found if label in FEW and row.cells[exp].trained]
 
 
-def scores(rows: Sequence[Row], only: Sequence[str] = ()) -> str:
-    """The methods on STS-B with MiniLM, or those with these names: trained numbers, scores, memory, rank."""
-    exp, model, scale = STSB
-    found = by_experiment(rows).get(STSB, [])
+def scores(rows: Sequence[Row], place: tuple[str, str, str], only: Sequence[str] = ()) -> str:
+    """The methods on a task with MiniLM, or those with these names: trained numbers, scores, memory, rank."""
+    exp, model, scale = place
+    found = by_experiment(rows).get(place, [])
     named = {label: row for row, label in in_order(found, exp) if not only or label in only}
     if lacking := [label for label in only or [FEW[0]] if label not in named]:
         raise UserError(f"no record of {lacking[0]} on {model}, {exp}: make table2 SCALE={scale} MODEL={model}")
@@ -169,7 +171,8 @@ def scores(rows: Sequence[Row], only: Sequence[str] = ()) -> str:
         rank = f"{statistics.median(ranks):.0f}" if ranks else DASH
         ours = f"**{label}**" if row.method == FOURIERFT else label
         lines.append([ours, f"{cell.trained:,.0f}", number(cell.centre()), each, f"{saved:.0f} MiB", rank])
-    header = ["Method", "Trained", "Pearson × 100, median", "each seed", "saved for backward", "rank of ΔW, of 384"]
+    metric = name(cell.runs[0].metrics.primary)
+    header = ["Method", "Trained", f"{metric} × 100, median", "each seed", "saved for backward", "rank of ΔW, of 384"]
     return markdown(Table("", header, lines))
 
 
