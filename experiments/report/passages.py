@@ -171,7 +171,7 @@ def scores(rows: Sequence[Row], place: tuple[str, str, str], only: Sequence[str]
         rank = f"{statistics.median(ranks):.0f}" if ranks else DASH
         ours = f"**{label}**" if row.method == FOURIERFT else label
         lines.append([ours, f"{cell.trained:,.0f}", number(cell.centre()), each, f"{saved:.0f} MiB", rank])
-    metric = name(cell.runs[0].metrics.primary)
+    metric = name(found[0].cells[exp].runs[0].metrics.primary)
     header = ["Method", "Trained", f"{metric} × 100, median", "each seed", "saved for backward", "rank of ΔW, of 384"]
     return markdown(Table("", header, lines))
 

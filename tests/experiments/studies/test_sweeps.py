@@ -161,12 +161,8 @@ def test_what_rests_on_a_truncated_search_is_marked_and_cannot_tell(told, monkey
 def test_only_what_a_finding_judges_decides_by_its_seeds_and_its_rates(told, monkeypatch):
     found = [search(0.05, 0.1, best=0.1, exp=None, settings=["task=glue_rte", "method.basis=haar"])]
     monkeypatch.setattr("experiments.report.searches.find", lambda folder, kind: found)
-    claims, _ = told(
-        "basis",
-        changed(
-            [one for one in bases() if one.seed == 0 or one.config["method"].get("basis") != "identity"], scale="small"
-        ),
-    )
+    runs = [one for one in bases() if one.seed == 0 or one.config["method"].get("basis") != "identity"]
+    claims, _ = told("basis", changed(runs, scale="small"))
     assert claims["Basis"].small_scale == "holds (glue_rte; 5 seeds)"
     assert claims["Other bases"].small_scale.startswith("too few seeds (1)")
     assert "a rate at the edge of its search in 1 of 7" in claims["Basis"].measured[0]
