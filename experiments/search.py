@@ -19,7 +19,7 @@ from experiments.errors import UserError
 from experiments.recipes import CONFIGS
 from experiments.record import Matrices, Record, check_writable, read, write
 from experiments.training import Diverged
-from experiments.trials import FAILED, Point, Ranges, Trials, best, place, sequence, steps
+from experiments.trials import FAILED, Point, Ranges, Trials, best, place, repeats, scores, sequence, steps
 from experiments.yaml_files import read_yaml
 
 
@@ -27,7 +27,8 @@ from experiments.yaml_files import read_yaml
 class Search:
     """The search for one method: what its scores depend on, and the file of its trials.
 
-    trials: those in the ranges. extra: at most so many more, beyond the edges. older: the trials that the file has.
+    trials: those in the ranges. extra: at most so many more, beyond the edges and again. seeds: those that the best
+    point has to have been tried with. older: the trials that the file has.
     """
 
     base: Config  # with all searched keys at the low ends of their ranges
@@ -37,6 +38,7 @@ class Search:
     path: Path
     trials: int
     extra: int
+    seeds: int
     older: Trials | None = None
 
     def setting(self) -> dict[str, Any]:
@@ -53,13 +55,17 @@ def prepare(
     given: Ranges,
     force: bool = False,
     alone: bool = False,
+    seeds: int = 1,
 ) -> Search:
     """The search that is asked for. Raises UserError: all that can be wrong with it, before its first trial.
 
-    trials, extra: see `Search`. given: ranges that replace or add to those in configs/search; the only ones if `alone`.
+    trials, extra, seeds: see `Search`. given: ranges that replace or add to those in configs/search; the only ones if
+    `alone`.
     """
     if trials < 1 or extra < 0:
         raise UserError(f"--trials {trials} --extra {extra}: want at least one trial, and 0 or more beyond the edges")
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: want at least one seed of the best trial")
     asked = composed("config", *overrides)
     ranges = {} if alone else read_ranges(asked.method.name, required=not given)
     if not asked.model.head:
@@ -71,7 +77,7 @@ def prepare(
         except UserError as error:
             raise UserError(f"{error} (ranges: {ranges_file(asked.method.name)}, --range)") from error
     path = out / place(base.exp or base.task.name, base.model.name, base.method.name, overrides)
-    search = Search(base, overrides, holdout, ranges, path, trials, extra)
+    search = Search(base, overrides, holdout, ranges, path, trials, extra, seeds)
     if path.exists() and not force:
         search = _continued(search)
     check_writable(path.parent, "--out")
@@ -79,29 +85,30 @@ def prepare(
 
 
 def run(search: Search) -> Trials:
-    """Run the trials that the search lacks, and write its record if there were any: first those in the ranges, then,
-    while the best one lies at an edge, at most `extra` steps beyond it."""
+    """Run the trials that the search lacks, and write its record if there were any: first those in the ranges, then at
+    most `extra` more, a step beyond it while the best one lies at an edge, or else the best one again."""
     older = search.older
     trials, numbers = (list(older.trials), list(older.places)) if older else ([], [])
     scrambled, adapted = (older.scrambled, older.matrices) if older else (True, None)
 
     def attempt(point: Point, number: int | None) -> None:
         nonlocal adapted
-        done = _attempt(_configuration(search.overrides, search.holdout, point))
+        config, again = _configuration(search.overrides, search.holdout, point), len(scores(point, trials))
+        done = _attempt(config.model_copy(update={"seed": config.seed + again}))
         score = done.metrics.best if done else FAILED
         adapted = Matrices.of(one.shape for one in done.rank.matrices) if done and done.rank else adapted
         trials.append({**point, "score": score})
         numbers.append(number)
-        beyond = ", beyond the edge" * (number is None)
-        print(f"{search.base.method.name}, trial {len(trials)}{beyond}: {point}, score {score:.4f}", flush=True)
+        why = "" if number is not None else ", again" if again else ", beyond the edge"
+        print(f"{search.base.method.name}, trial {len(trials)}{why}: {point}, score {score:.4f}", flush=True)
 
     drawn = [number for number in numbers if number is not None]
     first = max(drawn, default=-1) + 1
     more = range(first, first + search.trials - len(drawn))
     for number, point in zip(more, sequence(search.ranges, more, scrambled), strict=True):
         attempt(point, number)
-    while numbers.count(None) < search.extra and (step := _step(search, trials)):
-        attempt(step, None)
+    while numbers.count(None) < search.extra and (point := _next(search, trials)):
+        attempt(point, None)
     if older and len(trials) == len(older.trials):
         return older
     result = Trials(
@@ -153,8 +160,9 @@ def _configuration(overrides: list[str], holdout: float, point: Point) -> Config
     return load(*overrides, *values, f"train.holdout={holdout}")
 
 
-def _step(search: Search, trials: list[Point]) -> Point | None:
-    """The next point beyond an edge. A value that no run may have is a limit: that key stays at its edge."""
+def _next(search: Search, trials: list[Point]) -> Point | None:
+    """The next point beyond an edge, or else the best one, if its seeds are too few. A value that no run may have is a
+    limit: that key stays at its edge."""
     for point in steps(trials):
         try:
             _configuration(search.overrides, search.holdout, point)
@@ -162,7 +170,7 @@ def _step(search: Search, trials: list[Point]) -> Point | None:
             print(f"{search.base.method.name}, no step to {point}: {error}", flush=True)
         else:
             return point
-    return None
+    return next(iter(repeats(trials, search.seeds)), None)
 
 
 def _attempt(config: Config) -> Record | None:

@@ -1,12 +1,14 @@
 """The record of a search for hyper-parameters: its points, which follow from the ranges and the scores before them.
 
 The first points are of Sobol's sequence, scrambled, in the ranges. The ranges are where a search starts, not its
-limits: while its best trial lies at an edge, one key of it moves a step beyond the values tried so far (`steps`).
+limits: while its best point lies at an edge, one key of it moves a step beyond the values tried so far (`steps`). A
+point may be tried again, with the next seed; its score is the mean, so that no lucky trial decides (`repeats`).
 """
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Annotated, Literal
 
 import numpy as np
@@ -29,11 +31,11 @@ LEGEND = {sign: f"the {end} rate that its search tried" for end, sign in SIGNS.i
 
 
 class Trials(Document):
-    """The record of a search: the point and the score of each trial, and the best trial (`best`).
+    """The record of a search: the point and the score of each trial, in their order, and the best point (`best`).
 
     scrambled: whether the points are of the scrambled sequence, see `sequence`. numbers: the place of each in it, None
-    for a step beyond an edge; without numbers they are the first of the sequence. matrices: those that the method
-    adapts, by shape; None where it adapts none, and in older searches.
+    for a step beyond an edge and for a point that is tried again; without numbers they are the first of the sequence.
+    matrices: those that the method adapts, by shape; None where it adapts none, and in older searches.
     """
 
     exp: str | None
@@ -62,12 +64,12 @@ class Trials(Document):
 
     @property
     def point(self) -> Point:
-        """The best trial's, without its score."""
-        return _unscored(self.best)
+        """The best one, without its score."""
+        return unscored(self.best)
 
     @property
     def edges(self) -> Edges:
-        """Those of the best trial, see `edges`."""
+        """Those of the best point, see `edges`."""
         return edges(self.point, self.trials)
 
     @property
@@ -90,8 +92,9 @@ class Trials(Document):
         points = dict(zip(drawn, sequence(self.ranges, drawn, self.scrambled), strict=True))
         for count, (number, trial) in enumerate(zip(self.places, self.trials, strict=True)):
             before = self.trials[:count]
-            allowed = [points[number]] if number is not None else [*steps(before), *steps(before, equal=0)]  # as once
-            if _unscored(trial) not in allowed:
+            beyond = [*steps(before), *steps(before, equal=0), *repeats(before)]  # equal=0: as once
+            allowed = [points[number]] if number is not None else beyond
+            if unscored(trial) not in allowed:
                 raise ValueError(f"the points of trials: number {count} is {trial}, where the rest gives {allowed}")
         compare("best", self.best, best(self.trials))
         return self
@@ -115,16 +118,28 @@ def sequence(ranges: Ranges, numbers: Sequence[int], scrambled: bool = True) -> 
     return [dict(zip(ranges, point, strict=True)) for point in np.clip(rounded, low, high).tolist()]
 
 
+def scores(point: Point, trials: Sequence[Point]) -> list[float]:
+    """Those of this point, which has none, by its first and further seeds."""
+    return [trial["score"] for trial in trials if unscored(trial) == point]
+
+
+def averaged(trials: Sequence[Point]) -> list[Point]:
+    """Each point once, in the order of its first trial, with the mean of its scores."""
+    points = {tuple(point.items()): point for point in map(unscored, trials)}.values()
+    return [{**point, "score": fmean(scores(point, trials))} for point in points]
+
+
 def best(trials: Sequence[Point], equal: float = EQUAL) -> Point:
-    """Of the trials whose score is the highest up to a share of it, the one with the lowest rates.
+    """Of the points whose mean score is the highest up to a share of it, the one with the lowest rates.
 
     By the first key, then the next. The rule of one standard error (Breiman et al. 1984), with a fixed error: a rate
     that is too high can look as good in a short trial, and then a whole run learns nothing. It is the same for every
     method.
     """
-    highest = max(trial["score"] for trial in trials)
-    equals = [trial for trial in trials if trial["score"] >= highest - equal * abs(highest)]
-    return min(equals, key=lambda trial: (*_unscored(trial).values(), -trial["score"]))
+    points = averaged(trials)
+    highest = max(point["score"] for point in points)
+    equals = [point for point in points if point["score"] >= highest - equal * abs(highest)]
+    return min(equals, key=lambda point: (*unscored(point).values(), -point["score"]))
 
 
 def edges(point: Point, tried: Sequence[Mapping[str, float]]) -> Edges:
@@ -147,8 +162,16 @@ def steps(trials: Sequence[Point], equal: float = EQUAL) -> list[Point]:
     """
     if not trials or best(trials)["score"] == FAILED:
         return []
-    point, factor = _unscored(best(trials, equal)), {"highest": STEP, "lowest": 1 / STEP}
+    point, factor = unscored(best(trials, equal)), {"highest": STEP, "lowest": 1 / STEP}
     return [point | {key: _rounded(point[key] * factor[end])} for key, end in edges(point, trials).items()]
+
+
+def repeats(trials: Sequence[Point], seeds: float = math.inf) -> list[Point]:
+    """The best point, to be tried again, until it has this many trials. Nothing if every trial failed."""
+    if not trials or best(trials)["score"] == FAILED:
+        return []
+    point = unscored(best(trials))
+    return [point] if len(scores(point, trials)) < seeds else []
 
 
 def signs(found: Edges) -> str:
@@ -169,7 +192,8 @@ def label(method: str, overrides: Iterable[str]) -> str:
     return re.sub(r"[^\w.-]+", "_", "_".join([method, *asked]))
 
 
-def _unscored(trial: Point) -> Point:
+def unscored(trial: Point) -> Point:
+    """The point of a trial."""
     return {key: value for key, value in trial.items() if key != "score"}
 
 

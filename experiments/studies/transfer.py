@@ -21,7 +21,7 @@ from experiments.report.verdicts import Claim, Outcome
 from experiments.studies import views
 from experiments.studies.base import DeclaredStudy
 from experiments.studies.plan import Overrides, StudyQuestion
-from experiments.trials import Trials, signs
+from experiments.trials import Trials, averaged, signs
 from experiments.work import Ended, Task, carry_out
 from fourierft import auto_movement, unit_movement
 
@@ -61,7 +61,7 @@ def found(trials: Trials) -> Found:
     said = dict(override.split("=", 1) for override in trials.overrides)
     n, matrices = int(said["method.n"]), trials.matrices or []
     each = [((one.shape[0], one.shape[1]), n) for one in matrices for _ in range(one.count)]
-    scores = {trial[RATE]: trial["score"] for trial in trials.trials}
+    scores = {point[RATE]: point["score"] for point in averaged(trials.trials)}
     marks = signs(trials.edges)
     return Found(
         trials.model, said["task"], n, len(each), vertex(scores), unit_movement(each), auto_movement(each), marks

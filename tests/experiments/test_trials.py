@@ -2,12 +2,13 @@
 
 import json
 import math
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 from experiments import record
-from experiments.trials import Trials, best, edges, label, sequence, steps
+from experiments.trials import Trials, best, edges, label, repeats, sequence, steps, unscored
 from tests.conftest import ROOT
 
 RANGES = {"recipe.lr": [1e-3, 1e-1], "recipe.head_lr": [1e-4, 1e-2]}
@@ -63,11 +64,13 @@ def written(tmp_path):
 def test_every_committed_search_can_be_read(path):
     """So that a repeated search finds its trials; those of the older sequence, which is not scrambled, too."""
     found = record.read(path, Trials)
-    highest = max(trial["score"] for trial in found.trials)
-    equals = [trial for trial in found.trials if trial["score"] >= highest - abs(highest) / 100]
-    assert found.best in equals
-    first = next(iter(found.ranges))
-    assert found.best[first] == min(trial[first] for trial in equals)
+    by_point = defaultdict(list)
+    for trial in found.trials:
+        by_point[tuple(trial[key] for key in found.ranges)].append(trial["score"])
+    means = {point: sum(scores) / len(scores) for point, scores in by_point.items()}
+    equals = [point for point, mean in means.items() if mean >= max(means.values()) - abs(max(means.values())) / 100]
+    assert tuple(found.point.values()) == min(equals)
+    assert found.best["score"] == pytest.approx(means[min(equals)])
 
 
 def test_the_points_of_a_new_search_are_fixed_and_none_is_a_corner():
@@ -100,6 +103,23 @@ def test_the_points_of_a_new_search_are_fixed_and_none_is_a_corner():
 def test_of_trials_as_good_as_the_best_the_lowest_rate_is_taken(scores, rate):
     trials = [{"recipe.lr": lr, "score": score} for lr, score in zip([0.3, 0.6, 1.2], scores, strict=True)]
     assert best(trials)["recipe.lr"] == best(trials[::-1])["recipe.lr"] == rate
+
+
+def test_the_score_of_a_point_is_the_mean_of_its_trials_and_one_that_failed_lowers_it():
+    trials = [{"recipe.lr": lr, "score": score} for lr, score in ((0.3, 0.4), (0.6, 0.6), (0.6, 0.3))]
+    assert best(trials) == {"recipe.lr": 0.6, "score": pytest.approx(0.45)}
+    assert best([*trials, {"recipe.lr": 0.3, "score": 0.6}]) == {"recipe.lr": 0.3, "score": pytest.approx(0.5)}
+    assert best([*trials[:2], {"recipe.lr": 0.6, "score": -1.0}])["recipe.lr"] == 0.3
+
+
+def test_the_best_point_is_tried_again_until_its_seeds_are_enough():
+    first, second = {"recipe.lr": 0.3, "score": 0.6}, {"recipe.lr": 0.6, "score": 0.5}
+    [again] = repeats([first, second], seeds=2)
+    assert again == {"recipe.lr": 0.3} and repeats([first, second], seeds=1) == []
+    assert repeats([first, second, again | {"score": 0.5}], seeds=2) == []
+    assert repeats([first, second, again | {"score": 0.5}], seeds=3) == [again]
+    assert repeats([first, second, again | {"score": 0.3}], seeds=2) == [{"recipe.lr": 0.6}], "the next best leads now"
+    assert repeats([{"recipe.lr": 0.3, "score": -1.0}], seeds=2) == repeats([], seeds=2) == []
 
 
 def test_rates_are_compared_by_the_first_key_and_then_by_the_next():
@@ -175,6 +195,17 @@ def test_trials_in_the_ranges_may_follow_steps_beyond_them(written):
     trials += [point | {"score": -0.9} for point in sequence(RANGES, [4])]
     trials += [point | {"score": -0.8} for point in steps(trials)[:1]]
     assert record.read(written(trials=trials, numbers=[0, 1, 2, 3, None, None, 4, None], best=best(trials)), Trials)
+
+
+def test_a_search_holds_the_trials_of_its_best_point_with_further_seeds(written):
+    trials = tried(peak(lr=0.5, head_lr=2e-3), 4)
+    trials += [point | {"score": -0.5} for point in repeats(trials)]
+    numbers = [0, 1, 2, 3, *[None] * (len(trials) - 4)]
+    found = record.read(written(trials=trials, numbers=numbers, best=best(trials)), Trials)
+    assert found.point != unscored(best(trials[:-1])), "its score fell"
+    second = sorted(trials[:-1], key=lambda trial: trial["score"])[-2]
+    with pytest.raises(record.RecordError, match=f"the points of trials: number {len(trials) - 1}"):
+        record.read(written(trials=[*trials[:-1], second], numbers=numbers, best=best(trials[:-1])), Trials)
 
 
 def test_an_older_search_names_no_numbers_and_is_not_scrambled(written):
