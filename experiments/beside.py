@@ -18,7 +18,11 @@ ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 APART = 12.0  # points: lines that far from one another are told apart
 RADIUS = 3.0  # points, of a marker
 MARK = 15.0  # as many points of a line weigh as much as a marker
+JOINTS = 32  # points that stand for that line
+CROSSED = 30.0  # the cost of such a line across a name
 NEVER, FAR = 1e9, 1e4  # a cost, and pixels: outside any figure
+
+Taken = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels: a name's lower and upper corner, and its line (k, 2)
 
 
 def write(figure: Figure, names: Iterable[tuple[str, Line2D]]) -> list[Text]:
@@ -29,12 +33,12 @@ def write(figure: Figure, names: Iterable[tuple[str, Line2D]]) -> list[Text]:
     figure gives the same places.
     """
     figure.draw_without_rendering()  # the layout
-    taken: dict[Axes, list[np.ndarray]] = {}
+    taken: dict[Axes, list[Taken]] = {}
     return [_write(name, line, taken.setdefault(line.axes, [])) for name, line in names if len(_seen(line))]
 
 
-def _write(name: str, line: Line2D, taken: list[np.ndarray]) -> Text:
-    """Write one name. taken: the boxes of its panel's names, (2, 2): lower and upper, x and y, in pixels; grows."""
+def _write(name: str, line: Line2D, taken: list[Taken]) -> Text:
+    """Write one name. taken: by the names of its panel; grows."""
     axes, point, renderer = line.axes, line.figure.dpi / 72, line.figure.canvas.get_renderer()
     hidden, weights = _drawn(axes)
     others = np.concatenate([np.empty((0, 2)), *(_along(_track(other)) for other in axes.lines if other is not line)])
@@ -57,9 +61,13 @@ def _write(name: str, line: Line2D, taken: list[np.ndarray]) -> Text:
     fars, at, angles = (grid.ravel() for grid in np.meshgrid(DISTANCES, np.arange(len(spots)), ANGLES, indexing="ij"))
     shifts = np.column_stack([np.cos(angles), np.sin(angles)]) * (half + point * fars[:, None])
     lower, upper = spots[at] + shifts - half, spots[at] + shifts + half
+    joined = fars >= JOINED
+    joins = spots[at][:, None] + shifts[:, None] * np.linspace(0, 1, JOINTS)[:, None]  # (places, JOINTS, 2)
     cost = fars + NEVER * ((lower < frame[0]) | (upper > frame[1])).any(axis=1)
-    for low, high in taken:
+    for low, high, join in taken:
         cost += NEVER * ((lower < high) & (upper > low)).all(axis=1)
+        cost += CROSSED * (joined & ((low < joins) & (joins < high)).all(axis=2).any(axis=1))
+        cost += CROSSED * ((lower[:, None] < join) & (join < upper[:, None])).all(axis=2).any(axis=1)
     for spot, weight in zip(hidden, weights, strict=True):
         cost += weight * ((lower - RADIUS * point < spot) & (spot < upper + RADIUS * point)).all(axis=1)
     near = np.array([np.hypot(*(others - spot).T).min(initial=APART * point) for spot in spots]) / point
@@ -67,8 +75,8 @@ def _write(name: str, line: Line2D, taken: list[np.ndarray]) -> Text:
     best = int(cost.argmin())
     text.xy = tuple(axes.transData.inverted().transform(spots[at[best]]))
     text.set_position(shifts[best] / point)
-    text.arrow_patch.set_visible(fars[best] >= JOINED)
-    taken.append(np.stack([lower[best], upper[best]]))
+    text.arrow_patch.set_visible(joined[best])
+    taken.append((lower[best], upper[best], joins[best][: JOINTS * joined[best]]))
     return text
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+from matplotlib.text import Text
+
 from experiments import beside
 from experiments.style import panels
 from tests import legible
@@ -24,6 +26,22 @@ def test_names_of_points_in_one_place_are_clear_of_one_another_and_within_the_pa
     beside.write(figure, [(f"point number {k}", point) for k, point in enumerate(points)])
     legible.check(figure)
     assert len(axes.texts) == 6
+
+
+def test_no_line_that_joins_a_name_crosses_another_name_where_there_is_room():
+    """Two points in one place, with a bar and a front around them, so that their names stand apart."""
+    figure, [axes] = panels([""])
+    axes.set(xlim=(0, 3), ylim=(0, 3))
+    points = [axes.plot([1], [1.4 + k / 50], marker="o")[0] for k in range(2)]
+    axes.step([1, 1.6, 1.6, 3], [1.4, 1.4, 2, 2])
+    axes.plot([1, 1], [0, 2])
+    names = beside.write(figure, [(f"a long name of a point, {k}", point) for k, point in enumerate(points)])
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(name) for name in names]
+    joins = [name.arrow_patch.get_path().transformed(name.arrow_patch.get_transform()) for name in names]
+    assert any(name.arrow_patch.get_visible() for name in names)
+    for name, join, other in zip(names, joins, reversed(boxes), strict=True):
+        assert not name.arrow_patch.get_visible() or not join.intersects_bbox(other, filled=False)
 
 
 def test_a_line_without_a_point_in_its_panel_gets_no_name():
