@@ -14,12 +14,12 @@ STEP = 2.0  # pixels between the points that stand for a line
 SPOTS = 40  # of a line, beside which its name may stand
 DISTANCES = (4.0, 7.0, 11.0, 17.0, 25.0, 35.0, 48.0)  # of a name from its point, in points
 JOINED = 10.0  # points: from there on a thin line joins the two
+JOINTS = 32  # points that stand for that line
+CROSSED = 30.0  # the cost of such a line across a name
 ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 APART = 12.0  # points: lines that far from one another are told apart
 RADIUS = 3.0  # points, of a marker
 MARK = 15.0  # as many points of a line weigh as much as a marker
-JOINTS = 32  # points that stand for that line
-CROSSED = 30.0  # the cost of such a line across a name
 NEVER, FAR = 1e9, 1e4  # a cost, and pixels: outside any figure
 
 Taken = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels: a name's lower and upper corner, and its line (k, 2)
