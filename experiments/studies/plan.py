@@ -22,7 +22,7 @@ Overrides = tuple[str, ...]
 
 class SearchPlan(Typed):
     """The search for the hyper-parameters of each setting: `trials` points of `ranges`, judged on the share `holdout`,
-    and at most `extra` beyond them while the best lies at an edge.
+    and at most `extra` more: beyond them while the best lies at an edge, or the best again, up to `seeds` seeds.
 
     overrides: those of a trial in addition to its setting, such as fewer epochs or rows. A setting may state a key of
     `ranges` itself, with recipe.trials; where it states all of them there is no search.
@@ -30,6 +30,7 @@ class SearchPlan(Typed):
 
     trials: PositiveInt
     extra: NonNegativeInt = 4
+    seeds: PositiveInt = 1
     holdout: Share
     ranges: dict[str, dict[str, tuple[float, float]]]  # method -> key -> (low, high), log-uniform
     overrides: Overrides = ()

@@ -67,7 +67,8 @@ def best_point(plan: SearchPlan, setting: list[str], out: Path) -> list[str]:
     ranges = plan.asked(composed("config", *setting).method.name, setting)
     if not ranges:
         return []
-    asked = search.prepare([*setting, *plan.overrides], plan.trials, plan.extra, plan.holdout, out, ranges, alone=True)
+    effort = {"trials": plan.trials, "extra": plan.extra, "seeds": plan.seeds, "holdout": plan.holdout}
+    asked = search.prepare([*setting, *plan.overrides], **effort, out=out, given=ranges, alone=True)
     try:
         found = search.run(asked)
     except Held as error:

@@ -1,6 +1,7 @@
 """The runs of a study: read from its plan, searched for equally, carried out once, and shared between studies."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -119,6 +120,26 @@ def test_what_diverges_is_told_and_does_not_stop_the_rest(monkeypatch, tmp_path)
     monkeypatch.setattr("experiments.pipeline.run", fail)
     ended = carry_out(RunPlan(runs=(f"{MINI} method.n=10,20,30",)), tmp_path / "one")
     assert ended.done == 1 and len(ended.failed) == 2 and set(ended.failed.values()) == {"too much"}
+
+
+def test_the_best_point_of_a_setting_is_tried_with_as_many_seeds_as_the_plan_says(monkeypatch, ran, tmp_path):
+    searched = []
+
+    def score(config):  # the rate nearest to 0.05 is the best
+        if config.train.holdout:
+            searched.append((config.recipe.lr, config.seed))
+            return SimpleNamespace(
+                metrics=SimpleNamespace(best=-abs(math.log10(config.recipe.lr / 0.05)) / 10), rank=None
+            )
+        return ran.append(config)
+
+    monkeypatch.setattr("experiments.pipeline.run", score)
+    effort = {"trials": 4, "extra": 8, "seeds": 3, "holdout": 0.25}
+    search = SearchPlan(**effort, ranges={"fourierft": {"recipe.lr": (0.01, 0.5)}})
+    assert carry_out(RunPlan(runs=(f"{MINI} method.n=10 seed=7",), search=search), tmp_path / "one").done == 1
+    [run] = ran
+    assert [seed for rate, seed in searched if rate == run.recipe.lr] == [7, 8, 9]
+    assert run.recipe.trials == len(searched)
 
 
 def test_every_setting_gets_the_same_effort_and_its_runs_the_best_point(monkeypatch, ran, tmp_path):
