@@ -2,15 +2,14 @@
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from experiments import work
 from experiments.errors import UserError
+from experiments.interrupts import stoppable
 from experiments.record import ROOT, left_out, usable_cores
 from experiments.results import FOLDERS, Results
 from experiments.typed import user_path
@@ -88,17 +87,3 @@ class Command(argparse.ArgumentParser):
         """Be the process of a command that can be interrupted, and goes on when it is called again."""
         with stoppable(self.name):
             sys.exit(self())
-
-
-@contextmanager
-def stoppable(command: str) -> Iterator[None]:
-    """SIGTERM, which batch systems and containers send, interrupts the context as Ctrl-C does.
-
-    An interruption ends the process with one line in place of a traceback, and exit code 130.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)

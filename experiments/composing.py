@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from experiments.errors import UserError
+from experiments.interrupts import held_back
 from experiments.recipes import CONFIGS, methods_with_recipe
 from experiments.yaml_files import read_yaml
 
@@ -107,9 +108,9 @@ def shown(*overrides: str, resolve: bool) -> str:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of Hydra and OmegaConf become a UserError."""
+    """Errors of Hydra and OmegaConf become a UserError; an interruption waits for them."""
     try:
-        with legible():
+        with held_back(), legible():
             yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
