@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"fourierft"},
     {"examples"},
-    {"errors", "typed", "yaml_files", "processes", "progress", "locks", "work"},
+    {"errors", "typed", "yaml_files", "processes", "progress", "interrupts", "locks", "work"},
     {
         "record",
         "lines",
