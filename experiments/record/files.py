@@ -1,5 +1,6 @@
 """Atomic files, and records as such files: how they are written, read and found."""
 
+import functools
 import json
 import os
 import re
@@ -85,6 +86,7 @@ def read(path: Path, kind: type[Kind] = Record) -> Kind:
     return _parse(text, path, kind)
 
 
+@functools.lru_cache(maxsize=2048)  # a table and the studies behind it read the same files, some twenty times
 def _parse(text: str, path: Path, kind: type[Kind]) -> Kind:
     remedy = "Move the file away, or make it again (force=true, --force)"
     try:
