@@ -108,7 +108,7 @@ def shown(*overrides: str, resolve: bool) -> str:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of Hydra and OmegaConf become a UserError; an interruption waits for them."""
+    """Errors of Hydra and OmegaConf become a UserError; signals act at the end of the context."""
     try:
         with held_back(), legible():
             yield

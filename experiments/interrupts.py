@@ -33,8 +33,8 @@ def held_back() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals interrupt the main thread alone
         yield
         return
-    arrived: dict[int, None] = {}
-    before = {each: signal.signal(each, lambda number, _: arrived.setdefault(number)) for each in SIGNALS}
+    arrived: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: arrived.append(number)) for each in SIGNALS}
     try:
         yield
     finally:

@@ -86,17 +86,21 @@ def read(path: Path, kind: type[Kind] = Record) -> Kind:
     return _parse(text, path, kind)
 
 
-@functools.lru_cache(maxsize=2048)  # a table and the studies behind it read the same files, some twenty times
 def _parse(text: str, path: Path, kind: type[Kind]) -> Kind:
     remedy = "Move the file away, or make it again (force=true, --force)"
     try:
-        found = kind.model_validate(from_json(text, allow_inf_nan=False))
+        found = _validated(text, kind)
     except ValueError as error:  # ValidationError is one
         wrong = faults(error) if isinstance(error, ValidationError) else f"invalid JSON: {error}"
         raise RecordError(f"{path}: not a sound record: {wrong}. {remedy}") from error
     if not Path(path).absolute().as_posix().endswith(f"/{found.place}"):
         raise RecordError(f"{path}: holds what belongs to {found.place}. {remedy}")
     return found
+
+
+@functools.lru_cache(maxsize=2048)  # a table and the studies behind it read the same files, some twenty times
+def _validated(text: str, kind: type[Kind]) -> Kind:
+    return kind.model_validate(from_json(text, allow_inf_nan=False))
 
 
 def find(root: Path, kind: type[Kind] = Record) -> list[Kind]:
