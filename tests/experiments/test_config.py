@@ -160,7 +160,7 @@ def test_every_recipe_says_where_it_comes_from(file):
         (["+exp=glue_rte", "model=roberta_bas"], ["model=roberta_bas", "did you mean roberta_base?"]),
         (["+exp=glue_rtt"], ["exp=glue_rtt", "did you mean glue_rte?"]),
         (["+exp=glue_rte", "method=adapter_lin"], ["configs/recipe/roberta_base/adapter_lin.yaml"]),
-        (["+exp=glue_mrpc", "model=minilm_l6"], ["recipe.lr has no value", "this task"]),
+        (["+exp=glue_qnli", "model=minilm_l6"], ["recipe.lr has no value", "this task"]),
         ([], ["no experiment chosen", "+exp=glue_rte"]),
         (["+exp=glue_rte", "method.n=0"], ["method.n=0", "greater than 0"]),
         (["+exp=glue_rte", "method.n=many"], ["method.n=many", "integer"]),

@@ -54,6 +54,7 @@ def test_at_small_scale_a_named_model_s_recipes_are_planned_with_their_variants(
     words = ["table2", "--scale", "small", "model=minilm_l6", "method=fourierft", "seed=0"]
     runs = planned(TABLES["table2"], options(*words))
     assert [(run.config.task.name, run.config.method.n, run.config.method.targets) for run in runs] == [
+        ("glue_mrpc", 1000, "attention"),
         ("glue_cola", 1000, "attention"),
         ("glue_rte", 1000, "attention"),
         ("glue_stsb", 1000, "attention"),
