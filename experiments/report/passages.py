@@ -37,7 +37,7 @@ CONTESTANTS = {
     "PEFT LoRA r=8": LORA,
     "PEFT FourierFT": PEFT,
 }
-STSB, COLA = ("glue_stsb", "minilm_l6", "small"), ("glue_cola", "minilm_l6", "small")
+STSB, COLA, MRPC = ((f"glue_{task}", "minilm_l6", "small") for task in ("stsb", "cola", "mrpc"))
 FEW = (
     *("FourierFT n=1000", "FourierFT all-linear n=333", "LoRA r=1", "LoRA all-linear r=1", "LoRA r=8"),
     *("head alone", "full fine-tuning"),
@@ -74,6 +74,7 @@ def passages(
         "stsb": lambda: scores(rows, STSB),
         "stsb_few": lambda: scores(rows, STSB, FEW),
         "cola": lambda: scores(rows, COLA),
+        "mrpc": lambda: scores(rows, MRPC),
         "verdicts": lambda: verdicts(claims, root),
     }
 
