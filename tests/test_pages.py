@@ -1,6 +1,7 @@
 """README.md and docs/: their numbers are those of the records, their links lead somewhere, their commands are right."""
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -105,7 +106,8 @@ def commands(page):
 def check(words):
     """That a command would start: its target or program is there, its options are read, its runs compose."""
     if words[0] == "make":
-        done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+        alone = {"PATH": os.environ["PATH"]}  # not as a part of the `make test ARGS=...` that runs this
+        done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, env=alone, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         for line in done.stdout.splitlines():
             if re.match(r"(\S*=\S* )?\.venv/bin/python -m scripts|\.venv/bin/python run\.py", line):
