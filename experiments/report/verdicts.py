@@ -12,6 +12,7 @@ from experiments.report.render import DASH, Table, span
 
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not yet measured"
 CANNOT_TELL, LEVEL = "cannot tell", "level"
+AT_EDGE = "; a search ended at an edge"
 SCALES = ("paper", "full size", "small", "mini")  # by how much they say about the paper
 FEWEST = 3  # seeds that are needed to decide anything: with fewer the spread is unknown
 
@@ -78,7 +79,8 @@ class Claim:
         seeds (1)"; "holds in 2 of 3 cases" for exact counts; or a dash."""
         found = [one for one in self.outcomes if one.scale == "small"]
         if found and found[0].seeds is None:
-            return f"holds in {sum(bool(one.holds) for one in found)} of {len(found)} {self.counted}"
+            told = f"holds in {sum(bool(one.holds) for one in found)} of {len(found)} {self.counted}"
+            return told + AT_EDGE * any(one.at_edge for one in found)
         decided = [one for one in found if _seeds(one) >= FEWEST]
         if not decided:
             return f"too few seeds ({span(map(_seeds, found))})" if found else DASH
@@ -89,7 +91,7 @@ class Claim:
         else:
             said, where = "mixed", " / ".join(f"{said}: {where}" for said, where in places.items())
         text = f"{said} ({where}; {span(map(_seeds, decided))} seeds)"
-        text += "; a search ended at an edge" * any(one.at_edge for one in decided)
+        text += AT_EDGE * any(one.at_edge for one in decided)
         return text + "; elsewhere too few seeds" * (len(decided) < len(found))
 
 

@@ -17,11 +17,11 @@ from experiments.names import name
 from experiments.record import find
 from experiments.report.page import Page
 from experiments.report.render import Table, span
-from experiments.report.verdicts import Claim, Outcome
+from experiments.report.verdicts import SCALES, Claim, Outcome
 from experiments.studies import views
 from experiments.studies.base import DeclaredStudy
 from experiments.studies.plan import Overrides, StudyQuestion
-from experiments.trials import Trials, averaged, signs
+from experiments.trials import Trials, averaged, edges, signs
 from experiments.work import Ended, Task, carry_out
 from fourierft import auto_movement, unit_movement
 
@@ -33,9 +33,11 @@ FACTOR = 2.0  # the spread of rates that the question allows
 class Found:
     """The best rate of one model and n.
 
-    matrices: their number. rate: at scale=auto. unit, auto: the movement at scale=1, and at scale=auto.
+    matrices: their number. rate: at scale=auto. unit, auto: the movement at scale=1, and at scale=auto. marks: whether
+    the rate is at an edge of those tried.
     """
 
+    scale: str
     model: str
     task: str
     n: int
@@ -56,23 +58,27 @@ class Found:
         return f"{name(self.model)}, {self.matrices} matrices"
 
 
-def found(trials: Trials) -> Found:
+def found(trials: Trials, scale: str) -> Found:
     """What a search tells."""
     said = dict(override.split("=", 1) for override in trials.overrides)
     n, matrices = int(said["method.n"]), trials.matrices or []
     each = [((one.shape[0], one.shape[1]), n) for one in matrices for _ in range(one.count)]
     scores = {point[RATE]: point["score"] for point in averaged(trials.trials)}
-    marks = signs(trials.edges)
-    return Found(
-        trials.model, said["task"], n, len(each), vertex(scores), unit_movement(each), auto_movement(each), marks
-    )
+    marks = signs(edges({RATE: highest(scores)}, trials.trials))
+    movements = unit_movement(each), auto_movement(each)
+    return Found(scale, trials.model, said["task"], n, len(each), vertex(scores), *movements, marks)
+
+
+def highest(scores: dict[float, float]) -> float:
+    """The rate with the highest score, of equals the lowest."""
+    return max(sorted(scores), key=scores.__getitem__)
 
 
 def vertex(scores: dict[float, float]) -> float:
     """The rate at the top of the parabola, over the logarithm of the rate, through the trial with the highest score and
     its neighbours; that trial's where it lacks one of them."""
     rates = sorted(scores)
-    best = rates.index(max(rates, key=lambda rate: scores[rate]))
+    best = rates.index(highest(scores))
     if not 0 < best < len(rates) - 1:
         return rates[best]
     near = rates[best - 1 : best + 2]
@@ -102,9 +108,10 @@ class Transfer(DeclaredStudy):
         return carry_out([task(setting, seeds[0]) for setting, seeds in plan.part(share)])
 
     def found(self, folder: Path) -> list[Found]:
-        """The best rates, by model, depth and n."""
-        rows = [found(trials) for trials in find(folder / "search", Trials)]
-        return sorted(rows, key=lambda one: (one.model, one.task, one.matrices, one.n))
+        """The best rates, by scale, model, depth and n."""
+        small = {model for model, _ in self.file.plan(self.name, "small").places}
+        rows = [found(one, "small" if one.model in small else "mini") for one in find(folder / "search", Trials)]
+        return sorted(rows, key=lambda one: (SCALES.index(one.scale), one.model, one.task, one.matrices, one.n))
 
     def pages(self, folder: Path) -> list[Page]:
         rows = self.found(folder)
@@ -113,12 +120,12 @@ class Transfer(DeclaredStudy):
         expected = predicted(rows)
         lines = [
             [
-                *(one.model, one.task, str(one.matrices), f"{one.n:,}", f"{one.auto * one.rate:.2f}"),
+                *(one.scale, one.model, one.task, str(one.matrices), f"{one.n:,}", f"{one.auto * one.rate:.2f}"),
                 *(f"{one.raw:.3g}", f"{expected[one]:.3g}", f"{one.rate:.2f}{one.marks}"),
             ]
             for one in rows
         ]
-        header = [*self.file.labels, "Matrices", "n", "Movement", "Best rate × scale", "Predicted"]
+        header = ["Scale", *self.file.labels, "Matrices", "n", "Movement", "Best rate × scale", "Predicted"]
         table = Table("The best rate by model and n", [*header, "Best rate at scale=auto"], lines)
         return [Page(self.key, self.title, [table], self.file.notes, figures={"": partial(draw, rows)})]
 
@@ -127,13 +134,17 @@ class Transfer(DeclaredStudy):
         return [self.claim(question, rows) for question in self.file.questions]
 
     def claim(self, question: StudyQuestion, rows: Sequence[Found]) -> Claim:
-        """Compare the best rates within each model, or within all, as the question asks."""
-        groups: dict[str, list[Found]] = {}
+        """Compare the best rates within each model, or within all of a scale, as the question asks."""
+        groups: dict[tuple[str, str], list[Found]] = {}
         for one in rows:
-            groups.setdefault(one.model if question.ask == "one_model" else "all models", []).append(one)
-        measured = tuple(f"{where}, {_told(own)}" for where, own in groups.items())
-        outcomes = tuple(Outcome("small", where, _spread(own, "rate") <= FACTOR) for where, own in groups.items())
-        told = (question.name, question.statement, measured, outcomes, (self.key,))
+            groups.setdefault((one.scale, one.model if question.ask == "one_model" else "all models"), []).append(one)
+        measured, outcomes = [], []
+        for (scale, where), own in groups.items():
+            at_edge = any(one.marks for one in own)
+            holds = None if at_edge else _spread(own, "rate") <= FACTOR
+            measured.append(f"{scale}, {where}, {_told(own)}")
+            outcomes.append(Outcome(scale, where, holds, at_edge=at_edge))
+        told = (question.name, question.statement, tuple(measured), tuple(outcomes), (self.key,))
         return Claim(*told, question=True, counted="models" if question.ask == "one_model" else "comparison")
 
 
@@ -145,10 +156,11 @@ def _spread(rows: Sequence[Found], unit: str) -> float:
 
 def _told(rows: Sequence[Found]) -> str:
     ends = span((one.rate for one in rows), ".2f", " to ")
+    at_edge = sum(bool(one.marks) for one in rows)
     return (
         f"{len(rows)} settings: best rates {ends} at scale=auto, a factor of {_spread(rows, 'rate'):.1f}; "
         f"of rate × scale, a factor of {_spread(rows, 'raw'):.0f}"
-    )
+    ) + f"; {at_edge} at the edge of those tried" * bool(at_edge)
 
 
 def predicted(rows: Sequence[Found]) -> dict[Found, float]:
