@@ -11,7 +11,7 @@ from experiments.record import Selection
 from experiments.report.aggregate import Cell, Row
 from experiments.report.gaps import MARGIN, Gap, Judged, no_loss
 from experiments.report.render import DASH, Table, signed
-from experiments.report.verdicts import Claim, Outcome, by_scale, weakest
+from experiments.report.verdicts import FEWEST, Claim, Outcome, by_scale, weakest
 from experiments.trials import LEGEND
 
 ROUNDING = 1e-9  # of a difference of two floats
@@ -114,9 +114,9 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
     The verdict needs every FourierFT row of the paper's table and its LoRA row, in all columns, with all seeds at a
     clean commit. The average, or each column in a table without averages, may be worse than LoRA's by at most the mean
     of the paper's standard deviations; with the settings in the claim's `above` it must be better. At scale small tests
-    decide, by `Difference.margin`.
+    decide, by `Difference.margin`, at a level shared by all that have the seeds.
     """
-    lines, outcomes, judged = [], [], set()
+    lines, outcomes, judged, small = [], [], set(), []
     groups = [table.columns] if table.averaged else [(column,) for column in table.columns]
     for row, other in pairs(rows, (*LORA_NAMES, "head_only")):
         both = _columns(row, other, table)
@@ -138,13 +138,16 @@ def compared(table: ScoreTable, rows: Sequence[Row], paper: Sequence[PaperRow]) 
                 said[name] += " (must be above)" if higher else f" (margin {margin:.{digits + 1}f})"
         lines.append(({"Scale": row.scale, "Model": row.model, "FourierFT": row.label, "minus": other.title}, said))
         if row.scale == "small" and other.method in LORA_NAMES:
-            heads = (one for one in rows if (one.scale, one.model, one.method) == ("small", row.model, "head_only"))
-            head = next(heads, None)
-            versus = f"{row.label} ahead of {other.title} by"
-            outcomes += [
-                replace(one, size=row.label, said=f"small, {row.model}, {one.where}: {versus} {one.said}")
-                for one in _at_scale_small(table, both, _columns(head, other, table) if head else {})
-            ]
+            small.append((row, other, {column: pair for column, pair in both.items() if column not in table.extra}))
+    comparisons = max(1, sum(pair.seeds >= FEWEST for *_, both in small for pair in both.values()))
+    for row, other, both in small:
+        heads = (one for one in rows if (one.scale, one.model, one.method) == ("small", row.model, "head_only"))
+        head = next(heads, None)
+        versus = f"{row.label} ahead of {other.title} by"
+        outcomes += [
+            replace(one, size=row.label, said=f"small, {row.model}, {one.where}: {versus} {one.said}")
+            for one in _at_scale_small(both, _columns(head, other, table) if head else {}, comparisons)
+        ]
     needed = {(line.model, line.title, columns) for line in paper if line.method == "fourierft" for columns in groups}
     return Comparison(_differences(table, lines), outcomes, judged >= needed)
 
@@ -157,17 +160,16 @@ def _columns(row: Row, other: Row, table: ScoreTable) -> dict[Column, Difference
 
 
 def _at_scale_small(
-    table: ScoreTable, found: dict[Column, Difference], heads: dict[Column, Difference]
+    found: dict[Column, Difference], heads: dict[Column, Difference], comparisons: int
 ) -> Iterator[Outcome]:
     """For each experiment, whether FourierFT is level with LoRA or above in all of its metrics; undecided where the
     head alone is near LoRA in all, and where a search behind either ended at an edge: its method may be better than it
-    looks. Runs marked for anything else but missing seeds are no evidence."""
+    looks. Runs marked for anything else but missing seeds are no evidence. comparisons: of the claim, in all."""
     experiments: dict[str, list[Difference]] = {}
     for column, pair in found.items():
-        if column not in table.extra:
-            experiments.setdefault(column.exp, []).append(pair)
+        experiments.setdefault(column.exp, []).append(pair)
     for exp, own in experiments.items():
-        judged, several = [pair.judged(len(own)) for pair in own], len(own) > 1
+        judged, several = [pair.judged(comparisons) for pair in own], len(own) > 1
         tells = not all(pair.column in heads and heads[pair.column].is_near for pair in own)
         said = ", ".join(
             f"{pair.column.heading} " * several + one.said for pair, one in zip(own, judged, strict=True)

@@ -17,9 +17,13 @@ Setting = tuple[Any, ...]
 
 
 class Groups(dict[Setting, list[Record]]):
-    """Setting -> runs, of one model and task, in the order of the table; with the searches behind their rates."""
+    """Setting -> runs, of one model and task, in the order of the table; with the searches behind their rates.
+
+    places: how many models and tasks a study has at this scale: its claims are tested on each.
+    """
 
     searches = Searches()
+    places = 1
 
     @property
     def runs(self) -> list[Record]:
@@ -46,6 +50,14 @@ class Groups(dict[Setting, list[Record]]):
     def truncated(self) -> list[Setting]:
         """The settings with a rate at the edge of its search."""
         return [setting for setting, runs in self.items() if self.searches.edges(runs[0])]
+
+    def compare(self, ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
+        """Whether ours are above theirs, below, or level; see `gaps.difference`. comparisons: of the claim, here."""
+        return gap(ours, theirs).judged(difference(comparisons * self.places))
+
+    def not_worse(self, ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
+        """Whether ours are level with theirs or above, or worse; see `gaps.no_loss`. comparisons: as for `compare`."""
+        return gap(ours, theirs).judged(no_loss(comparisons * self.places))
 
 
 HEADER = ("Adapter per matrix", "Best epoch", "Last epoch", "Seeds", "Rate", "Trials")
@@ -76,16 +88,6 @@ def spread(values: Sequence[float]) -> float | None:
 def gap(ours: Sequence[Record], theirs: Sequence[Record]) -> Gap:
     """Ours minus theirs in the best epochs' scores, in points. Each side's seeds must differ."""
     return Gap.between(*({run.seed: 100 * run.metrics.score("best") for run in runs} for runs in (ours, theirs)))
-
-
-def compare(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
-    """Whether ours are above theirs, below, or level; see `gaps.difference`."""
-    return gap(ours, theirs).judged(difference(comparisons))
-
-
-def not_worse(ours: Sequence[Record], theirs: Sequence[Record], comparisons: int = 1) -> Judged:
-    """Whether ours are level with theirs or above, or worse; see `gaps.no_loss`."""
-    return gap(ours, theirs).judged(no_loss(comparisons))
 
 
 def per_matrix(record: Record) -> float:

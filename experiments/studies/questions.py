@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 
 from experiments.record import Record
-from experiments.report.gaps import SIGNIFICANCE, Judged, would_decide
+from experiments.report.gaps import MARGIN, SIGNIFICANCE, Gap, Judged, difference, would_decide
 from experiments.report.verdicts import CANNOT_TELL, LEVEL, Answer, weakest
 from experiments.studies import measures
 from experiments.studies.measures import Groups, Setting
@@ -53,8 +53,8 @@ def helps(groups: Groups) -> Finding | None:
         f"{sum(measures.gap(after, before).mean > 0 for before, after in pairwise(runs))} of {len(runs) - 1} steps up"
         for method, runs in methods.items()
     ]
-    steps = [measures.compare(after, before, len(ours)).answer for before, after in pairwise(ours)]
-    whole = measures.compare(ours[-1], ours[0], len(ours))
+    steps = [groups.compare(after, before, len(ours)).answer for before, after in pairwise(ours)]
+    whole = groups.compare(ours[-1], ours[0], len(ours))
     said.append(f"the largest n minus the smallest {whole.said}")
     judged = [setting for setting in groups if setting[0] == "fourierft"]
     return Finding("; ".join(said), False if False in steps else whole.answer, judged)
@@ -66,7 +66,7 @@ def is_above_lora(groups: Groups) -> Finding | None:
     shared = [count for method, count in sizes if method == "fourierft" and ("lora", count) in sizes]
     pairs = {n: (sizes["fourierft", n], sizes["lora", n]) for n in shared}
     found = {
-        f"at {n:,.0f} parameters per matrix": measures.compare(groups[ours], groups[theirs], len(pairs))
+        f"at {n:,.0f} parameters per matrix": groups.compare(groups[ours], groups[theirs], len(pairs))
         for n, (ours, theirs) in pairs.items()
     }
     return all_of("FourierFT minus LoRA", found, [*chain(*pairs.values())])
@@ -78,7 +78,7 @@ def smallest_is_level(groups: Groups) -> Finding | None:
     if not {"fourierft", "lora"} <= methods.keys():
         return None
     (n, ours), (r, theirs) = (next(iter(methods[method].items())) for method in ("fourierft", "lora"))
-    found = measures.not_worse(ours, theirs)
+    found = groups.not_worse(ours, theirs)
     times = measures.per_matrix(theirs[0]) / measures.per_matrix(ours[0])
     said = f"n={n}, {times:.0f} times fewer parameters, minus LoRA r={r} {found.said}"
     return Finding(said, found.answer, [("fourierft", n), ("lora", r)])
@@ -113,7 +113,7 @@ def _bands(groups: Groups, holds: Callable[[list[Answer]], Answer]) -> Finding |
     bands = {band[0]: runs for band, runs in groups.items() if band}
     if not bands or () not in groups:
         return None
-    found = {centre: measures.compare(runs, groups[()], len(bands)) for centre, runs in bands.items()}
+    found = {centre: groups.compare(runs, groups[()], len(bands)) for centre, runs in bands.items()}
     said = "; ".join(f"centre {centre:g} {one.said}" for centre, one in found.items())
     return Finding(f"favoured bands minus no bias: {said}", holds([one.answer for one in found.values()]))
 
@@ -133,7 +133,7 @@ def fourier_beats_the_others(groups: Groups) -> Finding | None:
 
 def _beats(others: Sequence[str], groups: Groups) -> Finding | None:
     there = [basis for basis in others if (basis,) in groups] if ("fourier",) in groups else []
-    found = {basis: measures.compare(groups["fourier",], groups[basis,], len(there)) for basis in there}
+    found = {basis: groups.compare(groups["fourier",], groups[basis,], len(there)) for basis in there}
     return all_of("Fourier minus", found, [("fourier",), *((basis,) for basis in there)])
 
 
@@ -141,7 +141,7 @@ def normal_beats_zeros(groups: Groups) -> Finding | None:
     """The paper's initialisation is above zeros."""
     if len(groups) < 2:
         return None
-    return all_of("normal minus", {"zeros": measures.compare(groups["normal",], groups["zeros",])})
+    return all_of("normal minus", {"zeros": groups.compare(groups["normal",], groups["zeros",])})
 
 
 def grid_is_level(groups: Groups) -> Finding | None:
@@ -149,7 +149,7 @@ def grid_is_level(groups: Groups) -> Finding | None:
     kinds = _by_first(groups)
     grid, random = kinds.get("grid", {}), kinds.get("random", {})
     shared = [n for n in grid if n in random]
-    found = {f"at n={n}": measures.not_worse(grid[n], random[n], len(shared)) for n in shared}
+    found = {f"at n={n}": groups.not_worse(grid[n], random[n], len(shared)) for n in shared}
     return all_of("grid minus random", found, [(kind, n) for kind in ("grid", "random") for n in shared])
 
 
@@ -163,24 +163,35 @@ def all_of(said: str, found: Mapping[str, Judged], judged: Collection[Setting] |
 
 
 def is_better_throughout(groups: Groups) -> Finding | None:
-    """FourierFT is better in at least nine of ten epochs, in score and (where measured) in training loss."""
+    """FourierFT is above in the mean over all epochs, in score and (where measured) in training loss, and ahead in at
+    least nine of ten of them; refuted if it is below in either."""
     if not {("fourierft",), ("lora",)} <= groups.keys():
         return None
-    said, shares = [], []
-    for name, sign in ((groups.runs[0].metrics.primary, 1), ("train_loss", -1)):
-        if name in measures.of_every_epoch(groups.runs):
-            ours, theirs = (measures.by_epoch(groups[method,], name) for method in ("fourierft", "lora"))
-            gaps = [statistics.median(ours[epoch]) - statistics.median(theirs[epoch]) for epoch in ours.keys() & theirs]
-            better = sum(sign * gap > 0 for gap in gaps)
-            said.append(f"FourierFT's {name} better in {better} of {len(gaps)} epochs")
-            shares.append(better / len(gaps))
-    return Finding(", ".join(said), min(shares) >= 0.9, [("fourierft",), ("lora",)])
+    signs = {groups.runs[0].metrics.primary: 1, "train_loss": -1}
+    measured = [name for name in signs if name in measures.of_every_epoch(groups.runs)]
+    said, answers = [], []
+    for name in measured:
+        both = [groups[method,] for method in ("fourierft", "lora")]
+        courses = [measures.by_epoch(runs, name) for runs in both]
+        epochs = courses[0].keys() & courses[1]
+        medians = [[signs[name] * statistics.median(course[epoch]) for epoch in epochs] for course in courses]
+        ahead = sum(ours > theirs for ours, theirs in zip(*medians, strict=True))
+        means = [
+            {run.seed: signs[name] * statistics.fmean(course[one][i] for one in epochs) for i, run in enumerate(runs)}
+            for runs, course in zip(both, courses, strict=True)
+        ]
+        margin = MARGIN if signs[name] > 0 else MARGIN / 100 * abs(statistics.fmean(means[1].values()))
+        judged = Gap.between(*means).judged(difference(len(measured) * groups.places, margin))
+        said.append(f"FourierFT's {name} ahead by {judged.said}; by the medians in {ahead} of {len(epochs)} epochs")
+        answers.append(None if judged.answer is True and ahead < 0.9 * len(epochs) else judged.answer)
+    return Finding("; ".join(said), weakest(answers), [("fourierft",), ("lora",)])
 
 
 def positions_matter_less(groups: Groups) -> Finding | None:
     """Scores spread less over positions than over seeds of training, by an F test of normal scores, two-sided."""
     from scipy.stats import f  # a second to import
 
+    level = SIGNIFICANCE / groups.places
     found = {what: measures.scores(groups.get((what,), ())) for what in (POSITIONS, TRAINING)}
     if min(map(len, found.values())) < 2:
         return None
@@ -188,16 +199,16 @@ def positions_matter_less(groups: Groups) -> Finding | None:
     if not training:
         return None  # no ratio
     ratio, freedom = positions / training, [len(values) - 1 for values in found.values()]
-    low, high = (ratio / f.isf(tail, *freedom) ** 0.5 for tail in (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2))
+    low, high = (ratio / f.isf(tail, *freedom) ** 0.5 for tail in (level / 2, 1 - level / 2))
     less = True if high < 1 else False if low > 1 else None
 
     def chance(runs: int) -> float:
         """That so many runs of each decide, were the ratio the true one."""
-        return f.cdf(f.ppf(SIGNIFICANCE / 2, runs - 1, runs - 1) / min(ratio, 1 / ratio) ** 2, runs - 1, runs - 1)
+        return f.cdf(f.ppf(level / 2, runs - 1, runs - 1) / min(ratio, 1 / ratio) ** 2, runs - 1, runs - 1)
 
     told = [f"{one:.2f} points over {len(values)} runs" for one, values in zip(deviations, found.values(), strict=True)]
     said = (
         f"deviation {told[0]} where the {POSITIONS}, {told[1]} where {TRAINING}; "
-        f"ratio {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+        f"ratio {ratio:.2f}, {100 - 100 * level:.3g} % interval {low:.2f} to {high:.2f}"
     )
     return Finding(said if less is not None else f"{said}: {CANNOT_TELL}, {would_decide(chance)}", less)

@@ -87,8 +87,9 @@ class Sweep(DeclaredStudy):
             for scale in SCALES
             if scale in scales
         }
-        for groups in (groups for places in found.values() for groups in places):
-            groups.searches = searches
+        for own in found.values():
+            for groups in own:
+                groups.searches, groups.places = searches, len(own)
         for runs in (runs for places in found.values() for groups in places for runs in groups.values()):
             if len({identity(run, self.pooled) for run in runs}) > 1:
                 first, last = runs[0], runs[-1]

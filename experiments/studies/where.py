@@ -48,7 +48,7 @@ def is_above_lora_for_less(groups: Groups) -> Finding | None:
         return None
     most = stored(groups[LORA][0]) / LESS
     less = {one: runs for one, runs in groups.items() if stored(runs[0]) <= most}
-    found = {one: measures.compare(runs, groups[LORA], len(less)) for one, runs in less.items()}
+    found = {one: groups.compare(runs, groups[LORA], len(less)) for one, runs in less.items()}
     if not found:
         return None
     said = "; ".join(f"{name(one[0])}, {stored(less[one][0]):,} bytes {each.said}" for one, each in found.items())
@@ -61,7 +61,7 @@ def all_layers_beat_attention(groups: Groups) -> Finding | None:
     kinds = {(kind, budget(runs[0])): runs for (kind, _), runs in groups.items()}
     both = [bytes_ for bytes_ in BUDGETS if {("fourierft", bytes_), ("fourierft_all", bytes_)} <= kinds.keys()]
     found = {
-        f"{bytes_:,} bytes": measures.compare(kinds["fourierft_all", bytes_], kinds["fourierft", bytes_], len(both))
+        f"{bytes_:,} bytes": groups.compare(kinds["fourierft_all", bytes_], kinds["fourierft", bytes_], len(both))
         for bytes_ in both
     }
     return all_of("minus q and v:", found)

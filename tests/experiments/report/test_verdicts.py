@@ -395,6 +395,16 @@ def test_at_scale_small_a_sentence_tells_the_gap_its_error_and_the_seeds_that_wo
     assert sentences(-0.0095) == [f"{said} −0.95 (0.06): cannot tell, about 27 seeds would decide"]
 
 
+def test_the_tasks_of_a_claim_share_its_level_and_those_with_too_few_seeds_do_not_count():
+    """1.25 points less are beyond the margin by 4.3 standard errors: enough for one test, too few for one of four."""
+    pair = [*small("lora", 0.8), *small("fourierft", 0.7875)]
+    assert verdict(pair, "Quality").small_scale == "does not hold (STS-B; 3 seeds)"
+    for seeds, said in ((2, "does not hold"), (3, "cannot tell")):
+        tasks = ("glue_rte", "glue_cola", "glue_mrpc")
+        others = [one for exp in tasks for name in ("lora", "fourierft") for one in small(name, 0.8, seeds, exp)]
+        assert f"{said}" in verdict([*pair, *others], "Quality").small_scale.split("STS-B")[0]
+
+
 def test_a_variant_says_nothing_of_the_method_at_scale_small_either():
     pair = [*small("lora", 0.8), *small("fourierft", 0.8)]
     for change in ({"entries": "grid"}, {"basis": "dct"}, {"init": "zeros"}):
