@@ -152,14 +152,14 @@ _BY_KEY = {table.key: table for table in SCORE_TABLES}
 TABLE2, TABLE3, TABLE4, TABLE5 = (
     _BY_KEY[key] for key in ("table2_glue", "table3_e2e", "table4_instruct", "table5_vit")
 )
-HELD_OUT, METAMATH = _BY_KEY["held_out_instruct"], _BY_KEY["metamath"]
+HELD_OUT, METAMATH, OTHER = _BY_KEY["held_out_instruct"], _BY_KEY["metamath"], _BY_KEY["other"]
 
 
 def table_of(exp: str) -> ScoreTable:
-    """The table of the scores that a run of this experiment measures; Table 2 if no table has the experiment."""
+    """The table of the scores that a run of this experiment measures; the table of other data if none has it."""
     measured = (table for table in SCORE_TABLES if not table.judged)
     having = (table for table in measured if any(column.exp == exp for column in table.columns + table.parts))
-    return next(having, TABLE2)
+    return next(having, OTHER)
 
 
 def leading_column(exp: str) -> Column:

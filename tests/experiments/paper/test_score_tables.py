@@ -46,4 +46,4 @@ def test_every_printed_table_of_scores_has_a_claim_and_every_experiment_one_tabl
     for table in (table for table in SCORE_TABLES if table.columns and not table.judged):
         assert {table_of(column.exp).key for column in table.columns + table.parts} == {table.key}
         assert leading_column(table.columns[0].exp) == table.columns[0]
-    assert table_of("unheard_of").key == "table2_glue"
+    assert table_of("unheard_of").key == "other"

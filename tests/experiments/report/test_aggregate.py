@@ -39,6 +39,12 @@ def test_fewer_seeds_and_dirty_code_are_marked():
     assert score(cell_of(other_seeds), RTE) == "70.0 ± 0.0 ×5†", "five seeds, but not the paper's"
 
 
+def test_data_of_one_s_own_have_the_statistic_and_the_seeds_of_their_table():
+    own = [run(score, seed=seed, exp="own_text") for seed, score in enumerate((0.6, 0.61, 0.8))]
+    column, (row,) = Column(exp="own_text", key="own_text"), rows(own)
+    assert score(row.cell(column), column) == "67.0 ± 11.3 ×3", "the mean, of all three seeds"
+
+
 def test_failures_are_counted_and_never_averaged():
     failures = [run(status=status, seed=seed) for status, seed in (("oom", 33333), ("oom", 44444), ("failed", 22222))]
     assert score(cell_of(failures), RTE, printed=79.1) == "1 failed, 2 OOM"
