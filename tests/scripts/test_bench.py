@@ -462,6 +462,8 @@ def test_the_bench_speaks_of_the_claims_on_memory_and_speed_and_the_full_size_al
     larger = case("roberta_large", slow_and_large, fast_and_lean)
     faster = case("llama_7b", fast_and_lean, slow_and_large)
     assert verdicts(larger, faster) == {"Memory": (4, NOT_REPRODUCED), "Speed": (2, NOT_REPRODUCED)}
+    busy = slower.contestants | {"frozen": slower.contestants["frozen"].model_copy(update={"seconds": [18, 20, 22.1]})}
+    assert verdicts(slower.model_copy(update={"contestants": busy}))["Speed"] == (1, NOT_MEASURED)
 
 
 def test_machines_stand_apart_and_the_latest_of_a_case_counts(tmp_path):

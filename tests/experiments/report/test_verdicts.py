@@ -54,7 +54,9 @@ def test_nothing_is_judged_without_records():
 def test_parameters_are_judged_exactly():
     assert verdict([run(rank=(24, 700))], "Parameters").verdict == REPRODUCED
     assert verdict([run(rank=(24, 700)), run(adapter=24001, rank=(24, 700))], "Parameters").verdict == NOT_REPRODUCED
-    assert verdict([run()], "Parameters").verdict == NOT_MEASURED
+    by_module = run(adapter=9000, rank=(24, 700), n_pattern={"value": 500})
+    for found in ([run()], [by_module]):
+        assert verdict(found, "Parameters").verdict == NOT_MEASURED
 
 
 def test_quality_may_fall_below_lora_by_the_papers_spread():
