@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def expand(overrides: Iterable[str]) -> list[list[str]]:
             for override in parsed
         ]
     return [list(run) for run in itertools.product(*each)]
+
+
+@cache
+def value(override: str) -> Any:
+    """What an override sets, such as {"query": 128} of method.n_pattern={query:128}. Raises UserError."""
+    with _explained():
+        return OverridesParser.create().parse_override(override).value()
 
 
 def composed(name: str, *overrides: str) -> DictConfig:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from experiments.composing import value
 from experiments.record import Record, find
 from experiments.report.aggregate import PAPERS
 from experiments.trials import Edges, Trials
@@ -58,8 +57,7 @@ def _settings(search: Trials) -> Iterator[tuple[str, Any]]:
     """The settings of the method that a search was asked for; not those that follow from others."""
     for override in search.overrides:
         if override.startswith("method.") and "$" not in override:
-            key, _, value = override.partition("=")
-            yield key, yaml.safe_load(value)
+            yield override.partition("=")[0], value(override)
 
 
 def _setting(run: Record, key: str) -> Any:

@@ -7,10 +7,9 @@ seed have the same setting. `runs.py` carries a plan out.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
-from experiments.composing import expand
+from experiments.composing import expand, value
 from experiments.errors import UserError
 from experiments.record import ROOT
 from experiments.typed import Share, Typed
@@ -68,7 +67,8 @@ class RunPlan(Typed):
         found: dict[tuple[str, str], list[Planned]] = {}
         for setting, seeds in self.settings.items():
             said = dict(override.split("=", 1) for override in setting)
-            method = {k.removeprefix("method."): yaml.safe_load(v) for k, v in said.items() if k.startswith("method.")}
+            of_method = [override for override in setting if override.startswith("method.")]
+            method = {one.partition("=")[0].removeprefix("method."): value(one) for one in of_method}
             name = said.get("method", "fourierft")  # the default of configs/config.yaml
             runs = [Planned(name, int(seed.removeprefix("seed=")), {"method": method}) for seed in seeds]
             found.setdefault((said["model"], said["task"]), []).extend(runs)

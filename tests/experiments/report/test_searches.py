@@ -45,10 +45,13 @@ def test_rates_come_from_the_search_on_the_same_experiment_model_and_method_with
         (["method.entries=random"], True),  # the paper's, which the record does not name
         (["method.entries=grid"], False),
         (["method.scale=${method.n}"], True),  # follows from another
+        (["method.n_pattern={query:128,value:896}"], True),
+        (["method.n_pattern={query:128,value:512}"], False),
+        (["method.learning=1e-4"], True),  # a number, as Hydra reads it; of YAML a text
     ],
 )
 def test_the_settings_of_the_search_are_those_of_the_run(settings, fits):
-    record = run(n=1000, band=[0.0, 50.0], recipe=RATE)
+    record = run(n=1000, band=[0.0, 50.0], n_pattern={"value": 896, "query": 128}, learning=1e-4, recipe=RATE)
     assert bool(edges(record, search(0.1, 0.3, settings=settings))) == fits
 
 
