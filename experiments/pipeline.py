@@ -26,7 +26,7 @@ from experiments.draft import Draft
 from experiments.errors import UserError
 from experiments.locks import held
 from experiments.measure import memory, rank
-from experiments.methods.trained import check_precision, count, stored, stored_sha256
+from experiments.methods.trained import check_kept, count, stored, stored_sha256
 from experiments.models import attention, heads
 from experiments.names import name
 from experiments.record import Record, Selection, Selections
@@ -208,7 +208,7 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
         prepared.model.name_or_path = config.model.hub  # as an adapter's file names its base, else by its folder
     head = heads.found(prepared.model, config.model.head)
     model = config.method.adapt(prepared.model, attention.found(prepared.model, config.model.attention, head), head)
-    check_precision(model)
+    check_kept(model)
     if config.train.checkpointing:
         model.gradient_checkpointing_enable(
             {"use_reentrant": False}

@@ -18,7 +18,7 @@ from experiments.sharding import whole
 
 
 def freeze(model: nn.Module, head: tuple[str, ...], trains: Callable[[str], bool]) -> nn.Module:
-    """Freeze `model` except its head and the parameters whose name `trains`. Raises UserError as `check_precision`."""
+    """Freeze `model` except its head and the parameters whose name `trains`. Raises UserError as `check_kept`."""
     for name, parameter in model.named_parameters():
         if trained := is_head(name, head) or trains(name):
             _check_float32(name, parameter)
@@ -26,11 +26,18 @@ def freeze(model: nn.Module, head: tuple[str, ...], trains: Callable[[str], bool
     return model
 
 
-def check_precision(model: nn.Module) -> None:
-    """Raises UserError for trainable parameters that are not float32: small steps would be lost in rounding."""
+def check_kept(model: nn.Module) -> None:
+    """Raises UserError for what training would change and lose: parameters that are not float32 lose small steps in
+    rounding, and running statistics are in no adapter and in no checkpoint."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             _check_float32(name, parameter)
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise UserError(
+                f"{name} is a {type(module).__name__}: its running statistics change in training though it is frozen, "
+                "and what is saved would not be the model that was scored; take a model without batch norm"
+            )
 
 
 def _check_float32(name: str, parameter: nn.Parameter) -> None:

@@ -21,7 +21,7 @@ from experiments import pipeline
 from experiments.errors import UserError
 from experiments.measure.memory import saved_for_backward
 from experiments.measure.rank import analyse
-from experiments.methods.trained import count, stored, stored_sha256
+from experiments.methods.trained import check_kept, count, stored, stored_sha256
 from experiments.training import FineTuner, arguments
 from tests.conftest import ROOT
 
@@ -481,3 +481,9 @@ def test_saved_for_backward_counts_each_storage_once_and_no_parameter():
     state = torch.get_rng_state()
     assert saved_for_backward(frozen, lambda: torch.nn.functional.dropout(frozen(x), 0.5).sum()) == 0
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_running_statistics_which_no_adapter_keeps_are_refused():
+    check_kept(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False)))
+    with pytest.raises(UserError, match=r"^1 is a BatchNorm1d: .* take a model without batch norm"):
+        check_kept(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
