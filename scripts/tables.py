@@ -83,7 +83,7 @@ class Evidence:
 
     def claims(self, paper: Path, studies: Path) -> list[Claim]:
         """Every claim and question, those of the studies last. paper, studies: the folders. Raises UserError."""
-        ranked = rows({one.config_hash: one for one in [*find(studies / "rank" / "records"), *self.runs]}.values())
+        ranked = rows({one.place: one for one in [*find(studies / "rank" / "records"), *self.runs]}.values())
         shares = read_facts(Share, paper)
         found = claims(self.rows, self.printed, self.benches, self.full, shares, self.answers, ranked)
         return found + [claim for name, study in STUDIES.items() for claim in study.claims(studies / name)]

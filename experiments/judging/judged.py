@@ -82,8 +82,7 @@ def selections(record: Record, selection: Selection) -> tuple[Selection, ...]:
     """The selections that share the adapter of this one: both if the best epoch is the last."""
     if not is_finished(record):
         raise UserError(f"{record.name}: not a finished run with a test set ({record.status}); let it finish")
-    epochs = [epoch["epoch"] for epoch in record.metrics.per_epoch]
-    return ("last", "best") if epochs[-1:] == [record.metrics.best_epoch] else (selection,)
+    return ("last", "best") if record.metrics.best_is_last else (selection,)
 
 
 def answers_file(record: Record, runs: Path, selection: Selection, bench: BenchName) -> Path:

@@ -179,8 +179,7 @@ def by_experiment(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
 
 def is_trial(record: Record) -> bool:
     """Whether the run was cut short or judged on training rows."""
-    train = record.config.get("train")
-    return isinstance(train, dict) and any(train.get(key) is not None for key in CUT_SHORT)
+    return any(record.configured(f"train.{key}") is not None for key in CUT_SHORT)
 
 
 def _judge(record: Record) -> str:

@@ -121,9 +121,8 @@ def draw(rows: Sequence[Row], exp: str) -> Figure:
 
 def _examples(run: Record) -> int | None:
     """Examples in a forward pass, which determine its memory; None if unknown."""
-    recipe, train = run.config.get("recipe"), run.config.get("train")
-    size = recipe.get("batch_size") if isinstance(recipe, dict) else None
-    return size and size // (train.get("accumulation", 1) if isinstance(train, dict) else 1)
+    size = run.configured("recipe.batch_size")
+    return size and size // (run.configured("train.accumulation") or 1)
 
 
 def _median(values: Iterable[int | None]) -> float | None:
