@@ -58,6 +58,7 @@ def test_at_small_scale_a_named_model_s_recipes_are_planned_with_their_variants(
         ("glue_cola", 1000, "attention"),
         ("glue_rte", 1000, "attention"),
         ("glue_stsb", 1000, "attention"),
+        ("glue_mrpc", 333, "all-linear"),
         ("glue_cola", 333, "all-linear"),
         ("glue_stsb", 333, "all-linear"),
     ]
