@@ -20,7 +20,7 @@ def sampled_product(x: Tensor, g: Tensor, plan: Plan) -> Tensor:
     """dL/da, (n,) float32, from x: (T, in // 2 + 1) and g: (T, out // 2 + 1), complex64 with contiguous rows."""
     entries = min(ENTRIES, triton.next_power_of_2(plan.n))
     blocks = triton.cdiv(len(x), TOKENS)
-    partial = torch.empty(blocks, plan.n, 2, device=x.device)
+    partial = torch.empty(blocks, plan.n, 2, dtype=torch.float32, device=x.device)
     if blocks:
         with launching_on(x):
             _sampled_product[(blocks * triton.cdiv(plan.n, entries),)](

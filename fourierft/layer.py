@@ -87,7 +87,7 @@ class FourierLayer(nn.Module):
     def reset_spectrum(self, init: str) -> None:
         """Sets the coefficients: "normal", N(0, 1) from the global CPU generator, whatever the device, or "zeros"."""
         draw = torch.randn if init == "normal" else torch.zeros
-        self.fourierft_spectrum.copy_(draw(self.fourierft_spectrum.shape, device="cpu"))
+        self.fourierft_spectrum.copy_(draw(self.fourierft_spectrum.shape, dtype=torch.float32, device="cpu"))
 
     @torch.no_grad()
     def delta_weights(self) -> dict[str, Tensor]:

@@ -117,7 +117,7 @@ def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], draw
     (u, v), (d1, d2) = drawn, shape
     fold_u, fold_v = 2 * u > d1, 2 * v > d2
     u, v = torch.where(fold_u, d1 - u, u), torch.where(fold_v, d2 - v, v)
-    sign = torch.where(fold_u == fold_v, 1.0, -1.0)
+    sign = torch.where(fold_u == fold_v, 1.0, -1.0).float()  # whatever the default dtype is
     return Plan(
         shape,
         entries,
@@ -133,4 +133,4 @@ def _fold(shape: Shape, device: torch.device, entries: tuple[Entries, ...], draw
 
 
 def _share(frequency: Tensor, length: int) -> Tensor:
-    return torch.where((frequency == 0) | (2 * frequency == length), 1.0, 0.5)
+    return torch.where((frequency == 0) | (2 * frequency == length), 1.0, 0.5).float()

@@ -1,5 +1,7 @@
 """How the tests move a model from its start, and compare layers."""
 
+from contextlib import contextmanager
+
 import torch
 
 
@@ -21,3 +23,13 @@ def moved(model, by=0.1):
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter), alpha=by)
     return model
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from comparing import default_dtype
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -132,6 +133,17 @@ def test_a_plan_first_made_in_inference_mode_serves_training():
     c = torch.randn(21, requires_grad=True)
     spectral.delta_weight(c * plan.unit(SCALE), plan).sum().backward()
     assert c.grad is not None
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_a_plan_does_not_depend_on_the_default_dtype(default, monkeypatch):
+    expected = make_plan((9, 8), CPU, Entries(22, 7))
+    monkeypatch.setattr("fourierft.plan._plans", {})
+    with default_dtype(default):
+        plan = make_plan((9, 8), CPU, Entries(22, 7))
+    for name in ("sign", "u_share", "v_share"):
+        table = getattr(plan, name)
+        assert table.dtype == torch.float32 and torch.equal(table, getattr(expected, name))
 
 
 def test_a_plan_of_several_entries_sums_their_changes():

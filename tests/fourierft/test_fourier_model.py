@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from comparing import default_dtype
 from torch import nn
 
 import fourierft
@@ -45,6 +46,17 @@ def test_the_global_seed_decides_the_coefficients_and_the_entry_seed_the_entries
         spectra.append(model["attention"]["query"].fourierft_spectrum.detach())
     assert torch.equal(spectra[0], spectra[1]) and not torch.equal(spectra[0], spectra[2])
     assert 0.5 < float(spectra[0].std()) < 1.5
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_the_coefficients_do_not_depend_on_the_default_dtype(block, default):
+    models = []
+    for dtype in (torch.float32, default):
+        models.append(block())
+        torch.manual_seed(5)
+        with default_dtype(dtype):
+            fourierft.adapt(models[-1], CONFIG)
+    assert equal_states(*map(state, models))
 
 
 def test_zero_init_leaves_the_output_unchanged(block):

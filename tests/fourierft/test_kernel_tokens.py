@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from comparing import default_dtype
 from kernel_devices import devices
 
 from fourierft import Entries, reference
@@ -52,6 +53,14 @@ def test_the_change_is_that_of_delta_w(device, shape, n, tokens, adjoint):
     found = torch.fft.irfft(y, n=length, dim=1, norm="forward")
     assert (found - expected).norm() < 1e-6 * expected.norm()
     assert kernel_tokens.change(spectra(rows)[:0], f, plan, adjoint).shape == (0, length // 2 + 1)
+
+
+@devices
+def test_sums_are_float32_whatever_the_default_dtype(device):
+    plan, _, x, g, _ = of((24, 20), 100, 70, device)
+    expected = kernel_tokens.sampled_product(spectra(x), spectra(g), plan)
+    with default_dtype(torch.bfloat16):
+        assert torch.equal(kernel_tokens.sampled_product(spectra(x), spectra(g), plan), expected)
 
 
 @devices
