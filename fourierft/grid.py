@@ -63,13 +63,14 @@ def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
     8 (a d1 + b d2) bytes in float32 or low precision, shared by all layers.
     """
-    key = "grid", dtype
-    if key not in plan.tables:
+
+    def make() -> tuple[Tensor, ...]:
         (u, v), b = plan.frequencies, plan.grid[1]
         sides = zip((u[::b], v[:b]), plan.shape, strict=True)
         exact = [waves(f, d, d).transpose(0, 1).flatten(0, 1) for f, d in sides]
         exact[1][b:].neg_()
-        plan.tables[key] = tuple(
+        return tuple(
             torch.cat(two_terms(table, dtype)) if dtype in LOW_PRECISION else table.to(dtype) for table in exact
         )
-    return plan.tables[key]
+
+    return plan.table(("grid", dtype), make)

@@ -98,13 +98,12 @@ def _tables(plan: Plan, dtype: torch.dtype) -> tuple[Tensor, ...]:
     n is padded to a multiple of DEPTH, d1 / 2 + 1 and d2 / 2 + 1 to multiples of the tile. About 2 n (d1 + d2) bytes,
     or 4 n (d1 + d2) for float32, shared by all layers of the plan.
     """
-    # Cached on the plan, since torch.compile would trace through a cached function.
     terms, tile = _terms(dtype), _tile(plan.shape, dtype)
-    key = "kernel", terms
-    if key not in plan.tables:
-        tables = (_table(*side, terms, tile) for side in zip(plan.frequencies, plan.shape, strict=True))
-        plan.tables[key] = tuple(tables)  # in one step, for other threads
-    return plan.tables[key]
+
+    def make() -> tuple[Tensor, ...]:
+        return tuple(_table(*side, terms, tile) for side in zip(plan.frequencies, plan.shape, strict=True))
+
+    return plan.table(("kernel", terms), make)
 
 
 def _table(frequencies: Tensor, length: int, terms: int, tile: int) -> Tensor:

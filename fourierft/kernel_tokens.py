@@ -71,13 +71,14 @@ def change(x: Tensor, f: Tensor, plan: Plan, adjoint: bool = False) -> Tensor:
 
 def _sorted(plan: Plan, adjoint: bool) -> tuple[Tensor, ...]:
     """Coefficients by target frequency: where those of each start, and the end, (d // 2 + 2,); their order, (n,)."""
-    key = "by target", adjoint
-    if key not in plan.tables:
+
+    def make() -> tuple[Tensor, ...]:
         target, length = (plan.v, plan.shape[1]) if adjoint else (plan.u, plan.shape[0])
         order = target.argsort(stable=True)
         bins = torch.arange(length // 2 + 2, device=target.device)
-        plan.tables[key] = torch.searchsorted(target[order], bins), order
-    return plan.tables[key]
+        return torch.searchsorted(target[order], bins), order
+
+    return plan.table(("by target", adjoint), make)
 
 
 @triton.jit

@@ -10,7 +10,7 @@ A cosine is even, so each frequency can be folded to at most half its period, if
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import torch
@@ -59,12 +59,22 @@ class Plan(AnyPlan):
     slots: Tensor
     native: bool = False  # whether `native.py` can transform the rows
     grid: tuple[int, ...] = ()  # (a, b) if the positions are a grid of a rows and b columns
-    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # cached by the kernels and `grid.py`
+    tables: dict[Hashable, tuple[Tensor, ...]] = field(default_factory=dict)  # of the kernels and `grid.py`
 
     @property
     def frequencies(self) -> tuple[Tensor, Tensor]:
         """sign u and v, (n,) int64: the signed frequencies along the rows and the columns."""
         return self.sign.long() * self.u, self.v
+
+    def table(self, key: Hashable, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What `make` returns, made once; shared by all layers of the plan."""
+        # Not a functools.cache, as for `_plans`. Stored in one step, for other threads.
+        made = self.tables.get(key)
+        if made is None:
+            made = make()
+            if is_real(made[0]):
+                self.tables[key] = made
+        return made
 
     def unit(self, scale: float) -> float:
         """s, the amplitude of a coefficient of 1."""
@@ -92,11 +102,19 @@ _plans: dict[tuple, Plan | BasisPlan] = {}
 def make_plan(shape: Shape, device: torch.device, *entries: Entries) -> Plan | BasisPlan:
     """The plan of these entries (several only in the Fourier basis); equal arguments get the same object."""
     key = shape, device, entries
-    if key not in _plans:
+    plan = _plans.get(key)
+    if plan is None:
         with torch.inference_mode(False):  # tables made in inference mode could not be used in training
             drawn = torch.cat([one.sample(shape) for one in entries], dim=1)
-            _plans[key] = (_fold if entries[0].basis == "fourier" else _in_basis)(shape, device, entries, drawn)
-    return _plans[key]
+            plan = (_fold if entries[0].basis == "fourier" else _in_basis)(shape, device, entries, drawn)
+        if is_real(plan.u):
+            _plans[key] = plan
+    return plan
+
+
+def is_real(table: Tensor) -> bool:
+    """Whether this can be kept. What is made while torch.export traces has no values, and would serve no later call."""
+    return type(table) is Tensor
 
 
 def waves(frequencies: Tensor, places: int, period: int) -> Tensor:

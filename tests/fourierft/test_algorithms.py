@@ -164,6 +164,21 @@ def test_copies_of_a_plan_are_the_plan(again):
         assert again(plan) is plan
 
 
+@pytest.mark.parametrize("kind", ["random", "grid"])
+def test_nothing_that_is_made_while_a_model_is_exported_is_kept(kind, monkeypatch):
+    monkeypatch.setattr("fourierft.plan._plans", {})
+    x, c, weight = torch.randn(4, 16), torch.randn(12), torch.randn(16, 16)
+
+    class Adapted(nn.Module):
+        def forward(self, x):
+            return fourier_linear(x, weight, None, c, make_plan((16, 16), CPU, Entries(12, 7, kind=kind)), SCALE)
+
+    exported = torch.export.export(Adapted(), (x,), strict=False).module()
+    expected = reference.forward(x, weight, None, c, Entries(12, 7, kind=kind).sample((16, 16)), SCALE)
+    for model in (Adapted(), exported):
+        torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-5)
+
+
 # The layer, by each of them -----------------------------------------------------------------------------------------
 
 ALGORITHMS = [
