@@ -69,7 +69,7 @@ def through_spectrum(
 
     Returns (n,) float64, zeros without w. For lengths that are `available`.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return _operator(x, source, target, sign, factor, y, w)
     plain: list[Any] = [rows if rows is None else _plain(rows) for rows in (x, w, y)]
     x, w, into = plain
@@ -87,7 +87,8 @@ def through_spectrum(
     return sums.sum(0)
 
 
-# One node in the graph of torch.compile, which cannot trace it.
+# One node in the graph of torch.compile, which cannot trace it. Modes that follow each operator, such as make_fx and
+# selective checkpoints, learn from it that y changes. It takes some 50 microseconds more than the function.
 _operator = torch.library.custom_op("fourierft::through_spectrum", through_spectrum, mutates_args=("y",))
 _operator.register_fake(lambda x, source, *others: x.new_empty(len(source), dtype=torch.float64))
 

@@ -1,5 +1,6 @@
 """What the C computes is what torch computes, row by row; without a compiler torch computes it."""
 
+import functools
 import itertools
 import os
 import sys
@@ -10,6 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 import fourierft
 from fourierft import Algorithm, Entries, FourierLinear, native, reference, tokens
@@ -176,6 +180,36 @@ def test_torch_compile_takes_it_in_one_graph(monkeypatch):
     assert len(called) == 2  # forward, and one for both gradients
     for one, other in zip(actual, expected, strict=True):
         near(one, other.double())
+
+
+def test_what_follows_each_operator_sees_it():
+    layer = layer_of((48, 40), 50, forward="tokens", gradient="tokens")
+
+    def step(x):
+        y = layer(x)
+        return y.detach(), *torch.autograd.grad(y.square().sum(), layer.fourierft_spectrum)
+
+    traced, x = make_fx(step)(torch.randn(9, 40)), torch.randn(9, 40)
+    for one, other in zip(traced(x), step(x), strict=True):
+        near(one, other.double())
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert layer(torch.randn(9, 40)).shape == (9, 48)
+
+
+def test_a_product_that_a_selective_checkpoint_saves_is_not_changed_unnoticed():
+    layer, x = layer_of((48, 40), 50, forward="tokens", gradient="tokens"), torch.randn(9, 40)
+    layer.bias = None
+    (expected,) = torch.autograd.grad(layer(x).square().sum(), layer.fourierft_spectrum)
+
+    def gradient():
+        context = functools.partial(create_selective_checkpoint_contexts, [torch.ops.aten.mm.default])
+        y = checkpoint(layer, x, use_reentrant=False, context_fn=context)
+        return torch.autograd.grad(y.square().sum(), layer.fourierft_spectrum)[0]
+
+    with pytest.raises(RuntimeError, match="has been mutated"):
+        gradient()
+    layer.algorithm = Algorithm(forward="fft")
+    near(gradient(), expected.double())
 
 
 def test_lengths_that_it_cannot_take():
