@@ -127,7 +127,7 @@ def _blocks(layer: FourierLayer, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     plan = make_plan(layer.matrix_shape, torch.device("cpu"), layer.entries)
     amplitudes = c * plan.unit(layer.scale)
     if isinstance(plan, BasisPlan):
-        left, right = (torch.eye(d, dtype=c.dtype)[None] for d in plan.shape)
+        left, right = (torch.eye(d, dtype=c.dtype, device=c.device)[None] for d in plan.shape)
         return left, torch.stack([delta_weight(a, plan) for a in amplitudes])[None], right
     (u, row), (v, column) = (folded.unique(return_inverse=True) for folded in (plan.u, plan.v))
     core = c.new_zeros(2, len(c), len(u) * len(v))

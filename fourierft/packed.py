@@ -43,7 +43,8 @@ class PackedFile:
 
     def row(self, k: int) -> Tensor:
         """The numbers of the k-th adapter. Raises FourierError if they are damaged."""
-        row = self._rows[k]
+        with torch.device("cpu"):  # whatever the default device is
+            row = self._rows[k]
         if _digest(row) != bytes(self._digests[k].tolist()):
             raise FourierError(f"{self.file} is damaged: {self.names[k]!r} does not have its digest; pack it again")
         return row

@@ -278,6 +278,8 @@ def test_a_packed_file_holds_the_same(roberta, adapters, batch, tmp_path):
     packed = Bank.over(roberta(), file, capacity=3)
     assert packed.names == NAMES and packed.config == bank.config
     assert torch.equal(together(packed, ROWS, batch), together(bank, ROWS, batch))
+    with torch.device("meta"):  # the default device is not asked
+        assert torch.equal(packed.row("ben"), bank.row("ben"))
 
     content = bytearray(file.read_bytes())
     content[-32 * len(NAMES) - 1] ^= 1  # the last number of the last adapter

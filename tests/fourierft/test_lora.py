@@ -83,6 +83,13 @@ def test_a_lora_of_zeros_is_one_of_rank_1(block, tmp_path):
     assert not any(product.any() for product in products(tmp_path).values())
 
 
+def test_the_default_device_is_not_asked(block, tmp_path):
+    model = trained(block(), replace(RANDOM, n=300, basis="identity"))
+    with torch.device("meta"):
+        fourierft.to_lora(model, tmp_path, rank=999)
+    assert all(relative_error(products(tmp_path)[path], delta) < 1e-6 for path, delta in changes(model).items())
+
+
 # Approximate --------------------------------------------------------------------------------------------------------
 
 KINDS = {

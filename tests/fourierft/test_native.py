@@ -212,6 +212,21 @@ def test_a_product_that_a_selective_checkpoint_saves_is_not_changed_unnoticed():
     near(gradient(), expected.double())
 
 
+def test_the_default_device_is_not_asked():
+    layer, x, g = layer_of((48, 40), 50, forward="tokens", gradient="tokens"), torch.randn(9, 40), torch.randn(9, 48)
+    y = layer(x)
+    (dc,) = torch.autograd.grad(y, layer.fourierft_spectrum, g)
+
+    def elsewhere():
+        torch.set_default_device("meta")
+        again = layer(x)
+        near(again, y.double(), 1e-5)
+        near(*torch.autograd.grad(again, layer.fourierft_spectrum, g), dc.double(), 1e-5)
+
+    process = Forked(elsewhere)  # of its own: C would write to the memory of a tensor that has none
+    assert process.wait() == 0, process.said()
+
+
 def test_lengths_that_it_cannot_take():
     assert native.available(768, 4096, 11008, 2)
     assert not any(native.available(768, length) for length in (1, 9, 2 * 67, 0))
