@@ -114,15 +114,15 @@ def _load() -> ctypes.CDLL | None:
         return None
     what = [SOURCE.read_text(), path, *compiler[1:], COMPILE, LINK, FLAGS, _processor()]
     name = f"native-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}.so"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourierft"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourierft"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = folder / name
         if not _loads(kept):
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 os.replace(_compile(compiler, Path(work)), kept)
         return _declare(ctypes.CDLL(str(kept)))
-    except PermissionError:  # the cache is not ours: compiled for this process only
+    except (PermissionError, RuntimeError):  # the cache is not ours, or no home is known: for this process only
         with tempfile.TemporaryDirectory() as work:
             return _declare(ctypes.CDLL(str(_compile(compiler, Path(work)))))
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import pwd
 import sys
 import warnings
 
@@ -252,7 +253,7 @@ def program():
 
 def in_new_process(tmp_path, **environment):
     """What the program prints, and says on stderr, with a cache of its own."""
-    process = Forked(program, XDG_CACHE_HOME=str(tmp_path / "cache"), **environment)
+    process = Forked(program, **{"XDG_CACHE_HOME": str(tmp_path / "cache")} | environment)
     assert process.wait() == 0, process.said()
     out, said = process.said()
     return out.strip(), said
@@ -297,6 +298,15 @@ def test_a_cache_that_is_no_folder_is_told_and_torch_computes(tmp_path):
     (tmp_path / "cache").write_text("")
     out, said = in_new_process(tmp_path)
     assert out == "native False" and "native.c is not used" in said
+
+
+def test_without_a_home_it_is_compiled_for_the_process_alone(tmp_path, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert in_new_process(tmp_path, XDG_CACHE_HOME="") == ("native True", "")
 
 
 def test_use_turns_it_off(block):
