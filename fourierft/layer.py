@@ -122,6 +122,10 @@ class FourierLayer(nn.Module):
         self._plan = self._make_plan()  # now: torch.compile cannot trace the draw
         return self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._plan = self._make_plan()  # copies share it, and pickles have it on the device that they are loaded to
+
     def _take_over(self, base: nn.Module) -> None:
         """Takes over the training mode of `base`, and moves here the hooks of its calls.
 

@@ -38,8 +38,8 @@ class AnyPlan:
     def n(self) -> int:
         return len(self.u)
 
-    def __reduce__(self) -> tuple:  # copies and pickles of a layer share the plan
-        return make_plan, (self.shape, self.u.device, *self.entries)
+    def __reduce__(self) -> tuple:  # on the CPU, which is there wherever a pickle is loaded
+        return make_plan, (self.shape, torch.device("cpu"), *self.entries)
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,6 +162,7 @@ def test_copies_of_a_plan_are_the_plan(again):
     for entries in ([Entries(30, 7)], [Entries(30, 7), Entries(5, 8)]):
         plan = make_plan((8, 9), CPU, *entries)
         assert again(plan) is plan
+        assert again(make_plan((8, 9), torch.device("meta"), *entries)) is plan  # a device may be missing elsewhere
 
 
 @pytest.mark.parametrize("kind", ["random", "grid"])

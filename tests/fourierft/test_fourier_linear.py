@@ -269,6 +269,12 @@ def test_copies_and_pickles_compute_the_same(clone, merged):
     assert torch.equal(copied.weight, layer.weight) and copied.weight is not layer.weight
 
 
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_and_pickles_have_their_positions_on_their_device(clone):
+    layer = clone(make("linear", 24, 36).to("meta"))
+    assert layer._plan.u.is_meta and layer.plan is layer._plan  # already: torch.compile cannot trace the draw
+
+
 @pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
 def test_coefficients_survive_a_narrow_cast_bit_for_bit(narrow):
     layer = make("linear", 15, 9)
