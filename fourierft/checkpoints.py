@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import MethodType
 from typing import Any, cast
 
 from safetensors.torch import save_file
@@ -30,12 +30,13 @@ def light_checkpoints(model: nn.Module) -> nn.Module:
     trained, pretrained = set(_trained(model)), cast(Any, model)
     # The Trainer warns of keys that it misses in a checkpoint, unless they are exactly these.
     pretrained._keys_to_ignore_on_save = [name for name in model.state_dict() if name not in trained]
-    pretrained.save_pretrained = MethodType(_save_pretrained, model)  # a method: a copy of the model saves itself
+    # Not a method, which a pickle would look for in the class. A copy of the model saves itself.
+    pretrained.save_pretrained = partial(_save_pretrained, model)
     return model
 
 
 def _save_pretrained(
-    self: nn.Module,
+    model: nn.Module,
     save_directory: str | os.PathLike,
     is_main_process: bool = True,
     state_dict: Mapping[str, Tensor] | None = None,
@@ -44,9 +45,9 @@ def _save_pretrained(
     """state_dict: the gathered tensors of a model that FSDP or DeepSpeed shards; the Trainer gives it."""
     if not is_main_process:
         return
-    save(self, save_directory, state_dict=state_dict)
-    tensors = self.state_dict() if state_dict is None else state_dict
-    state = {name: tensors[name].detach().cpu().contiguous() for name in _trained(self)}
+    save(model, save_directory, state_dict=state_dict)
+    tensors = model.state_dict() if state_dict is None else state_dict
+    state = {name: tensors[name].detach().cpu().contiguous() for name in _trained(model)}
     save_file(state, Path(save_directory) / RESUMED_FROM, metadata={"format": "pt"})
 
 

@@ -1,6 +1,7 @@
 """The Hugging Face Trainer keeps what trains: small checkpoints, from which it resumes as if nothing had happened."""
 
 import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,10 @@ def test_the_best_model_is_loaded_in_the_end(trained):
     assert equal(parameters(one.model), best)
 
 
-def test_a_copy_saves_itself(roberta, tmp_path):
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_saves_itself(duplicate, roberta, tmp_path):
     model = fourierft.light_checkpoints(fourierft.adapt(roberta(), CONFIG))
-    other = copy.deepcopy(model)
+    other = duplicate(model)
     with torch.no_grad():
         other.classifier.out_proj.bias.fill_(3.0)
     other.save_pretrained(tmp_path)
