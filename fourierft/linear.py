@@ -140,7 +140,7 @@ class FourierLinear(FourierLayer):
             finally:
                 self.merge()
         spectrum, weight = (state_dict.get(prefix + name) for name in ("fourierft_spectrum", "weight"))
-        holds_delta = spectrum is not None and spectrum.dim() > self.fourierft_spectrum.dim()
+        holds_delta = spectrum is not None and spectrum.shape == (1, *self.fourierft_spectrum.shape)
         if spectrum is not None and holds_delta:
             state_dict = state_dict | {prefix + "fourierft_spectrum": spectrum[0], prefix + "weight": self.weight}
         super()._load_from_state_dict(state_dict, prefix, *args)

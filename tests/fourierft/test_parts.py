@@ -91,6 +91,15 @@ def test_parts_of_gpt2_train_save_and_load(gpt2, tokens, tmp_path):
     assert torch.equal(again(tokens).logits, model(tokens).logits)
 
 
+def test_a_state_of_parts_is_not_taken_for_that_of_a_merged_layer():
+    state = fourierft.adapt(fused("linear"), config(("qkv:q,v",))).state_dict()
+    whole = fourierft.adapt(fused("linear"), config(("qkv",)))
+    spectra = {name: tensor for name, tensor in state.items() if name.endswith("spectrum")}
+    for each in (state, spectra):
+        with pytest.raises(RuntimeError, match=r"size mismatch for attn\.qkv\.fourierft_spectrum"):
+            whole.load_state_dict(each, strict=False)
+
+
 def test_what_peft_cannot_say_is_refused_or_marked(gpt2, tmp_path):
     from peft import PeftModel
 
