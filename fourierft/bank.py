@@ -8,6 +8,7 @@ is read from the disk (`shelf.py`) when it is named, in the place of what was na
 
 import copy
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class Bank(Shelf):
         self._slots: OrderedDict[str, int] = OrderedDict()  # rows of the table, the least recently named first
         self._free = list(range(len(self._table) - 1, 0, -1))
         self._current: dict[str, Tensor] = {}  # (rows, *shape) by key, inside of `rows`
+        self._inside: list[int] = []  # the thread that is inside of `rows`, then those to be refused
 
     @classmethod
     def over(
@@ -112,16 +114,30 @@ class Bank(Shelf):
         """Within it each row of a batch has the adapter of its name, or none.
 
         Where a batch has k times as many rows as there are names, each name stands for k rows in succession, as
-        `generate` repeats them for its beams. Raises FourierError for an unknown name, for more adapters than the
-        capacity, for one that cannot be read, and from the layers for a batch that does not fit the names.
+        `generate` repeats them for its beams. One thread at a time may be inside; the names are for the model in
+        whichever thread it then runs. Raises FourierError for an unknown name, for more adapters than the capacity, for
+        one that cannot be read, while another thread is inside, and from the layers for a batch that does not fit.
         """
         listed = not isinstance(names, str) and len(names) > 0
         require(listed, "names", names, 'a list with a name or None for each row, e.g. ["anna", None]')
-        before, self._current = self._current, self._gather(names)
+        thread = threading.get_ident()
+        enters = thread not in self._inside
+        if enters:
+            self._inside.append(thread)  # before looking who is first: of two at once, one is
         try:
-            yield
+            if self._inside[0] != thread:
+                raise FourierError(
+                    "another thread is inside of `rows`, and its rows would get these adapters: put both into one "
+                    "batch, or a lock around `rows`"
+                )
+            before, self._current = self._current, self._gather(names)
+            try:
+                yield
+            finally:
+                self._current = before
         finally:
-            self._current = before
+            if enters:
+                self._inside.remove(thread)
 
     def _gather(self, names: Sequence[str | None]) -> dict[str, Tensor]:
         wanted = list(dict.fromkeys(name for name in names if name is not None))

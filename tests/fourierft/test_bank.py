@@ -2,6 +2,7 @@
 
 import copy
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import peft
 import pytest
@@ -205,6 +206,23 @@ def test_rows_inside_of_rows_end_where_they_began(roberta, adapters, batch):
         together(bank, ["dora"] * len(ROWS), batch)  # displaces one of them
         bank.remove("anna")
         assert torch.equal(bank.model(batch).logits, expected)
+
+
+def test_another_thread_is_refused_while_one_is_inside(roberta, adapters, batch):
+    bank = Bank.over(roberta(), adapters(roberta))
+    expected = together(bank, ["anna"], batch[:1])
+
+    def other(*names):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(together, bank, names, batch[:1]).result()
+
+    with bank.rows(["anna"]), torch.no_grad():
+        with pytest.raises(FourierError, match=r"another thread is inside of `rows`.*a lock around"):
+            other("ben")
+        assert torch.equal(bank.model(batch[:1]).logits, expected)
+        with bank.rows(["ben"]), pytest.raises(FourierError, match="another thread"):
+            other("ben")
+    near(other("anna"), expected)
 
 
 @pytest.mark.parametrize("entries", ["random", "grid"])
