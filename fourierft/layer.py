@@ -60,9 +60,11 @@ class FourierLayer(nn.Module):
             return self.product(x)
         if self.of_rows is not None:
             raise FourierError("a bank cannot tell the rows of a nested tensor apart: give it a padded one")
+        if x.layout == torch.jagged:
+            return _jagged_as(x, self.product(x.values()))
         sequences = x.unbind()
         rows = self.product(torch.cat(sequences)).split([len(sequence) for sequence in sequences])
-        return torch.nested.as_nested_tensor(list(rows), layout=x.layout)
+        return torch.nested.as_nested_tensor(list(rows))
 
     def product(self, x: Tensor) -> Tensor:
         """The layer's output, (..., out), for x: (..., in). Implemented by subclasses."""
@@ -158,6 +160,12 @@ class FourierLayer(nn.Module):
 
 def _inert(layer: nn.Module, args: tuple) -> None:
     pass
+
+
+def _jagged_as(x: Any, values: Tensor) -> Tensor:
+    """The values as sequences with the very offsets of x, without which torch could not add the two."""
+    sequences = x.offsets(), x.lengths(), x._ragged_idx, x._maybe_min_seqlen, x._maybe_max_seqlen
+    return torch.nested.nested_tensor_from_jagged(values, *sequences)
 
 
 def check_replaceable(base: nn.Module) -> None:

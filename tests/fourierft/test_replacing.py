@@ -163,6 +163,32 @@ def test_nested_sequences_are_computed_as_their_rows(layout):
     assert layer.fourierft_spectrum.grad.any()
 
 
+def test_jagged_sequences_are_added_to_their_input_and_attend_with_those_of_a_plain_layer():
+    def of(*rows):
+        return torch.nested.nested_tensor(list(rows), layout=torch.jagged, requires_grad=True)
+
+    layer, plain = fourierft.FourierLinear(nn.Linear(24, 24), fourierft.Entries(20), 5.0), nn.Linear(24, 24)
+    layer.reset_spectrum("normal")
+    rows = torch.randn(5, 24), torch.randn(3, 24)
+
+    def block(x):
+        q, k, v = (each(x).unflatten(-1, (2, 12)).transpose(1, 2) for each in (layer, plain, layer))
+        return x + nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    together, alone = of(*rows), [of(row) for row in rows]
+    y = block(together)
+    assert y.shape == together.shape
+    y.values().sum().backward()
+    for part, gradient, x in zip(y.unbind(), together.grad.unbind(), alone, strict=True):
+        ours = block(x)
+        ours.values().sum().backward()
+        torch.testing.assert_close(part, ours.values())
+        torch.testing.assert_close(gradient, x.grad.values())
+    halves = torch.nested.narrow(torch.randn(2, 6, 24), 1, torch.tensor([0, 2]), torch.tensor([3, 4]), torch.jagged)
+    for ours, x in zip((halves + layer(halves)).unbind(), halves.unbind(), strict=True):
+        torch.testing.assert_close(ours, x + layer(x))
+
+
 class Owner(nn.Module):
     """Takes the weights of its layers in every way there is."""
 
