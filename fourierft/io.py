@@ -38,6 +38,7 @@ from .targets import modules_by_path, select, select_heads, without_wrappers
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+AUTO = {"scale": "auto"}  # in the metadata: the layers have scales of their own, by the rule of `scale.py`
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -65,9 +66,11 @@ def save(
     transposed = any(getattr(layer, "fan_in_fan_out", False) for layer in layers.values())
     document = to_document(config, transposed, type(model))
     tensors = gathered(config, layers, select_heads(model, config.head), state_dict)
-    for key, factor in _factors(config, layers).items():
+    factors = _factors(config, layers)
+    for key, factor in factors.items():
         tensors[key] *= factor
-    write(Path(path), document, tensors, {"fourierft": identities(document)[0], "sha256": digest(tensors)})
+    metadata = {"fourierft": identities(document)[0], "sha256": digest(tensors)} | (AUTO if factors else {})
+    write(Path(path), document, tensors, metadata)
 
 
 def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
@@ -81,7 +84,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     folder = Path(path)
     document = read_document(folder / CONFIG_FILE)
     stated = to_config(document, folder / CONFIG_FILE)
-    tensors = read_weights(folder / WEIGHTS_FILE, document)
+    tensors, metadata = read_weights(folder / WEIGHTS_FILE, document)
     adapted = adapted_model(model) if fourier_layers(model) else None
     config = narrowed(stated, adapted or model, tensors)
     layers: Mapping[str, nn.Module]
@@ -101,9 +104,9 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
 
     # Nothing below can fail.
     if not adapted:
-        insert(model, config, layers, heads)
+        insert(model, replace(config, scale="auto") if AUTO.items() <= metadata.items() else config, layers, heads)
         layers = fourier_layers(model)
-    for key, factor in _factors(config_of(adapted or model), layers).items():
+    for key, factor in _factors(config, layers).items():
         tensors[key] /= factor
     with torch.no_grad():
         for key, tensor in _tensors(layers, heads).items():
@@ -207,8 +210,8 @@ def opened(file: Path) -> Iterator[Any]:
         raise FourierError(f"{file} is not a whole safetensors file ({error}): save the adapter again") from error
 
 
-def read_weights(file: Path, document: Document) -> dict[str, Tensor]:
-    """The tensors of an adapter with this document, on the CPU. Raises FourierError, see `load`."""
+def read_weights(file: Path, document: Document) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of an adapter with this document, on the CPU, and the metadata. Raises FourierError, see `load`."""
     with opened(file) as stored:
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
         metadata = stored.metadata() or {}
@@ -221,7 +224,7 @@ def read_weights(file: Path, document: Document) -> dict[str, Tensor]:
         )
     if sha256 is not None and sha256 != digest(tensors):
         raise FourierError(f"{file} is damaged: its tensors do not have the digest it states, {sha256}; save it again")
-    return {without_wrappers(key): tensor for key, tensor in tensors.items()}
+    return {without_wrappers(key): tensor for key, tensor in tensors.items()}, metadata
 
 
 def narrowed(config: FourierConfig, model: nn.Module, keys: Iterable[str]) -> FourierConfig:

@@ -55,8 +55,8 @@ def set_scales(layers: Sequence[FourierLayer]) -> float:
     common to all makes the movement exactly the rule's. No scale is more than 2 times from the rule. Any basis, a grid,
     a part and a quantised weight count alike: their atoms have the same norm.
 
-    A plain model into which the file is loaded has the one scale everywhere: the same delta_W, but other steps if it is
-    trained further. For the same steps, adapt with "auto", then load.
+    The file says so, and a plain model into which `load` loads it gets the same scales. PEFT, a bank, and `load` from a
+    file that does not say so have the one scale everywhere: the same delta_W, but other steps if trained further.
     """
     wanted = [unit(layer) * _share(layer.matrix_shape, layer.entries.n) for layer in layers]
     for layer, scale in zip(layers, wanted, strict=True):

@@ -161,7 +161,7 @@ class Shelf:
 
     def _read(self, folder: Path) -> Tensor:
         file = folder / WEIGHTS_FILE
-        tensors = read_weights(file, self._read_document(folder))
+        tensors, _ = read_weights(file, self._read_document(folder))
         check_tensors(tensors, self._head_tensors, self._spectra, file)
         return torch.cat([tensors[key].flatten().to(self._wide) for key in self.shapes])
 

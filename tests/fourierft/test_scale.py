@@ -10,7 +10,7 @@ import peft
 import pytest
 import torch
 from comparing import relative_error
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import fourierft
@@ -174,7 +174,7 @@ def test_a_file_has_one_plain_number_and_gives_the_same_change_bit_for_bit(saved
     x, plain, alike = torch.randn(7, 24), fourierft.load(Network(), folder), adapted(seed=3)
     assert not same(alike, model)
     fourierft.load(alike, folder)
-    assert len(set(scales(plain))) == 1 and scales(alike) == scales(model)
+    assert scales(plain) == scales(alike) == scales(model)
     assert same(plain, model) and same(alike, model)
     assert torch.equal(plain(x), model(x)) and torch.equal(alike(x), model(x))
     merged = [fourierft.merge(each).large.weight for each in (plain, alike, model)]
@@ -189,6 +189,23 @@ def test_what_is_loaded_is_saved_as_it_was(saved, tmp_path):
         assert all(torch.equal(tensors[0][key], tensors[1][key]) for key in tensors[0].keys() | tensors[1].keys())
 
 
+def test_a_file_that_says_nothing_of_scales_gives_one_to_all_layers_and_the_same_change(saved):
+    """As those of PEFT."""
+    model, folder = saved
+    save_file(contents(folder)[1], folder / "adapter_model.safetensors")
+    plain = fourierft.load(Network(), folder)
+    assert scales(plain) == [min(scales(model))] * 3 and same(plain, model)
+
+
+def test_another_rule_of_scales_keeps_the_change(saved, monkeypatch):
+    model, folder = saved
+    monkeypatch.setattr("fourierft.scale.MOVEMENT", 7.0)
+    plain = fourierft.load(Network(), folder)
+    assert scales(plain) == pytest.approx([scale * 7 / 12 for scale in scales(model)], rel=1e-12)
+    for path, delta in fourierft.delta_weights(plain).items():
+        assert relative_error(delta, fourierft.delta_weights(model)[path]) < 1e-6
+
+
 def test_peft_has_the_same_change(saved):
     model, folder = saved
     theirs = peft.PeftModel.from_pretrained(Network(), folder).base_model.model
@@ -200,9 +217,12 @@ def test_peft_has_the_same_change(saved):
 
 def test_state_dicts_and_copies_keep_it(saved):
     model, x = saved[0], torch.randn(7, 24)
-    alike = adapted(seed=3)
-    alike.load_state_dict(model.state_dict())
-    for other in (alike, copy.deepcopy(model)):
+    others = [adapted(seed=3), fourierft.load(Network(), saved[1])]
+    for other in others:
+        with torch.no_grad():
+            fourierft.fourier_layers(other)["large"].fourierft_spectrum.zero_()
+        other.load_state_dict(model.state_dict())
+    for other in (*others, copy.deepcopy(model)):
         assert scales(other) == scales(model) and torch.equal(other(x), model(x))
 
 
