@@ -14,13 +14,10 @@ from .config import FourierConfig
 from .errors import FourierError
 from .layer import FourierLayer
 from .linear import FourierLinear
-from .products import LOW_PRECISION
 from .quantized import QuantizedFourierLinear, quantized_shape
 from .scale import set_scales
 from .targets import modules_by_path, resolve, select, without_wrappers
-
-# Names of algorithms that `use` still accepts.
-FORMER_NAMES = {"branch": "tokens", "product": "fft"}
+from .wide import LOW_PRECISION
 
 
 @dataclass(frozen=True)
@@ -111,11 +108,9 @@ def use(model: nn.Module, **settings: Any) -> nn.Module:
     Returns the model. Raises FourierError for an unknown field or value.
     """
     known = [field.name for field in fields(Algorithm)]
-    for name, value in settings.items():
+    for name in settings:
         if name not in known:
             raise FourierError(f"use: {name!r} is no setting: choose from {', '.join(known)}")
-        if name in ("forward", "gradient") and isinstance(value, str):
-            settings[name] = FORMER_NAMES.get(value, value)
     algorithms = {layer: replace(layer.algorithm, **settings) for layer in adapted_layers(model).values()}
     for layer, algorithm in algorithms.items():
         layer.algorithm = algorithm

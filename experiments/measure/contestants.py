@@ -29,11 +29,11 @@ SCALE, SEED, R = 150.0, 2024, 8
 MODES = {
     OURS: {},
     "fourierft_keep": {"memory": "keep"},
-    "fourierft_product": {"gradient": "product"},
+    "fourierft_product": {"gradient": "fft"},
     "fourierft_tokens": {"gradient": "tokens"},
     "fourierft_fft": {"forward": "fft"},
     "fourierft_kernel": {"forward": "kernel"},
-    "fourierft_branch": {"forward": "branch"},
+    "fourierft_branch": {"forward": "tokens"},
     "fourierft_torch": {"compiled": False},  # as without a C compiler
 }
 Adapt = Callable[[nn.Module, Case], nn.Module]

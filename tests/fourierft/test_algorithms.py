@@ -380,10 +380,3 @@ def test_use_sets_what_is_given_and_leaves_the_rest(block):
     fourierft.use(model, gradient="fft")
     for layer in fourierft.fourier_layers(model).values():
         assert layer.algorithm == Algorithm(memory="keep", gradient="fft")
-
-
-def test_use_takes_the_former_names_of_algorithms(block):
-    model = fourierft.adapt(block(), fourierft.FourierConfig(n=10, scale=5.0, targets=("query",)))
-    fourierft.use(model, forward="branch", gradient="product")
-    (layer,) = fourierft.fourier_layers(model).values()
-    assert layer.algorithm == Algorithm(forward="tokens", gradient="fft")
