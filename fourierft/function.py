@@ -19,7 +19,8 @@ from . import grid, tokens
 from .choice import Algorithm
 from .errors import FourierError
 from .plan import BasisPlan, Plan
-from .products import LOW_PRECISION, amplitude_grad, form, times, wide_product
+from .products import amplitude_grad, form, times
+from .wide import LOW_PRECISION, wide_product
 
 
 def fourier_linear(

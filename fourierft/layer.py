@@ -11,7 +11,8 @@ from .entries import Entries, Shape
 from .errors import FourierError
 from .parts import PARTS, matrix_shape
 from .plan import BasisPlan, Plan, make_plan
-from .products import LOW_PRECISION, delta_weight
+from .products import delta_weight
+from .wide import LOW_PRECISION
 
 
 class FourierLayer(nn.Module):
