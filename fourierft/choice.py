@@ -15,9 +15,12 @@ cheap that it wins almost always.
 """
 
 import math
+import os
+import shutil
+import sysconfig
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -31,6 +34,11 @@ MULTIPLY_ADDS_CUDA, MULTIPLY_ADDS_TENSOR_CORES = 285, 4000
 COMPILED = 0.3  # cost of a number in C
 CACHE, BEYOND_CACHE = 2**21, 3  # float32 numbers that fit a CPU's cache; cost of a number of a larger matrix
 LAUNCHES = 2**20  # cost, on a GPU, of the additional kernel launches of "tokens"
+TRITON = find_spec("triton") is not None
+# Triton compiles what launches a kernel. Without a compiler, or Python's headers, every launch would raise.
+LAUNCHES_KERNELS = bool(os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")) and (
+    Path(sysconfig.get_path("include", "posix_prefix"), "Python.h").exists()
+)
 ALLOWED = {
     "forward": (None, "fft", "kernel", "tokens", "grid"),
     "gradient": (None, "fft", "tokens", "grid"),
@@ -92,8 +100,8 @@ class Algorithm:
         kernels = (cuda or self.forward == "kernel") and kernel_runs(dtype, device)
         if self.forward == "kernel" and not kernels:
             raise FourierError(
-                f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a GPU and float32 "
-                "coefficients; choose 'fft', 'tokens' or None"
+                f"forward='kernel' cannot run on {device.type} in {dtype}: it takes Triton, a C compiler and "
+                "Python.h (gcc, python3-dev), a GPU and float32 coefficients; choose 'fft', 'tokens' or None"
             )
         in_c = plan.native and dtype == torch.float32 and rows in native.DTYPES
         compiled = self.compiled and (in_c or (cuda and kernels))
@@ -115,24 +123,24 @@ class Algorithm:
 def _multiply_adds(cuda: bool, rows: torch.dtype) -> int:
     if not cuda:
         return MULTIPLY_ADDS
-    tensor_cores = rows.itemsize == 2 or (rows == torch.float32 and torch.backends.cuda.matmul.allow_tf32)
+    tensor_cores = rows.itemsize == 2 or (rows == torch.float32 and _tf32())
     return MULTIPLY_ADDS_TENSOR_CORES if tensor_cores else MULTIPLY_ADDS_CUDA
+
+
+def _tf32() -> bool:
+    # By the newer of torch's two settings: the older one, once the newer was used, raises. torch.compile cannot ask.
+    return not torch.compiler.is_compiling() and torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 def kernel_runs(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the Triton kernel can form delta_W: on a CUDA device, or anywhere in Triton's interpreter."""
-    return dtype == torch.float32 and _has_triton() and (device.type == "cuda" or _interprets())
+    return dtype == torch.float32 and TRITON and ((device.type == "cuda" and LAUNCHES_KERNELS) or _interprets())
 
 
 def _kernel_pays(plan: Plan, rows: torch.dtype) -> bool:
     from . import kernel  # needs Triton
 
     return kernel.pays(plan.shape, plan.n, rows)
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def _interprets() -> bool:

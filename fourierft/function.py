@@ -168,7 +168,9 @@ _last_cast: tuple[TensorWeakRef, int, TensorWeakRef] | None = None
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     """x in `dtype`. Consecutive layers with the same x, such as a query and a value, get, and save, the same tensor."""
     global _last_cast
-    if torch.compiler.is_compiling() or x.dtype == dtype or x.is_inference():  # torch.compile cannot trace is_inference
+    if x.dtype == dtype:  # not x.to(dtype): torch.compile takes that for another tensor of the same memory
+        return x
+    if torch.compiler.is_compiling() or x.is_inference():  # torch.compile cannot trace is_inference
         return x.to(dtype)
     last = _last_cast  # read once: another thread may replace it
     if last is not None:

@@ -14,7 +14,15 @@ from torch import nn
 import fourierft
 from experiments.measure.memory import saved_for_backward
 from fourierft import Algorithm, Entries, FourierError, FourierLinear, fourier_linear, reference, spectral, tokens
-from fourierft.choice import BEYOND_CACHE, CACHE, COMPILED, MULTIPLY_ADDS
+from fourierft.choice import (
+    BEYOND_CACHE,
+    CACHE,
+    COMPILED,
+    MULTIPLY_ADDS,
+    MULTIPLY_ADDS_CUDA,
+    MULTIPLY_ADDS_TENSOR_CORES,
+    _multiply_adds,
+)
 from fourierft.plan import make_plan
 
 CPU = torch.device("cpu")
@@ -343,6 +351,16 @@ def test_c_moves_both_borders_towards_the_tokens(compiles):
     assert resolve(shape, n, int(plain / COMPILED) - 1, compiled=True) == Algorithm("tokens", "tokens")
     assert resolve(shape, n, int(plain / COMPILED) + 1, compiled=True) == Algorithm("fft", "tokens")
     assert not resolve(shape, n, 5, torch.float64, compiled=True).compiled
+
+
+def test_torch_s_newer_setting_of_tf32_is_read():
+    before = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "tf32"  # as transformers sets it; the older setting then raises
+        assert _multiply_adds(True, torch.float32) == MULTIPLY_ADDS_TENSOR_CORES
+    finally:
+        torch.backends.fp32_precision = before
+    assert _multiply_adds(True, torch.float32) == MULTIPLY_ADDS_CUDA
 
 
 def test_what_is_forced_is_run():

@@ -193,6 +193,15 @@ def test_cuda_equals_the_reference(dtype):
     assert relative_error(dc, exact[2]) < 1e-5
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_layer_that_never_ran_compiles_with_the_kernel():
+    layer, x = make("linear", 48, 40, torch.float32), torch.randn(2, 9, 40)
+    exact = expected(layer, x)
+    layer.algorithm = Algorithm(forward="kernel")
+    assert relative_error(torch.compile(layer.cuda(), fullgraph=True)(x.cuda()).cpu(), exact) < 1e-5
+
+
 # What is saved for the backward pass --------------------------------------------------------------------------------
 
 

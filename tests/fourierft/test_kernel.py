@@ -105,7 +105,7 @@ def test_the_kernel_pays_up_to_an_n_that_is_smaller_for_float32(shape):
     assert sum(low) > sum(wide)
 
 
-def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
+def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64_nor_where_triton_cannot_launch(monkeypatch):
     cuda = torch.device("cuda", 0)
 
     def forward(d, tokens, dtype=torch.float32, device=cuda):
@@ -118,3 +118,6 @@ def test_the_rule_takes_the_kernel_on_a_gpu_alone_and_never_in_float64():
     assert forward(4096, 1) == "tokens"
     assert forward(64, 1) == "kernel"  # where the launches cost more than all numbers
     assert not kernel_runs(torch.float64, CPU)
+    monkeypatch.setattr("fourierft.choice._interprets", lambda: False)
+    monkeypatch.setattr("fourierft.choice.LAUNCHES_KERNELS", False)
+    assert forward(64, 10**6) == "fft"
