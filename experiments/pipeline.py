@@ -196,6 +196,7 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
     config, device = draft.config, draft.config.train.torch_device()
     logging.set_verbosity_error()  # a newly initialised head is expected
     set_seed(config.seed)
+    memory.free(device)
     prepared = config.task.prepare(config.model, draft.weights, draft.data, config.train, config.recipe, config.seed)
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     draft.rows = {split: len(rows) for split, rows in splits.items() if rows is not None}

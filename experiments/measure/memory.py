@@ -1,5 +1,6 @@
 """Memory of a training step: the exact bytes that autograd saves for the backward pass, and the peak."""
 
+import gc
 import resource
 import sys
 from collections.abc import Callable
@@ -54,6 +55,14 @@ def ran_out(error: Exception) -> bool:
     """Whether the error means that memory ran out, on any device."""
     refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     return refused or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+
+
+def free(device: str) -> None:
+    """Give back what an earlier run or case left in cycles of references: it would count in the next peak, or leave too
+    little of the device."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def start_peak(device: str) -> None:

@@ -1,7 +1,6 @@
 """A training step of one method on one GLUE task, counted at full size on the meta device, without weights and without
 the memory, as a GPU would run it; and measured on one."""
 
-import gc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ class Case:
 
     def measured(self, rounds: int, device: str = "cuda") -> Entry:
         """Peak and seconds of the step on the GPU, AdamW included; running out of memory is a result."""
-        gc.collect()  # the case before
+        memory.free(device)
         try:
             model, forward = self.build(device)
             optimizer = torch.optim.AdamW(_trained(model))
