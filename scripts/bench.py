@@ -46,6 +46,9 @@ def bench(options: argparse.Namespace) -> int:
     for place, name in enumerate(chosen):
         gc.collect()  # frees the case before
         now = time.perf_counter()
+        if place and now >= end:
+            print(f"not begun, since the minutes are over: {', '.join(chosen[place:])}")
+            break
         print(f"{name}: {cases[name].description}", flush=True)
         result = run(options.set, name, options.repeats, now + max(end - now, 0.0) / (len(chosen) - place))
         for contestant in result.contestants:

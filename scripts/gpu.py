@@ -37,7 +37,7 @@ from experiments.report import micro, speed
 from experiments.report.render import DASH, Table, markdown
 from experiments.results import Results
 
-CASES = "layer_llama_7b,llama_7b,roberta_large,layer_roberta_large,roberta_base,gpt2_medium,vit_large,llama_32_3b"
+CASES = "layer_llama_7b,layer_roberta_large,roberta_large,roberta_base,vit_large,gpt2_medium,llama_32_3b,llama_7b"
 KERNEL_TESTS = ["tests/fourierft/test_kernel.py"]
 GPU_TESTS = ["tests/fourierft", "tests/experiments/studies/test_memory_study.py"]
 MINUTES = "MINUTES"  # in a command: 90 % of its minutes, so that it can end by itself

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
@@ -22,6 +23,8 @@ class Forked:
     """
 
     def __init__(self, function: Callable[[], object], **environment: str) -> None:
+        if torch.cuda.is_available():
+            pytest.skip("beside a GPU autograd forbids the backward pass of a forked process")
         self._files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115, they last as long as this
         self.code: int | None = None
         for stream in (sys.stdout, sys.stderr):

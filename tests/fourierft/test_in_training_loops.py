@@ -204,7 +204,8 @@ def process(rank, folder):
 def both(tmp_path_factory):
     """What the two processes found, each on its own rows."""
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.start_processes(process, (folder,), nprocs=2, start_method="fork")
+    how = "spawn" if torch.cuda.is_available() else "fork"  # beside a GPU autograd forbids a forked backward pass
+    torch.multiprocessing.start_processes(process, (folder,), nprocs=2, start_method=how)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

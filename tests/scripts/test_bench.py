@@ -435,6 +435,15 @@ def test_the_tables_in_full(tmp_path):
     assert "(tables/bench.md)" in (tmp_path / "README.md").read_text()
 
 
+def test_no_case_but_the_first_begins_once_the_minutes_are_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "run", lambda _, name, *more: by_hand(name, fourierft=([20] * 3, 1)))
+    cases = ["layer_768_2048", "layer_1024_4096", "encoder_4_layers"]
+    assert bench.main(["--minutes", "0", "--cases", ",".join(cases), "--out", str(tmp_path)]) == 0
+    assert "not begun, since the minutes are over: layer_1024_4096, encoder_4_layers" in capsys.readouterr().out
+    assert bench.main(["--minutes", "1", "--cases", ",".join(cases), "--out", str(tmp_path)]) == 0
+    assert "not begun" not in capsys.readouterr().out
+
+
 def test_the_same_files_give_the_same_bytes(tmp_path):
     first = build(tmp_path / "a", FILES)
     assert {"bench.md", "bench.tex"} <= first.keys()
