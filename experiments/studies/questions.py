@@ -163,9 +163,9 @@ def all_of(said: str, found: Mapping[str, Judged], judged: Collection[Setting] |
 
 
 def is_better_throughout(groups: Groups) -> Finding | None:
-    """FourierFT is above in the mean over all epochs, in score and (where measured) in training loss, and ahead in at
-    least nine of ten of them; refuted if it is below in either."""
-    if not {("fourierft",), ("lora",)} <= groups.keys():
+    """With as many parameters FourierFT is above in the mean over all epochs, in score and (where measured) in training
+    loss, and ahead in at least nine of ten of them; refuted if it is below in either."""
+    if _times_fewer(groups) != 1:
         return None
     signs = {groups.runs[0].metrics.primary: 1, "train_loss": -1}
     measured = [name for name in signs if name in measures.of_every_epoch(groups.runs)]
@@ -185,6 +185,22 @@ def is_better_throughout(groups: Groups) -> Finding | None:
         said.append(f"FourierFT's {name} ahead by {judged.said}; by the medians in {ahead} of {len(epochs)} epochs")
         answers.append(None if judged.answer is True and ahead < 0.9 * len(epochs) else judged.answer)
     return Finding("; ".join(said), weakest(answers), [("fourierft",), ("lora",)])
+
+
+def fewer_are_level(groups: Groups) -> Finding | None:
+    """FourierFT with fewer parameters is level with LoRA at the best epoch, or above."""
+    times = _times_fewer(groups)
+    if times <= 1:
+        return None
+    found = groups.not_worse(groups["fourierft",], groups["lora",])
+    return all_of("FourierFT,", {f"{times:.1f} times fewer parameters, minus LoRA": found})
+
+
+def _times_fewer(groups: Groups) -> float:
+    """How many times fewer parameters FourierFT has than LoRA; 0 without runs of both."""
+    both = [groups.get((method,)) for method in ("fourierft", "lora")]
+    ours, theirs = (measures.per_matrix(runs[0]) if runs else 0 for runs in both)
+    return theirs / ours if ours else 0
 
 
 def positions_matter_less(groups: Groups) -> Finding | None:

@@ -298,6 +298,24 @@ def test_a_curve_must_be_better_throughout_in_score_and_in_loss(told, ours, sett
     assert claims["Training curves"].verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("ours", "luck", "verdict"),
+    [
+        (0.746, OTHER, ": not worse"),
+        (0.79, OTHER, ": not worse"),
+        (0.73, OTHER, ": worse"),
+        (0.74, WILD, "cannot tell"),
+    ],
+)
+def test_with_fewer_parameters_a_curve_answers_another_question(told, ours, luck, verdict):
+    mrpc = {"task": "glue_mrpc"}
+    claims, _ = told("curves", several(ours, n=1000, luck=luck, **mrpc) + several(0.75, r=8, **mrpc))
+    assert not claims["Training curves"].measured
+    [said] = claims["Training for longer"].measured
+    assert "12.3 times fewer parameters, minus LoRA" in said
+    assert verdict in said
+
+
 @pytest.mark.parametrize(("tasks", "word"), [(TASKS[:1], "above"), (TASKS[:4], "level")])
 def test_the_tasks_of_a_claim_share_its_level(told, tasks, word):
     """3.5 standard errors are enough for one test at 5 %, and too few for one of four."""
