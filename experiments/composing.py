@@ -1,5 +1,6 @@
 """What Hydra composes of configs/, and what is wrong where it cannot, told in one message: the key, what is allowed."""
 
+import copy
 import difflib
 import itertools
 import math
@@ -13,6 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -92,14 +94,49 @@ def expand(overrides: Iterable[str]) -> list[list[str]]:
 def value(override: str) -> Any:
     """What an override sets, such as {"query": 128} of method.n_pattern={query:128}. Raises UserError."""
     with _explained():
-        return OverridesParser.create().parse_override(override).value()
+        return _parsed(override).value()
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
     """What Hydra composes of configs/<name>.yaml, or in the folder that Hydra is set up with. Raises UserError."""
     up = GlobalHydra.instance().is_initialized()
     with _explained(), nullcontext() if up else initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(name, written(overrides))
+        return _composed(name, written(overrides))
+
+
+def _composed(name: str, words: list[str]) -> DictConfig:
+    """hydra.compose(name, words), in a tenth of its time where the same files were chosen before: what words set is set
+    afterwards, as Hydra does. Errors are Hydra's, of all words together."""
+    path = str(GlobalHydra.instance().config_loader().get_search_path())
+    try:
+        choices = [word for word in words if _is_choice(word, path)]
+        setting = [_parsed(word) for word in words if word not in choices]
+        if all(one.type is OverrideType.CHANGE and not one.is_sweep_override() for one in setting):
+            config = copy.deepcopy(_of_files(name, tuple(choices), path))
+            for one in setting:
+                OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
+            return config
+    except (HydraException, OmegaConfBaseException):
+        pass
+    return compose(name, words)
+
+
+@cache
+def _parsed(word: str) -> Override:
+    return OverridesParser.create().parse_override(word)
+
+
+@cache
+def _is_choice(word: str, path: str) -> bool:
+    """Whether an override chooses a file. path: where Hydra looks for them."""
+    group, loader = _parsed(word).key_or_group, GlobalHydra.instance().config_loader()
+    return bool(loader.get_group_options(group, results_filter=None))  # files, or folders alone, as in recipe/
+
+
+@cache
+def _of_files(name: str, words: tuple[str, ...], path: str) -> DictConfig:
+    """What the choice of files makes, each read once."""
+    return compose(name, list(words))
 
 
 def suite(*overrides: str) -> DictConfig:

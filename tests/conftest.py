@@ -17,9 +17,9 @@ os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 
 import pytest
 from huggingface_hub import constants
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 
-from experiments.config import Config, parse
+from experiments.config import Config, load
 from experiments.data import hub
 from experiments.measure.sizes import Sizes
 from experiments.models import generation
@@ -49,7 +49,7 @@ def make(tmp_path):
             f"runs={tmp_path}/runs",
         ]
         chosen = {o.split("=")[0] for o in overrides}
-        return parse(compose("config", [*(o for o in quick if o.split("=")[0] not in chosen), *overrides]))
+        return load(*(o for o in quick if o.split("=")[0] not in chosen), *overrides)
 
     return make
 

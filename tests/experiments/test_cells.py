@@ -4,10 +4,9 @@ import json
 import shutil
 
 import pytest
-from hydra import compose
 
 from experiments import cells
-from experiments.config import parse
+from experiments.config import load
 from experiments.data.assets import EMBEDDED, Source
 from experiments.errors import UserError
 from experiments.recipes import CONFIGS
@@ -18,7 +17,7 @@ ROWS = [(TASKS[key], row) for key in TASKS for row in PRINTED[key] if row.method
 
 
 def configured(*overrides):
-    return parse(compose("config", overrides))
+    return load(*overrides)
 
 
 @pytest.mark.parametrize(("task", "row"), ROWS, ids=lambda part: getattr(part, "title", part))
@@ -91,7 +90,7 @@ def test_the_user_s_own_defaults_are_not_the_paper_s(tmp_path, monkeypatch):
 
     asked = []
     monkeypatch.setattr(module, "CONFIGS", tmp_path)
-    monkeypatch.setattr(module, "compose", lambda _, overrides: asked.append(overrides))
+    monkeypatch.setattr(module, "_composed", lambda _, words: asked.append(words))
     module.suite("task=glue_rte")
     (tmp_path / "local").mkdir()
     module.suite("task=glue_rte")

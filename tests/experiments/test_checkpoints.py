@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from datasets import Dataset
-from hydra import compose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -18,7 +17,7 @@ from transformers import TrainerCallback, TrainerState
 
 from experiments import pipeline
 from experiments.checkpoints import MANIFEST, Manifests, load_trained, to_resume
-from experiments.config import parse
+from experiments.config import load
 from experiments.data.assets import EMBEDDED
 from experiments.errors import UserError
 
@@ -202,7 +201,7 @@ def stopped(tmp_path_factory):
 def local(folder):
     """A run that leaves its files in `folder`."""
     here = ("model=roberta_mini", "tracking=off", "train.device=cpu", f"record.dir={folder}", f"runs={folder}/runs")
-    return parse(compose("config", [*QUICK, *here]))
+    return load(*QUICK, *here)
 
 
 def resumed(stopped, tmp_path, change):

@@ -56,6 +56,7 @@ def test_a_configuration_is_composed_to_its_end(monkeypatch):
         ended.append(real(*arguments))
 
     real = composing.compose
+    composing._of_files.cache_clear()
     monkeypatch.setattr(composing, "compose", compose)
     with pytest.raises(KeyboardInterrupt):
         composing.composed("config", "+exp=glue_mrpc")

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose
 
 from experiments import record
-from experiments.config import parse
+from experiments.composing import composed
+from experiments.config import load
 from experiments.errors import UserError
 from experiments.locks import Held
 from experiments.studies import STUDIES
@@ -44,10 +44,10 @@ def test_the_runs_of_every_plan_compose_with_their_search(name, scale):
     plan = read_study(name).plan(name, scale)
     every = list(plan.settings.items())
     for setting, seeds in every[:: len(every) - 1]:  # the first and the last
-        method = compose("config", list(setting)).method.name
+        method = composed("config", *setting).method.name
         ranges = plan.search.ranges[method] if plan.search else {}
         point = [f"{key}={low}" for key, (low, _) in ranges.items()]
-        config = parse(compose("config", [*setting, *point, seeds[0]]))
+        config = load(*setting, *point, seeds[0])
         assert config.model.scale == scale
         assert len(set(seeds)) == len(seeds)
 
@@ -65,7 +65,7 @@ def test_the_papers_plan_is_enough_for_a_verdict(name):
     records = []
     for setting, seeds in planned.items():
         if setting[:2] == first:
-            config = parse(compose("config", list(setting)))
+            config = load(*setting)
             method = config.method.model_dump(mode="json", exclude={"name", "scale"})
             kind = config.method.name
             records += [run(exp="glue_rte", method=kind, seed=int(seed[5:]), rank=(24, 8), **method) for seed in seeds]

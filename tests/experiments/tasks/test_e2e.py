@@ -4,11 +4,10 @@ import json
 
 import pytest
 from datasets import Dataset
-from hydra import compose
 from safetensors.torch import load_file
 
 from experiments import cells, pipeline
-from experiments.config import parse
+from experiments.config import load
 from experiments.data.assets import Source, read_rows
 from experiments.errors import UserError
 from experiments.measure import memory
@@ -181,7 +180,7 @@ def test_the_official_sets_have_their_number_of_meanings(assets):
 @pytest.mark.parametrize("size", ["medium", "large"])
 def test_both_sizes_have_their_page_their_target_and_the_published_recipes(size):
     def page(*overrides):
-        return parse(compose("config", [f"+exp=e2e_gpt2_{size}", *overrides]))
+        return load(f"+exp=e2e_gpt2_{size}", *overrides)
 
     config = page()
     assert config.model.name == f"gpt2_{size}"
