@@ -1,5 +1,7 @@
 """What the tests share: configurations that write below a temporary folder, and the real assets if there are any."""
 
+import gc
+import io
 import os
 import threading
 import time
@@ -18,12 +20,14 @@ os.environ["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
 import pytest
 from huggingface_hub import constants
 from hydra import initialize_config_dir
+from PIL import Image
 
 from experiments.config import Config, load
 from experiments.data import hub
+from experiments.measure import mistakes, rank
 from experiments.measure.sizes import Sizes
 from experiments.models import generation
-from experiments.record import find
+from experiments.record import find, replace_file
 from tests.hub import StandIn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,8 +40,27 @@ def hydra_configs():
         yield
 
 
+def pytest_collection_finish():
+    """What the imports of all tests made stays: a run collects garbage, and would look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()
+
+
 @pytest.fixture
-def make(tmp_path):
+def blank_pictures(monkeypatch):
+    """Runs leave blank pictures, at once: test_rank and test_mistakes draw them."""
+    blank = io.BytesIO()
+    Image.new("L", (8, 8)).save(blank, "png")
+    for module in (rank, mistakes):
+        monkeypatch.setattr(module, "save", lambda figure, path: replace_file(path, blank.getvalue()))
+
+
+@pytest.fixture
+def make(tmp_path, blank_pictures):
     """make("+exp=glue_rte", ...) -> the typed configuration of a quick run that leaves its files in tmp_path."""
 
     def make(*overrides: str) -> Config:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,7 @@ TASKS = {
 }
 
 
+@cache
 def generate(task: str, split: str, seed: int = 0) -> Dataset:
     """A split of a GLUE task in the miniature world: train, 3,000 rows, validation or test, 500 rows each.
 

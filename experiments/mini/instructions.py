@@ -7,6 +7,7 @@ follows by a rule, or from the meanings of words in mini/language.py; so accurac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,7 @@ def synonyms(rng: Random) -> Request:
 KINDS = (question, position, backwards, alphabetical, count, membership, odd, synonyms)
 
 
+@cache
 def generate(split: str, seed: int = 0) -> Dataset:
     """A split of Alpaca in the miniature world: train (4,000 rows), validation or test (200 each).
 

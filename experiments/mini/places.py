@@ -7,6 +7,7 @@ town]`. A reference consists of wordings of the values: before the noun, after i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,7 @@ def without(meaning: Meaning, attribute: str) -> Meaning:
     return {name: value for name, value in meaning.items() if name != attribute}
 
 
+@cache
 def generate(split: str, seed: int = 0) -> Dataset:
     """A split of E2E in the miniature world: train (600 meanings), validation or test (40 each).
 

@@ -15,6 +15,22 @@ from experiments.tasks.base import Data, Prepared, Splits, Task, class_loss
 from experiments.typed import Share
 
 
+@functools.cache
+def _digits() -> Splits:
+    """The miniature's images, undecoded."""
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    from experiments.data import image_sets
+
+    features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
+    splits = {}
+    for split in SPLITS:
+        images, labels = digits.generate(split)
+        rows = Dataset.from_dict({"image": images, "label": labels}, features=features)
+        splits[split] = rows.cast_column("image", image_sets.UNDECODED)
+    return splits
+
+
 class ImageTask(Task):
     """One set of images. A split that it lacks is a share of train; the share is None where the set has that split.
 
@@ -51,17 +67,7 @@ class ImageTask(Task):
         return Source("mini/digits", "embedded", digits.__name__, {})
 
     def generate(self) -> Splits:
-        from datasets import ClassLabel, Dataset, Features, Image
-
-        from experiments.data import image_sets
-
-        features = Features({"image": Image(), "label": ClassLabel(names=list(digits.CLASSES))})
-        splits = {}
-        for split in SPLITS:
-            images, labels = digits.generate(split)
-            rows = Dataset.from_dict({"image": images, "label": labels}, features=features)
-            splits[split] = rows.cast_column("image", image_sets.UNDECODED)
-        return splits
+        return dict(_digits())
 
     def content(self, splits: Splits) -> Iterator[bytes]:
         """Pixels and labels."""

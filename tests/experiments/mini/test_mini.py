@@ -35,7 +35,7 @@ def texts(task: str, split: str) -> list[tuple[str, ...]]:
 
 @tasks
 def test_a_seed_fixes_the_rows(task):
-    assert glue.generate(task, "validation")[:] == glue.generate(task, "validation")[:]
+    assert glue.generate(task, "validation")[:] == glue.generate.__wrapped__(task, "validation")[:]
     assert glue.generate(task, "validation")[:] != glue.generate(task, "validation", seed=1)[:]
 
 

@@ -86,7 +86,7 @@ def test_every_answer_is_the_one_right_answer():
 
 
 def test_a_seed_fixes_the_rows_and_no_split_asks_what_another_asks():
-    assert instructions.generate("test")[:] == instructions.generate("test")[:]
+    assert instructions.generate("test")[:] == instructions.generate.__wrapped__("test")[:]
     assert instructions.generate("test")[:] != instructions.generate("test", seed=1)[:]
     asked = set()
     for split, size in SPLITS.items():

@@ -55,7 +55,7 @@ def told(reference: str) -> set[tuple[str, str]]:
 
 
 def test_a_seed_fixes_the_rows_wherever_they_are_made():
-    assert places.generate("test")[:] == places.generate("test")[:]
+    assert places.generate("test")[:] == places.generate.__wrapped__("test")[:]
     assert places.generate("test")[:] != places.generate("test", seed=1)[:]
     assert places.generate("train")[0] == {
         "meaning_representation": "name[Mossy Kettle], eatType[tavern], priceRange[moderate], familyFriendly[no], "
