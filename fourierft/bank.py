@@ -52,7 +52,7 @@ class Bank(Shelf):
     ) -> None:
         whole = capacity is None or (is_int(capacity) and capacity >= 1)
         require(whole, "capacity", capacity, "an integer of at least 1, or None")
-        require(dtype in DTYPES, "dtype", dtype, "torch.float32, bfloat16 or float16, or None")
+        require(dtype in DTYPES, "dtype", dtype, "torch.float32, float64, bfloat16 or float16, or None")
         super().__init__(model, config)
         self.capacity = capacity
         model.requires_grad_(False)
@@ -69,7 +69,8 @@ class Bank(Shelf):
         base = [spectrum.new_zeros(sum(self._sizes[: len(self._spectra)]))]
         base += [tensor.detach().flatten().to(base[0]) for tensor in self._head_tensors.values()]
         own = torch.cat(base)[None].to(dtype or spectrum.dtype)
-        self._table = torch.cat([own, own.new_zeros(capacity or 0, own.shape[1])])
+        with torch.inference_mode(False):
+            self._table = torch.cat([own, own.new_zeros(capacity or 0, own.shape[1])])
         self._slots: OrderedDict[str, int] = OrderedDict()  # rows of the table, the least recently named first
         self._free = list(range(len(self._table) - 1, 0, -1))
         self._current: dict[str, Tensor] = {}  # (rows, *shape) by key, inside of `rows`
@@ -156,23 +157,25 @@ class Bank(Shelf):
         parts = zip(self.shapes.items(), rows.split(self._sizes, dim=1), strict=True)
         return {key: part.unflatten(1, shape) for (key, shape), part in parts}
 
+    @torch.inference_mode(False)  # a table made in inference mode could not be written to outside of it
     def _hold(self, wanted: list[str]) -> None:
-        """Puts the adapters that are not there yet into the table."""
+        """Puts the adapters that are not there yet into the table. A name is held once its numbers are there."""
         missing = [name for name in wanted if name not in self._slots]
         rows = [self.row(name) for name in missing]  # may raise: before anything changes
         if self.capacity is None and (short := len(missing) - len(self._free)) > 0:
-            more = max(short, len(self._table))
-            self._free += range(len(self._table) + more - 1, len(self._table) - 1, -1)
+            before, more = len(self._table), max(short, len(self._table))
             self._table = torch.cat([self._table, self._table.new_zeros(more, self._table.shape[1])])
+            self._free += range(before + more - 1, before - 1, -1)
         for name in wanted:
             if name in self._slots:
                 self._slots.move_to_end(name)
-        for name in missing:
-            self._slots[name] = self._free.pop() if self._free else self._slots.popitem(last=False)[1]
+        while len(self._free) < len(missing):
+            self._free.append(self._slots.popitem(last=False)[1])
         if missing:
-            self._table[_indices([self._slots[name] for name in missing], self._table)] = torch.stack(rows).to(
-                self._table
-            )
+            slots = self._free[-len(missing) :]
+            self._table[_indices(slots, self._table)] = torch.stack(rows).to(self._table)
+            del self._free[-len(missing) :]
+            self._slots.update(zip(missing, slots, strict=True))
 
     def _of_rows(self, key: str, x: Tensor) -> Tensor | None:
         """The tensors of this key of the rows of x, (rows, *shape); None outside of `rows`."""

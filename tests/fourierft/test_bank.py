@@ -199,6 +199,32 @@ def test_without_a_capacity_all_that_were_named_stay(roberta, adapters, batch):
     near(together(bank, ROWS, batch), one_by_one(roberta, folder, ROWS, batch))
 
 
+@pytest.mark.parametrize(("capacity", "what"), [(1, "stack"), (None, "stack"), (None, "cat")])
+def test_where_the_device_has_no_room_no_name_gets_the_numbers_of_another(roberta, adapters, batch, capacity, what):
+    folder = adapters(roberta)
+    bank = Bank.over(roberta(), folder, capacity=capacity)
+    together(bank, ["anna"], batch[:1])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(bank, "row", lambda name: torch.zeros(sum(bank._sizes)))  # which uses torch.cat itself
+        patch.setattr(torch, what, fail)
+        together(bank, ["ben"], batch[:1])
+    for name in ("ben", "anna"):
+        near(together(bank, [name], batch[:1]), one_by_one(roberta, folder, [name], batch[:1]))
+
+
+def fail(*arguments):
+    raise torch.OutOfMemoryError("no room")
+
+
+def test_a_bank_that_grew_in_inference_mode_works_outside_of_it(roberta, adapters, batch):
+    folder = adapters(roberta)
+    with torch.inference_mode():
+        bank = Bank.over(roberta(), folder)
+        for name in ("anna", "ben"):  # the table grows to one row, then to three, of which one is free
+            together(bank, [name], batch[:1])
+    near(together(bank, ["carl"], batch[:1]), one_by_one(roberta, folder, ["carl"], batch[:1]))
+
+
 def test_rows_inside_of_rows_end_where_they_began(roberta, adapters, batch):
     bank = Bank.over(roberta(), adapters(roberta), capacity=3)
     expected = together(bank, ROWS, batch)
