@@ -111,7 +111,7 @@ def _composed(name: str, words: list[str]) -> DictConfig:
     try:
         choices = [word for word in words if _is_choice(word, path)]
         setting = [_parsed(word) for word in words if word not in choices]
-        if all(one.type is OverrideType.CHANGE and not one.is_sweep_override() for one in setting):
+        if all(_sets(one) for one in setting):
             config = copy.deepcopy(_of_files(name, tuple(choices), path))
             for one in setting:
                 OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
@@ -128,9 +128,18 @@ def _parsed(word: str) -> Override:
 
 @cache
 def _is_choice(word: str, path: str) -> bool:
-    """Whether an override chooses a file. path: where Hydra looks for them."""
-    group, loader = _parsed(word).key_or_group, GlobalHydra.instance().config_loader()
-    return bool(loader.get_group_options(group, results_filter=None))  # files, or folders alone, as in recipe/
+    """Whether an override chooses a file, and sets no values, {}. path: where Hydra looks for files."""
+    one, loader = _parsed(word), GlobalHydra.instance().config_loader()
+    group, value = one.key_or_group, one.value()
+    there = loader.get_group_options(group, results_filter=None)  # files, or folders alone, as in recipe/
+    if there and (value is None or isinstance(value, bool | int | float)) and not one.is_delete():
+        raise UserError(f"{word}: no name of a file; choose one of {', '.join(there)}")
+    return bool(there) and not isinstance(value, dict)
+
+
+def _sets(one: Override) -> bool:
+    """Whether it gives a key that is there one value."""
+    return one.type is OverrideType.CHANGE and not one.package and not one.is_sweep_override()
 
 
 @cache

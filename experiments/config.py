@@ -133,9 +133,12 @@ def _configured(name: str) -> Model | None:
 
 
 def _check_kind(values: dict[str, Any], cells: Iterable[str]) -> None:
-    """Raises UserError for a task of images on a model of text, or the reverse. cells: the tasks in the recipe's table,
-    if it has one: they tell what the model reads."""
-    task, model = values["task"].get("name"), values["model"].get("name")
+    """Raises UserError for the page of another task, in whose column of a table the run would be, and for a task of
+    images on a model of text, or the reverse. cells: the tasks in the recipe's table, if it has one: they tell what the
+    model reads."""
+    exp, task, model = values["exp"], values["task"].get("name"), values["model"].get("name")
+    if exp not in (None, task) and (CONFIGS / "task" / f"{exp}.yaml").is_file():
+        raise UserError(f"exp={exp}: not the page of {task}, whose runs have exp={task}: choose one or the other")
     if not cells or task in cells:
         return
     families = str(values["task"].get("family")), _family(min(cells))

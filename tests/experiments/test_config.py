@@ -103,7 +103,7 @@ def test_every_cell_composes(tasks, model, method):
     """One composition a recipe: the cells of its table are all in it, and the task says which one is read."""
     asked = composed("config", "+exp=glue_rte", f"model={model}", f"method={method}")
     for name, task in zip(SETS, tasks, strict=True):
-        asked.task = task
+        asked.task, asked.exp = task, task.name
         config = parse(asked)
         assert (config.task.set, config.model.name, config.method.name) == (name, model, method)
         assert config.recipe.source and config.recipe.lr and config.recipe.epochs
@@ -230,3 +230,12 @@ def test_what_fourierft_can_do_since_leaves_the_hash_of_older_runs(make):
 def test_a_trial_keeps_its_record_out_of_the_results(make):
     assert make("+exp=glue_rte").record_path.parts[-5] == "records"
     assert make("+exp=glue_rte", "train.holdout=0.1").record_path.parts[-5] == "runs"
+
+
+@pytest.mark.parametrize(
+    "words", ["+exp=glue_rte task=glue_cola", "+exp=glue_rte task.name=x", "+exp=vit_cifar task=e2e"]
+)
+def test_a_run_is_in_the_column_of_its_own_task(words):
+    exp = words.split()[0].partition("=")[2]
+    with pytest.raises(UserError, match=f"exp={exp}: not the page of (glue_cola|x|e2e), whose runs have exp="):
+        load(*words.split())
