@@ -62,7 +62,7 @@ $(TABLES): %: $(READY)
 $(TABLES:%=plan-%): plan-%: $(READY)
 	@$(RUN) -m scripts.table $* --plan $(if $(SCALE),--scale $(SCALE)) $(OPTIONS)
 
-plan-table6: ARGS += --plan
+plan-table6: override ARGS += --plan
 table6 plan-table6: study-basis
 
 demo: $(READY) ## FourierFT beside LoRA on all four kinds of experiment in miniature, some minutes; JOBS=2: two at once

@@ -17,14 +17,13 @@ from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
-from experiments import card, cells, processes, progress, tracking, work
+from experiments import card, cells, earlier, processes, progress, tracking
 from experiments import record as records
 from experiments.checkpoints import can_resume, load_trained
 from experiments.config import Config
 from experiments.data.assets import Source, find_model
 from experiments.draft import Draft
 from experiments.errors import UserError
-from experiments.locks import held
 from experiments.measure import memory, rank
 from experiments.methods.trained import check_kept, count, stored, stored_sha256
 from experiments.models import attention, heads
@@ -33,7 +32,7 @@ from experiments.record import Record, Selection, Selections
 from experiments.record.parts import Params
 from experiments.record.summary import summary
 from experiments.tasks.base import Data, Prepared, Tested
-from experiments.training import Diverged, Trained, rows_at_once, train
+from experiments.training import Trained, rows_at_once, train
 
 
 class MissingAssets(UserError):
@@ -56,19 +55,15 @@ def run(config: Config) -> Record:
     weights, data = find(config)
     scale, cell = cells.standing(config, weights, data)
     path, folder = config.record_path, config.runs / config.name
-    if done := _done(config, weights, data):
+    if done := earlier.done(config, weights, data):
         return done
-    with _alone(folder, path):
-        if done := _done(config, weights, data):  # by another process, in the meantime
+    with earlier.alone(folder, path):
+        if done := earlier.done(config, weights, data):  # by another process, in the meantime
             return done
-        _check_not_failed(path)
-        draft = Draft(config, weights, data, scale, cell)
-        _carry_out(draft, folder, path)
+        earlier.check_not_failed(path)
+        _carry_out(Draft(config, weights, data, scale, cell), folder, path)
         finished = records.read(path)
         if processes.is_first():
-            source = weights.files["config.json"].parent
-            for selection in get_args(Selection):
-                card.complete(folder / selection, selection, finished, source, draft.labels)
             if not config.train.keep_checkpoints:
                 for checkpoint in folder.glob("checkpoint-*"):
                     shutil.rmtree(checkpoint)
@@ -76,34 +71,11 @@ def run(config: Config) -> Record:
         return finished
 
 
-def _done(config: Config, weights: Source, data: Data) -> Record | None:
-    """The record of this run of an earlier time, if it may stand."""
-    path = config.record_path
-    if config.force or not path.exists():
-        return None
-    done = records.read(path)
-    if (done.model.sha256, done.dataset.sha256) == (weights.sha256, data.sha256):
-        processes.say(f"done before: {path} (force=true repeats it)")
-        return done
-    processes.say(f"the model or the data changed since {path}: running again")
-    return None
-
-
-def _check_not_failed(path: Path) -> None:
-    """Raise what another worker of the same command has met in this run."""
-    failed = path.with_suffix(".failed.json")
-    if not work.failed_meanwhile(failed) or (older := records.read(failed)).status == "cancelled":
-        return
-    kind, _, told = str(older.error).partition(": ")
-    known = {one.__name__: one for one in (torch.OutOfMemoryError, Diverged)}
-    raise known.get(kind, work.FailedMeanwhile)(f"{told or kind} (another worker, {failed})")
-
-
 def _carry_out(draft: Draft, folder: Path, path: Path) -> None:
     """Train, analyse and write the record, whether that succeeds or fails."""
     config = draft.config
     if processes.is_first():
-        if config.force:
+        if config.force and not earlier.was_interrupted(path):
             shutil.rmtree(folder, ignore_errors=True)
         records.replace_file(folder / "config.yaml", OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
 
@@ -136,23 +108,6 @@ def _tracker(draft: Draft, folder: Path) -> tracking.Tracker:
         tags=[config.method.name, config.model.name, config.task.name],
         config={**settings, "config_hash": config.hash, "model_sha256": draft.model["sha256"]},
     )
-
-
-@contextmanager
-def _alone(folder: Path, path: Path) -> Iterator[None]:
-    """Lock `folder` within the context, and remove the temporary files that a killed run left.
-
-    Raises UserError where another run holds the lock, or where `folder` or the record's folder cannot be written to.
-    """
-    if not processes.is_first():  # the first process locks for all
-        yield
-        return
-    records.check_writable(folder, "runs")
-    records.check_writable(path.parent, "record.dir")
-    with held(folder.with_suffix(".lock"), "wait for its end, or end it"):
-        for left in (*folder.rglob(".*.tmp"), *path.parent.glob(f".{path.stem}.*.tmp")):
-            left.unlink()
-        yield
 
 
 def find(config: Config) -> tuple[Source, Data]:
@@ -251,6 +206,10 @@ def _train_and_analyse(draft: Draft, folder: Path, tracker: tracking.Tracker) ->
         rank.plot(analysis, folder / "rank.png", title)
         tracker.table("rank", *rank.rows(analysis))
         tracker.image("rank_plot", folder / "rank.png")
+    if processes.is_first():  # before there is a record, which says that all is there
+        finished, source = draft.record("ok"), draft.weights.files["config.json"].parent
+        for selection in get_args(Selection):
+            card.complete(folder / selection, selection, finished, source, draft.labels)
 
 
 def _named(group: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -109,8 +109,8 @@ def is_worker() -> bool:
     return WORKER in os.environ
 
 
-def failed_meanwhile(path: Path) -> bool:
-    """Whether a worker of the same command left this file of a failure: then the others do not repeat the run."""
+def left_meanwhile(path: Path) -> bool:
+    """Whether a worker of the same command left this record, good or of a failure: the others do not repeat the run."""
     since = os.environ.get(SINCE)
     return since is not None and path.exists() and path.stat().st_mtime >= float(since)
 

@@ -35,6 +35,7 @@ FLOORS = [
         "tasks",
         "checkpoints",
         "draft",
+        "earlier",
         "history",
         "callbacks",
         "config",

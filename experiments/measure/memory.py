@@ -4,6 +4,8 @@ import gc
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,9 +68,12 @@ def free(device: str) -> None:
 
 
 def start_peak(device: str) -> None:
-    """Measure the peak of `device` from here on; without effect for cpu, whose peak is the process's."""
+    """Measure the peak of `device` from here on; for cpu where it is Linux's to reset, else it is the process's."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_of(step: Callable[[], object], device: str) -> int | None:
@@ -83,7 +88,7 @@ def peak_of(step: Callable[[], object], device: str) -> int | None:
 
 
 def peak(device: str) -> int:
-    """Peak bytes: allocated on the GPU, or, for `device` cpu, resident in the process."""
+    """Peak bytes: allocated on the GPU, or, for `device` cpu, resident in the process, since `start_peak`."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,5 +1,6 @@
 """The machine that measured, and the version of the code that it ran."""
 
+import functools
 import os
 import platform
 import re
@@ -103,9 +104,15 @@ def versions() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """The fields of a record that identify the code: versions, commit, dirty."""
-    sha, dirty = commit()
+    """The fields of a record that identify the code: versions, commit, dirty; as they were when it was first asked for,
+    since the process runs the code that it has read."""
+    sha, dirty = _commit_of_process()
     return {"versions": versions(), "commit": sha, "dirty": dirty}
+
+
+@functools.cache
+def _commit_of_process() -> tuple[str | None, bool | None]:
+    return commit()
 
 
 def circumstances(device: str) -> dict[str, Any]:

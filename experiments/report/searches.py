@@ -27,14 +27,18 @@ class Searches:
         return cls([one for folder in (search, *sorted(studies.glob("*/search"))) for one in find(folder, Trials)])
 
     def edges(self, run: Record) -> Edges:
-        """The searched keys at whose edge the search ended that found the rates of a run; none without such a search.
+        """The searched keys at whose edge the search behind a run ended; none without such a search."""
+        search = self.behind(run)
+        return {key: end for key, end in search.edges.items() if key in _rates(run, search)} if search else {}
+
+    def behind(self, run: Record) -> Trials | None:
+        """The search that found the rates of a run, if there is one.
 
         It is one on the run's experiment or task, model and method, whose settings are the run's and whose best trial
         has the run's rates; of several the one with the most settings.
         """
         fitting = [one for one in self.found if _is_behind(run, one)]
-        closest = max(fitting, key=lambda one: len(list(_settings(one))), default=None)
-        return {key: end for key, end in closest.edges.items() if key in _rates(run, closest)} if closest else {}
+        return max(fitting, key=lambda one: len(list(_settings(one))), default=None)
 
 
 def _is_behind(run: Record, search: Trials) -> bool:

@@ -85,12 +85,18 @@ def test_the_frozen_weights_do_not_change_and_the_saved_adapter_gives_the_record
     assert right.float().mean().item() == pytest.approx(done.metrics.best)
 
 
-def test_a_finished_run_is_not_repeated_unless_forced(make, capsys):
+def test_a_finished_run_is_not_repeated_unless_forced(make, capsys, monkeypatch):
     first = pipeline.run(make(*QUICK))
     again = pipeline.run(make(*QUICK))
     assert again == first and "done before" in capsys.readouterr().out
     forced = pipeline.run(make(*QUICK, "force=true"))
     assert forced.metrics == first.metrics and forced.params == first.params  # and deterministic
+    capsys.readouterr()
+    monkeypatch.setenv(SINCE, "0")
+    assert pipeline.run(make(*QUICK, "force=true")) == forced, "by another worker of the same command"
+    assert "done before" in capsys.readouterr().out
+    more = pipeline.run(make(*QUICK, "recipe.trials=9"))
+    assert more.trials == record.read(make(*QUICK).record_path).trials == 9, "what is behind its rates by now"
 
 
 @pytest.mark.parametrize("change", [{"status": "failed", "error": "it broke"}, {"seed": 1}, {"config_hash": "0" * 12}])
@@ -243,6 +249,28 @@ def test_w_and_b_offline_holds_curves_table_and_plot(make):
     media = {path.suffix for path in (run / "files" / "media").rglob("*") if path.is_file()}
     assert media == {".json", ".png"}
     assert (run / f"run-{done.wandb.id}.wandb").stat().st_size > 1000
+
+
+def test_a_record_comes_after_all_that_a_run_leaves(make, monkeypatch):
+    config = make(*QUICK)
+    monkeypatch.setattr("experiments.card.complete", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(config)
+    assert not config.record_path.exists()
+    monkeypatch.undo()
+    pipeline.run(config)
+    assert {path.name for path in (config.runs / config.name).glob("*/README.md")} == {"README.md"}
+
+
+def test_a_forced_run_that_was_interrupted_goes_on(make, monkeypatch, capsys):
+    pipeline.run(make(*QUICK))
+    forced = make(*QUICK, "force=true", "train.keep_checkpoints=true")
+    monkeypatch.setattr("experiments.pipeline._save_and_test", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(forced)
+    monkeypatch.undo()
+    pipeline.run(forced)
+    assert "continuing from" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

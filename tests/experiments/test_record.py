@@ -354,6 +354,14 @@ def test_a_stamp_says_nothing_in_a_checkout(git, tmp_path):
     assert records.commit(tmp_path) == (sha, True)
 
 
+def test_a_process_runs_the_code_that_it_read_first(monkeypatch):
+    commits = iter([("a" * 40, False), ("b" * 40, False)])
+    monkeypatch.setattr(records.machine, "commit", lambda: next(commits))
+    records.machine._commit_of_process.cache_clear()
+    assert [records.provenance()["commit"] for _ in range(2)] == ["a" * 40] * 2
+    records.machine._commit_of_process.cache_clear()
+
+
 def test_a_gpu_is_told_of_a_run_that_used_it_alone(monkeypatch):
     gpu = types.SimpleNamespace(name="A GPU", total_memory=2**34)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

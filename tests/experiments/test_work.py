@@ -9,7 +9,7 @@ import pytest
 from experiments import work
 from experiments.errors import UserError
 from experiments.locks import Held
-from experiments.work import Awaited, Task, carry_out, failed_meanwhile
+from experiments.work import Awaited, Task, carry_out, left_meanwhile
 
 
 class Known(Exception):
@@ -121,14 +121,14 @@ def test_an_interruption_ends_the_workers(monkeypatch, alone):
 
 def test_a_failure_counts_for_the_workers_of_its_command_alone(alone, monkeypatch, tmp_path):
     failed = tmp_path / "seed0.failed.json"
-    assert not failed_meanwhile(failed)
+    assert not left_meanwhile(failed)
     failed.touch()
-    assert not failed_meanwhile(failed), "a command of its own tries it again"
+    assert not left_meanwhile(failed), "a command of its own tries it again"
     for since, known in ((time.time() - 60, True), (time.time() + 60, False)):
         monkeypatch.setenv(work.SINCE, str(since))
-        assert failed_meanwhile(failed) is known
+        assert left_meanwhile(failed) is known
     os.remove(failed)
-    assert not failed_meanwhile(failed)
+    assert not left_meanwhile(failed)
 
 
 def test_a_command_with_jobs_sums_up_what_its_workers_did(monkeypatch, alone, capsys):

@@ -9,6 +9,7 @@ import pytest
 
 from experiments import record
 from experiments.errors import UserError
+from experiments.report.searches import Searches
 from experiments.search import prepare, read_ranges
 from experiments.search import run as carry_out
 from experiments.trials import Trials, averaged, best, edges, scores, sequence
@@ -329,3 +330,13 @@ def test_a_recipe_holds_the_best_of_its_search(make, path):
         [taken] = [one for one in record.find(RECORDS / run.exp / run.model.name / run.method) if one.seed == run.seed]
         assert rates(taken.config["recipe"]) == rates(config.recipe.model_dump())
         assert run.metrics.best < taken.metrics.best
+
+
+@pytest.mark.parametrize(
+    "folder", [RECORDS.parent, *sorted((ROOT / "results/studies").iterdir())], ids=lambda one: one.name
+)
+def test_a_record_tells_the_trials_that_are_behind_its_rates(folder):
+    searches = Searches(record.find(folder / "search", Trials))
+    for run in record.find(folder / "records"):
+        if search := searches.behind(run):
+            assert run.trials == len(search.trials), run.name

@@ -142,7 +142,7 @@ def _about(run: Record) -> dict[str, Any]:
         "rank": run.rank and run.rank.summary.numerical_rank.median,
         "minutes": cost and _round(cost.train_s / 60),
         "rate": cost and _round(cost.samples_per_s),
-        "peak": cost and cost.peak_memory_bytes and _round(cost.peak_memory_bytes / MIB),
+        "peak": cost and run.hardware.gpu and cost.peak_memory_bytes and _round(cost.peak_memory_bytes / MIB),
         "saved": cost and cost.saved_bytes and _round(cost.saved_bytes / MIB),
         "device": run.hardware.gpu or run.hardware.cpu,
         "date": run.ended[:16].replace("T", " "),

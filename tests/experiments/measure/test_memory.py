@@ -1,11 +1,13 @@
 """What a step saves for its backward pass, and that measuring it leaves nothing behind."""
 
 import gc
+import sys
 
+import pytest
 import torch
 from torch import nn
 
-from experiments.measure.memory import saved_for_backward
+from experiments.measure.memory import peak, saved_for_backward, start_peak
 
 
 def test_nothing_stays_of_a_step_that_was_measured():
@@ -20,3 +22,12 @@ def test_nothing_stays_of_a_step_that_was_measured():
         gc.collect()
         found.append(sum(isinstance(one, torch.Tensor) for one in gc.get_objects()))
     assert found[0] == found[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is the process's")
+def test_the_peak_of_a_small_run_is_not_that_of_a_large_one_before():
+    large = bytearray(2**28)
+    before = peak("cpu")
+    del large
+    start_peak("cpu")
+    assert peak("cpu") < before - 2**27
