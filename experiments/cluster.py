@@ -17,7 +17,7 @@ from pydantic import PositiveInt, ValidationError
 from experiments.errors import UserError
 from experiments.recipes import CONFIGS
 from experiments.typed import Typed, faults
-from experiments.work import SINCE, WORKER
+from experiments.work import SINCE, WORKER, FailedMeanwhile
 from experiments.yaml_files import read_yaml
 
 SITES = CONFIGS / "cluster"
@@ -70,7 +70,8 @@ class Worker:
 def submit(site: Site, worker: Worker, count: int | None = None) -> list[Any]:
     """Start workers, by default the site's number, and say where their logs are; returns submitit's jobs.
 
-    Processes of this machine are waited for. Raises UserError where the cluster or a parameter is not known.
+    Processes of this machine are waited for. Raises UserError where the cluster or a parameter is not known, and
+    FailedMeanwhile where one of these processes failed.
     """
     try:
         import submitit
@@ -92,4 +93,6 @@ def submit(site: Site, worker: Worker, count: int | None = None) -> list[Any]:
     if site.executor == "local":
         for job in jobs:
             job.wait()
+        if failed := [job.job_id for job in jobs if job.exception()]:
+            raise FailedMeanwhile(f"{len(failed)} of {len(jobs)} workers failed, see their logs: {', '.join(failed)}")
     return jobs

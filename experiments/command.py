@@ -52,8 +52,8 @@ class Command(argparse.ArgumentParser):
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
         """Do the work with the options in `arguments` (default: the command line's); returns the exit code.
 
-        2 after a UserError or a FourierError, or where a record was left out, each told in one message on stderr; else
-        what `work` returns, where None is 0.
+        2 after a UserError or a FourierError, or where a record was left out, each told in one message on stderr; 1
+        where a worker failed; else what `work` returns, where None is 0.
         """
         arguments = sys.argv[1:] if arguments is None else arguments
         options, code = self.parse_intermixed_args(arguments), None
@@ -65,6 +65,9 @@ class Command(argparse.ArgumentParser):
                     code = self.work(options)
             except (UserError, FourierError) as error:
                 problems.append(str(error))
+            except work.FailedMeanwhile as error:
+                sys.stderr.write(f"{self.name}: {error}\n")
+                code = 1
         sys.stderr.writelines(f"{self.name}: {problem}\n" for problem in problems)
         return 2 if problems else code or 0
 
@@ -73,8 +76,8 @@ class Command(argparse.ArgumentParser):
         jobs, site = getattr(options, "jobs", 1), getattr(options, "cluster", None)
         if jobs is not None and jobs < 1:
             raise UserError(f"--jobs {jobs}: want a number of processes, 1 or more")
-        if work.is_worker():
-            return False
+        if work.is_worker() or getattr(options, "plan", False) or getattr(options, "cfg", None):
+            return False  # to tell what there is to do takes one process
         if site:
             from experiments import cluster  # and omegaconf, which most commands do without
 

@@ -10,10 +10,10 @@ from experiments import processes, work
 from experiments import record as records
 from experiments.config import Config
 from experiments.data.assets import Source
+from experiments.errors import Diverged
 from experiments.locks import held
 from experiments.record import Record
 from experiments.tasks.base import Data
-from experiments.training import Diverged
 
 
 def done(config: Config, weights: Source, data: Data) -> Record | None:

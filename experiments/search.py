@@ -15,10 +15,9 @@ import torch
 from experiments import pipeline
 from experiments.composing import composed
 from experiments.config import INCIDENTAL, Config, load
-from experiments.errors import UserError
+from experiments.errors import Diverged, UserError
 from experiments.recipes import CONFIGS
 from experiments.record import Matrices, Record, check_writable, read, write
-from experiments.training import Diverged
 from experiments.trials import FAILED, Point, Ranges, Trials, best, place, repeats, scores, sequence, steps
 from experiments.yaml_files import read_yaml
 

@@ -19,17 +19,13 @@ from experiments import history, processes, sharding
 from experiments.callbacks import Clock, Epochs, Progress
 from experiments.checkpoints import Manifests, Stamp, load_trained, to_resume
 from experiments.config import Config
-from experiments.errors import UserError
+from experiments.errors import Diverged, UserError
 from experiments.measure import loader
 from experiments.methods.trained import Stateful, trained_state
 from experiments.models.causal import IGNORED
 from experiments.models.heads import is_head
 from experiments.record.parts import Cost, Metrics
 from experiments.tasks.base import Loss, Predict, Prepared
-
-
-class Diverged(UserError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)

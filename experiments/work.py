@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import processes
-from experiments.errors import UserError
+from experiments.errors import Diverged, UserError
 from experiments.locks import Held
 from fourierft import FourierError
 
@@ -67,9 +67,10 @@ class Ended:
         return "\n  ".join([f"{self.done} of {total} runs done", *failed, *left])
 
 
-def carry_out(tasks: Sequence[Task], known: tuple[type[Exception], ...] = ()) -> Ended:
+def carry_out(tasks: Sequence[Task]) -> Ended:
     """Carry out every task, whether others fail or not. Those that another process holds are tried again after the
-    rest, and waited for where this process needs them. known: failures that are results, no user's mistakes."""
+    rest, and waited for where this process needs them. A loss that diverges, or memory that is short, is a result of
+    the run, and no user's mistake."""
     ended, left = Ended(), list(enumerate(tasks, 1))
     while left:
         held: list[tuple[tuple[int, Task], Held]] = []
@@ -86,11 +87,12 @@ def carry_out(tasks: Sequence[Task], known: tuple[type[Exception], ...] = ()) ->
                 told = "as before" if reason in ended.failed.values() else reason
                 print(f"failed: {task.name}: {told}", file=sys.stderr)
                 ended.failed[task.name] = reason
-                if isinstance(error, (UserError, FourierError)) and not isinstance(error, known):
+                result = isinstance(error, Diverged) or type(error).__name__ == "OutOfMemoryError"  # torch's
+                if isinstance(error, (UserError, FourierError)) and not result:
                     ended.code = ended.code or 2
                 else:
                     ended.code = 1
-                if not isinstance(error, (UserError, FourierError, FailedMeanwhile, *known)):
+                if not (result or isinstance(error, (UserError, FourierError, FailedMeanwhile))):
                     traceback.print_exc()
         if len(held) == len(left):
             if not any(isinstance(error, Awaited) for _, error in held):

@@ -22,6 +22,7 @@ from experiments.report.aggregate import Row, by_experiment, rows
 from experiments.report.labels import in_order
 from experiments.report.render import Table, markdown, number
 from experiments.style import save_all
+from experiments.work import is_worker
 from run import sweep
 
 RUNS = {
@@ -42,6 +43,8 @@ def demo(options: argparse.Namespace) -> int:
     began, out = time.perf_counter(), options.out
     places = [f"record.dir={out}/records", f"runs={out}/runs", "scale=mini"]
     code = sweep([[f"+exp={exp}", f"method={method}", *places] for exp, own in RUNS.items() for method in own])
+    if is_worker():  # their command shows it, once for all
+        return code
     found = rows(find(out / "records"))
     print(f"\n{markdown(compared(found))}")
     for page in scores.pages(found, [], {}, CONFIGS, {}):

@@ -7,15 +7,12 @@ beyond them, on a slice of the training rows (`experiments/search.py`), and its 
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from experiments import pipeline, search, work
 from experiments.composing import composed
 from experiments.config import Config, load
 from experiments.locks import Held
 from experiments.record import ROOT, read, replace_file
 from experiments.studies.plan import Overrides, RunPlan, SearchPlan
-from experiments.training import Diverged
 from experiments.work import Awaited, Ended, Task
 
 
@@ -47,7 +44,7 @@ def carry_out(
         for setting, seeds in mine
         if place < len(seeds)
     ]
-    return work.carry_out(tasks, known=(Diverged, torch.OutOfMemoryError))
+    return work.carry_out(tasks)
 
 
 def _take_over(config: Config) -> None:

@@ -29,9 +29,10 @@ def test_each_worker_carries_out_the_command_as_a_worker(site, capfd):
 
 
 def test_a_command_that_fails_is_a_failed_job(site):
-    [job] = submit(site, Worker(("run", "+exp=glue_nosuch")), 1)
-    assert "ended with code 2" in str(job.exception())
-    assert "did you mean" in Path(job.paths.stderr).read_text()
+    with pytest.raises(work.FailedMeanwhile, match="1 of 1 workers failed, see their logs: "):
+        submit(site, Worker(("run", "+exp=glue_nosuch")), 1)
+    [log] = Path(site.folder).rglob("*_log.err")
+    assert "did you mean" in log.read_text()
 
 
 def test_a_worker_that_is_started_again_is_the_same(monkeypatch):
@@ -43,6 +44,29 @@ def test_a_worker_that_is_started_again_is_the_same(monkeypatch):
     seen = []
     worker()
     assert seen == [(["table2"], True)] and os.environ[work.SINCE] == "12.5"
+
+
+def test_a_worker_of_this_machine_that_failed_gives_the_code(monkeypatch, capsys):
+    from scripts import study
+
+    def failing(*asked):
+        raise work.FailedMeanwhile("1 of 2 workers failed")
+
+    monkeypatch.delenv(work.WORKER, raising=False)
+    monkeypatch.setattr(cluster, "submit", failing)
+    assert study.main(["grid", "--cluster", "local"]) == 1
+    assert capsys.readouterr().err == "study: 1 of 2 workers failed\n"
+
+
+def test_a_plan_takes_no_workers(monkeypatch):
+    from scripts import study
+
+    shown = []
+    monkeypatch.delenv(work.WORKER, raising=False)
+    monkeypatch.setattr(cluster, "submit", lambda *asked: pytest.fail("it starts workers"))
+    monkeypatch.setattr(study.main, "work", shown.append)
+    assert study.main(["grid", "--cluster", "slurm", "--plan"]) == 0
+    assert len(shown) == 1
 
 
 def test_a_command_with_a_site_leaves_the_work_to_its_workers(monkeypatch):

@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 import fourierft
 from experiments import pipeline, record
 from experiments.checkpoints import MANIFEST
-from experiments.errors import UserError
+from experiments.errors import Diverged, UserError
 from experiments.methods.trained import stored_sha256
 from experiments.record import RecordError, replace_file
-from experiments.training import Diverged
 from experiments.work import SINCE, FailedMeanwhile
 from tests import forked
 from tests.handmade import configured

@@ -10,14 +10,13 @@ import torch
 from experiments import record
 from experiments.composing import composed
 from experiments.config import load
-from experiments.errors import UserError
+from experiments.errors import Diverged, UserError
 from experiments.locks import Held
 from experiments.studies import STUDIES
 from experiments.studies import plan as plans
 from experiments.studies.plan import RunPlan, SearchPlan, read_study
 from experiments.studies.runs import carry_out
 from experiments.studies.sweep import Sweep
-from experiments.training import Diverged
 from tests.handmade import configured, run
 
 SWEEPS = [name for name, study in STUDIES.items() if isinstance(study, Sweep)]
