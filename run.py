@@ -13,9 +13,11 @@ configs/train/default.yaml.
 import argparse
 from functools import partial
 
+from omegaconf import DictConfig
+
 from experiments import processes
 from experiments.command import Command
-from experiments.composing import expand, shown
+from experiments.composing import composed, expand, shown
 from experiments.config import Config, load
 from experiments.errors import UserError
 from experiments.work import Task, carry_out
@@ -25,7 +27,7 @@ def start(options: argparse.Namespace) -> int:
     """Every run that the overrides ask for; returns the exit code. Raises UserError."""
     runs = expand(options.overrides)
     if options.cfg:
-        print(*(shown(*overrides, resolve=options.resolve) for overrides in runs), sep="---\n", end="")
+        print(*(shown(*used(overrides), resolve=options.resolve) for overrides in runs), sep="---\n", end="")
     elif options.multirun:
         return sweep(runs)
     elif len(runs) > 1:
@@ -46,11 +48,9 @@ def sweep(runs: list[list[str]]) -> int:
 
 def run(overrides: list[str]) -> None:
     """One run; of its miniature where scale=mini, or where scale=auto and model or data are out of reach."""
-    config = load(*overrides)
+    config = load(*used(overrides))
     from experiments import pipeline  # takes seconds to import; a wrong configuration is refused without it
 
-    if config.scale == "mini" != config.model.scale:
-        config = miniature(config, overrides)
     try:
         pipeline.run(config)
     except pipeline.MissingAssets as missing:
@@ -62,16 +62,22 @@ def run(overrides: list[str]) -> None:
             f"Running the miniature of this experiment instead (scale=paper forbids that).\n{rule}"
         )
         # Not a result of the experiment that was asked for: its record stays with its files.
-        pipeline.run(miniature(config, overrides, f"record.dir={config.runs}/records"))
+        pipeline.run(load(*miniature(config, overrides), f"record.dir={config.runs}/records"))
 
 
-def miniature(config: Config, overrides: list[str], *more: str) -> Config:
+def used(overrides: list[str]) -> list[str]:
+    """The overrides of the run that these ask for: with scale=mini those of the miniature."""
+    asked = composed("config", *overrides)
+    return miniature(asked, overrides) if asked.scale == "mini" != asked.model.scale else overrides
+
+
+def miniature(asked: Config | DictConfig, overrides: list[str]) -> list[str]:
     """The same command with the miniature model, its recipe and its generated data."""
-    if config.model.miniature is None:
-        raise UserError(f"scale={config.scale}: no miniature stands in for {config.model.name}; choose another scale")
+    if asked.model.miniature is None:
+        raise UserError(f"scale={asked.scale}: no miniature stands in for {asked.model.name}; choose another scale")
     replaced = ("model", "model.name", "model.hub", "model.local", "recipe", "scale")
     kept = [override for override in overrides if override.split("=")[0] not in replaced]
-    return load(*kept, f"model={config.model.miniature}", *more)
+    return [*kept, f"model={asked.model.miniature}"]
 
 
 main = Command("run", __doc__, start)

@@ -28,9 +28,8 @@ NONE = f"{DASH}: nothing of these models was timed on a GPU: `make bench` there,
 
 def trials(studies: Iterable[DeclaredStudy]) -> str:
     """What their searches add."""
-    plans = [plan for study in studies if (plan := study.file.paper) and plan.search]
-    least = sum(len(plan.settings) * plan.search.trials for plan in plans)
-    most = sum(len(plan.settings) * (plan.search.trials + plan.search.extra) for plan in plans)
+    each = [study.file.paper.trials for study in studies if study.file.paper]
+    least, most = map(sum, zip(*each, strict=True))
     return f"The searches of the studies come on top: {least:,} to {most:,} trials, each a part of a run."
 
 

@@ -39,6 +39,9 @@ def show(chosen: Study, options: argparse.Namespace, share: tuple[int, int]) -> 
     costs, device = here(Results()["records"], Results()["parameters"], Results()["bench"])
     title, settings = f"{chosen.title}, scale {scale}, on {device}", {(name,): own for name, own in rows.items()}
     print(plan(title, ["Setting"], settings, costs))
+    least, most = chosen.file.plan(chosen.name, scale).trials
+    if most:
+        print(f"- The searches come on top: {least:,} to {most:,} trials, each a part of a run, less those there are.")
     return 0
 
 

@@ -62,6 +62,13 @@ class RunPlan(Typed):
         return list(self.settings.items())[share[0] - 1 :: share[1]]
 
     @property
+    def trials(self) -> tuple[int, int]:
+        """How many trials its searches have, at least and at most."""
+        search = self.search
+        each = (search.trials, search.trials + search.extra) if search else (0, 0)
+        return len(self.settings) * each[0], len(self.settings) * each[1]
+
+    @property
     def places(self) -> dict[tuple[str, str], list["Planned"]]:
         """(model, task) -> its runs."""
         found: dict[tuple[str, str], list[Planned]] = {}

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from experiments import style
+from experiments.errors import UserError
 from experiments.names import name
 from experiments.record import find
+from experiments.report.costs import Run
 from experiments.report.page import Page
 from experiments.report.render import Table, span
 from experiments.report.verdicts import SCALES, Claim, Outcome
@@ -106,6 +109,10 @@ class Transfer(DeclaredStudy):
             return Task(" ".join(setting), partial(best_point, plan.search, wanted, folder / "search"))
 
         return carry_out([task(setting, seeds[0]) for setting, seeds in plan.part(share)])
+
+    def to_do(self, scale: str, folder: Path, *_: Any) -> dict[str, list[Run]]:
+        """Raises UserError: it has no runs."""
+        raise UserError(f"study {self.name} is made of searches alone: it has no plan; its trials stand in {folder}")
 
     def found(self, folder: Path) -> list[Found]:
         """The best rates, by scale, model, depth and n."""

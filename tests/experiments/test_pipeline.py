@@ -317,6 +317,11 @@ def test_without_hub_or_data_the_miniature_runs_and_says_so(tmp_path):
     assert json.loads(path.read_text())["scale"] == "mini"
 
 
+def test_with_scale_mini_what_a_run_would_use_is_the_miniature_s():
+    done = command("+exp=glue_rte", "scale=mini", "--cfg", "job", "--resolve")
+    assert done.returncode == 0 and "name: roberta_mini" in done.stdout and "epochs: 6" in done.stdout
+
+
 def test_a_stand_in_leaves_no_record_among_the_results(tmp_path):
     short = ("assets.root=null", "assets.hub=false", "tracking=off", "recipe.epochs=1", "method=head_only")
     done = command("+exp=glue_rte", *short, f"runs={tmp_path}/runs", f"record.dir={tmp_path}/results")

@@ -43,13 +43,17 @@ def test_a_plan_finds_the_runs_at_the_rates_of_their_searches(command, capsys):
     """Those of a study that is complete, by their records; elsewhere none is there."""
     committed = ["--out", str(ROOT / "results/studies")]
     assert study.main(["grid", "--scale", "small", "--plan", *committed]) == 0
-    *_, total, _, _, _, _ = capsys.readouterr().out.splitlines()
+    *_, total, _, _, _, _, trials = capsys.readouterr().out.splitlines()
+    assert "16 to 32 trials" in trials
     assert [cell.strip() for cell in total.split("|")[1:6]] == ["all", "12", "12", "0", "0"]
     assert command("grid", "--scale", "small", "--plan") == 0
-    *_, total, _, _, _, _ = capsys.readouterr().out.splitlines()
+    *_, total, _, _, _, _, trials = capsys.readouterr().out.splitlines()
+    assert "16 to 32 trials" in trials
     assert [cell.strip() for cell in total.split("|")[1:6]] == ["all", "12", "0", "0", "12"]
     assert command("expressive", "--plan") == 2
     assert "one measurement: it has no plan" in capsys.readouterr().err
+    assert command("transfer", "--plan", "--scale", "small") == 2
+    assert "made of searches alone: it has no plan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
