@@ -5,7 +5,7 @@ checkpoint only if that is complete and has the run's stamp, and so has the best
 """
 
 import shutil
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,9 @@ def to_resume(folder: Path, stamp: Stamp, resume: bool = True) -> Path | None:
 
 
 def can_resume(folder: Path, stamp: Stamp) -> bool:
-    """Whether a complete checkpoint in `folder` has this stamp, so that `to_resume` will not begin anew."""
-    for checkpoint in _all(folder).values():
-        with suppress(UserError):
-            _check(checkpoint, stamp)
-            return True
+    """Whether `to_resume` will find a checkpoint."""
+    with suppress(UserError):
+        return _resumable(folder, stamp, tell=lambda _: None) >= 0
     return False
 
 
@@ -100,8 +98,8 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _resumable(folder: Path, stamp: Stamp) -> int:
-    """The step of the newest checkpoint that can be resumed; -1 where there is none."""
+def _resumable(folder: Path, stamp: Stamp, tell: Callable[[str], None] = print) -> int:
+    """The step of the newest checkpoint that can be resumed; -1 where there is none. tell: of those passed over."""
     found = _all(folder)
     for step, path in found.items():
         try:
@@ -109,11 +107,11 @@ def _resumable(folder: Path, stamp: Stamp) -> int:
             if best != step:
                 _check(_path(folder, best), stamp)
         except Fault as fault:
-            print(f"{path.name} is passed over: {fault}")
+            tell(f"{path.name} is passed over: {fault}")
         else:
             return step
     if found:
-        print(f"{folder} has no checkpoint to go on from: starting from the beginning")
+        tell(f"{folder} has no checkpoint to go on from: starting from the beginning")
     return -1
 
 

@@ -20,6 +20,7 @@ from experiments.checkpoints import MANIFEST, Manifests, load_trained, to_resume
 from experiments.config import load
 from experiments.data.assets import EMBEDDED
 from experiments.errors import UserError
+from experiments.locks import held
 
 STAMP = {"configuration": "0" * 12, "model": "a", "data": "b", "code": "c"}
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", MANIFEST)
@@ -273,7 +274,7 @@ def test_old_checkpoints_give_no_score_under_new_labels(make, tmp_path, capsys):
 def test_the_second_of_two_equal_runs_is_told_and_leaves_nothing(make, tmp_path):
     config = make(*QUICK)
     folder = config.runs / config.name
-    with pipeline.held(folder.with_suffix(".lock"), ""), pytest.raises(UserError, match=rf"{folder.name} is in use by"):
+    with held(folder.with_suffix(".lock"), ""), pytest.raises(UserError, match=rf"{folder.name} is in use by"):
         pipeline.run(config)
     assert not list(tmp_path.rglob("*.json"))
 
