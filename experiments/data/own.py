@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import processes
@@ -18,7 +19,9 @@ from experiments.typed import user_path
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+# Ending -> the builder of `datasets` for a file named so.
+BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+TABLES = tuple(BUILDERS)
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a name on the hub
 CSV = {"keep_default_na": False, "na_values": [""]}  # a text "NA" is a text
 DIFFERENT = 0.5  # share of different values in a column, above which its values are no classes
@@ -58,25 +61,32 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
     """The rows of each split, with all their columns. A lone file is train; in a folder names of files or of folders
     tell, as `datasets.load_dataset` reads them. config: of a set on the hub that has several.
 
-    Raises UserError for a file that cannot be read or has no rows, and for data without a split train.
+    Raises UserError for a file that cannot be read or has no rows, for a folder whose name is a pattern, and for data
+    without a split train.
     """
     from datasets import DatasetDict, load_dataset
     from datasets.exceptions import DatasetsError
 
-    paths = list(source.files.values())
-    folder = paths[0].parents[len(Path(next(iter(source.files))).parents) - 1]
-    options: dict[str, Any] = CSV if all(path.suffix in (".csv", ".tsv") for path in paths) else {}
-    if len(paths) == 1:
-        options = {**options, "data_files": {"train": str(paths[0].absolute())}}
+    name, path = next(iter(source.files.items()))
+    kinds = sorted({PurePosixPath(name).suffix.lower() for name in source.files} - {""})  # questions' names have none
+    options: dict[str, Any] = CSV if all(BUILDERS[kind] == "csv" for kind in kinds) else {}
+    if len(source.files) == 1:
+        what, config = BUILDERS[kinds[0]], None
+        options = {**options, "data_files": {"train": glob.escape(str(path.absolute()))}}
+        options |= {"sep": "\t"} if kinds == [".tsv"] else {}
+    else:
+        what = str(path.parents[len(PurePosixPath(name).parents) - 1].resolve())
+        if re.search(r"[][*?]", what):
+            raise UserError(f"{what}: a path with brackets, stars or question marks is a pattern; rename the folder")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = load_dataset(str(folder.resolve()), config, **options)
-    except (*UNREADABLE, DatasetsError) as error:
+            found = load_dataset(what, config, **options)
+    except (*UNREADABLE, RuntimeError, DatasetsError) as error:  # RuntimeError: a script is called as the folder
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise UserError(
-            f"{source.id}: cannot be read as {'/'.join(sorted({path.suffix for path in paths}))} ({reason}); "
-            "want rows with named columns, the same in every file"
+            f"{source.id}: cannot be read as {'/'.join(kinds)} ({reason}); "
+            "want rows with named columns, the same in every file, and no script beside them"
         ) from error
     if not isinstance(found, DatasetDict) or not len(found.get("train", ())):
         raise UserError(f"{source.id}: no rows of a split train; there are {', '.join(found) or 'none'}")

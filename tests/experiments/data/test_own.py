@@ -56,6 +56,27 @@ def test_a_table_is_read_in_every_form(write, load, kind):
     assert read == {(row["text"], row["label"]) for row in ROWS}
 
 
+def test_a_file_is_read_whatever_its_name_and_its_neighbours(write, load):
+    write(changed(text=lambda i: f"another {i}"), "reviews/reviews1.csv")
+    Path("reviews/reviews.py").write_text("")
+    write(ROWS, "reviews/reviews[1].csv")
+    Path(write(ROWS, "reviews/some.tsv")).rename("reviews/SOME.TSV")
+    for name in ("reviews[1].csv", "SOME.TSV"):
+        _, splits = load("own_text", f"'reviews/{name}'", "task.name=reviews")
+        assert {text for rows in splits.values() for text in rows["text"]} == {row["text"] for row in ROWS}
+
+
+def test_a_folder_that_cannot_be_listed_is_named(write, load):
+    for folder in ("reviews", "my[1]"):
+        for split in ("train", "test"):
+            write(ROWS, f"{folder}/{split}.csv")
+    with pytest.raises(UserError, match=r"my\[1\]: .* a pattern; rename the folder"):
+        load("own_text", "'my[1]'", "task.name=mine")
+    Path("reviews/reviews.py").write_text("")
+    with pytest.raises(UserError, match=r"but found reviews\.py\); want .* no script beside them"):
+        load("own_text", "reviews")
+
+
 def test_a_folder_has_a_file_for_each_split(write, load):
     for split, count in (("train", 30), ("validation", 6), ("test", 9)):
         write(ROWS[:count], f"reviews/{split}.csv")
