@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Ending -> the builder of `datasets` for a file named so.
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 TABLES = tuple(BUILDERS)
+# What `datasets` leaves beside the rows, and does not read as rows either.
+METADATA = ("config.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json")
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a name on the hub
 CSV = {"keep_default_na": False, "na_values": [""]}  # a text "NA" is a text
 DIFFERENT = 0.5  # share of different values in a column, above which its values are no classes
@@ -52,14 +54,18 @@ def find(data: str, name: str, assets: Assets, endings: Sequence[str]) -> Source
 
 
 def _files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """By their path in the folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    """By their path in the folder; without what is hidden, and METADATA."""
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.suffix.lower() in endings}
+    return {
+        name.as_posix(): path
+        for name, path in paths.items()
+        if name.name not in METADATA and not any(part.startswith(".") for part in name.parts)
+    }
 
 
 def read(source: Source, config: str | None) -> dict[str, Dataset]:
-    """The rows of each split, with all their columns. A lone file is train; in a folder names of files or of folders
-    tell, as `datasets.load_dataset` reads them. config: of a set on the hub that has several.
+    """The rows of each split, with all their columns. A file that the user named is train; in a folder names of files
+    or of folders tell, as `datasets.load_dataset` reads them. config: of a set on the hub that has several.
 
     Raises UserError for a file that cannot be read or has no rows, for a folder whose name is a pattern, and for data
     without a split train.
@@ -70,7 +76,7 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
     name, path = next(iter(source.files.items()))
     kinds = sorted({PurePosixPath(name).suffix.lower() for name in source.files} - {""})  # questions' names have none
     options: dict[str, Any] = CSV if all(BUILDERS[kind] == "csv" for kind in kinds) else {}
-    if len(source.files) == 1:
+    if user_path(source.id).is_file():
         what, config = BUILDERS[kinds[0]], None
         options = {**options, "data_files": {"train": glob.escape(str(path.absolute()))}}
         options |= {"sep": "\t"} if kinds == [".tsv"] else {}

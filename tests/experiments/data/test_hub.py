@@ -223,6 +223,10 @@ def test_own_data_are_found_by_their_name_on_the_hub(stand_in, offline, make, mo
     assert (found.name, found.source, found.id, found.revision) == ("reviews", "hub", "someone/reviews", commit(files))
     assert list(found.files) == ["data/train.csv"]
     assert {split: len(rows) for split, rows in config.task.load(found).items()} == {"train": 36, "validation": 4}
+    telling = {"main": {"dataset_infos.json": b"{}"}, CONVERTED: {"default/train/0000.csv": files["data/train.csv"]}}
+    stand_in.repositories["datasets", "someone/converted"] = telling
+    converted = make("+exp=own_text", "scale=auto", "task.data=someone/converted", "assets.root=null")
+    assert list(converted.task.find(converted.assets, mini=False).files) == ["default/train/0000.csv"]
     offline()
     assert find() == found
     with pytest.raises(UserError, match=r"nobody/reviews: no such file or folder, nor a data set on the hub"):

@@ -85,6 +85,23 @@ def test_a_folder_has_a_file_for_each_split(write, load):
     assert sorted(source.files) == ["test.csv", "train.csv", "validation.csv"]
 
 
+def test_a_folder_without_train_is_named_however_few_its_files(write, load):
+    write(ROWS, "reviews/test.csv")
+    with pytest.raises(UserError, match="reviews: no rows of a split train; there are test"):
+        load("own_text", "reviews")
+
+
+def test_what_is_hidden_and_what_tells_of_a_set_are_no_rows(write, load):
+    rows = changed(label=lambda i: ("NA", "null")[i % 2])
+    write(rows, "reviews/train.csv")
+    write(ROWS, "reviews/.cache/train.csv")
+    for name in ("dataset_info.json", "dataset_infos.json", "config.json", "dataset_dict.json"):
+        Path(f"reviews/{name}").write_text("{}")
+    source, splits = load("own_text", "reviews")
+    assert list(source.files) == ["train.csv"]
+    assert splits["train"].features["label"].names == ["NA", "null"]
+
+
 def test_the_digest_is_that_of_the_content(write, load):
     first, _ = load("own_text", write(ROWS))
     again, _ = load("own_text", write(ROWS, "elsewhere/train.csv"))
