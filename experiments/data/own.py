@@ -206,15 +206,3 @@ def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Da
 def unlabelled(rows: Dataset, column: str) -> bool:
     """Whether no row has a label: the hub's test sets hold -1 or nothing."""
     return column not in rows.column_names or set(values(rows.data.column(column))) <= {None, "", -1, "-1"}
-
-
-def validated(splits: dict[str, Dataset], share: float, seed: int, where: str) -> dict[str, Dataset]:
-    """The splits; where there is no validation, that share of train, drawn with `seed`, is."""
-    if "validation" in splits:
-        return splits
-    rows = splits["train"]
-    if round(share * len(rows)) < 1 or len(rows) < 2:
-        raise UserError(f"{where}: {len(rows)} rows are too few to hold {share:g} of them out for validation; add rows")
-    halves = rows.train_test_split(test_size=share, seed=seed)
-    processes.say(f"{where}: no validation split: {len(halves['test']):,} rows of train are held out for it")
-    return {**splits, "train": halves["train"], "validation": halves["test"]}

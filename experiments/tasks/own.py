@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ from experiments.data import own
 from experiments.data.assets import IMAGE_ENDINGS, Assets, Model, Source
 from experiments.errors import UserError
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import Data, Prepared, Splits, Task
+from experiments.tasks.base import HOLDOUT_SEED, Data, Prepared, Splits, Task
 from experiments.tasks.images import ImageTask
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, Instructions
 from experiments.tasks.sentences import SentenceTask
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-HISTORY = "history"  # the column of what was said before an answer
+CONVERSATION, HISTORY = "conversation", "history"  # columns: its number in the file, what was said before an answer
 
 
 class Own(Task):
@@ -49,8 +50,28 @@ class Own(Task):
         raise NotImplementedError("own data are not generated")
 
     def validated(self, splits: Splits, where: str) -> Splits:
-        """The splits, with a validation split."""
-        return own.validated(splits, self.validation_share, self.split_seed, where)
+        """The splits; where there is no validation, a share of train is. Raises UserError for too few rows."""
+        if "validation" in splits:
+            return splits
+        share, count = self.validation_share, len(self.drawn(splits["train"]))
+        if round(share * count) < 1 or count < 2:
+            kind = "rows" if count == len(splits["train"]) else "conversations"
+            raise UserError(f"{where}: {count} {kind} are too few to hold {share:g} of them out; add some")
+        halves = self.halves(splits["train"], share, self.split_seed)
+        processes.say(f"{where}: no validation split: {len(halves['validation']):,} rows of train are held out for it")
+        return {**splits, **halves}
+
+    def hold_out(self, train: Dataset, share: float) -> Splits:
+        return self.halves(train, share, HOLDOUT_SEED)
+
+    def drawn(self, rows: Dataset) -> Dataset:
+        """What a share is drawn of: the rows."""
+        return rows
+
+    def halves(self, rows: Dataset, share: float, seed: int) -> Splits:
+        """train and validation, a share drawn with `seed`."""
+        halves = self.drawn(rows).train_test_split(test_size=share, seed=seed)
+        return {"train": halves["train"], "validation": halves["test"]}
 
 
 class OwnText(Own, SentenceTask):
@@ -142,6 +163,25 @@ class OwnInstructions(Own, Instructions):
         inputs = [text or "" for text in rows[given[0]]] if given else [""] * len(rows)
         return Dataset.from_dict({**{name: rows[column][:] for name, column in names.items()}, INPUT: inputs})
 
+    def drawn(self, rows: Dataset) -> Dataset:
+        """Whole conversations where there are such: the history of one answer holds others."""
+        from datasets import Dataset
+
+        talks = CONVERSATION in rows.column_names
+        return Dataset.from_dict({CONVERSATION: rows.unique(CONVERSATION)}) if talks else rows
+
+    def halves(self, rows: Dataset, share: float, seed: int) -> Splits:
+        halves = super().halves(rows, share, seed)
+        if CONVERSATION not in rows.column_names:
+            return halves
+        turns: dict[int, list[int]] = defaultdict(list)
+        for row, conversation in enumerate(rows[CONVERSATION]):
+            turns[conversation].append(row)
+        return {
+            split: rows.select([row for conversation in some[CONVERSATION] for row in turns[conversation]])
+            for split, some in halves.items()
+        }
+
     def prompts(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         if HISTORY not in rows.column_names:
             return super().prompts(rows, tokenizer)
@@ -184,4 +224,5 @@ def _turns(messages: Any, where: str, row: int) -> Iterator[dict[str, Any]]:
         ) from error
     for number, message in enumerate(said):
         if message["role"] == "assistant":
-            yield {HISTORY: said[:number], INSTRUCTION: "", INPUT: "", OUTPUT: message["content"]}
+            known = {CONVERSATION: row, HISTORY: said[:number]}
+            yield {**known, INSTRUCTION: "", INPUT: "", OUTPUT: message["content"]}

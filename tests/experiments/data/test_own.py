@@ -262,6 +262,20 @@ def test_conversations_give_a_row_for_each_answer(write, load):
     assert all(row["history"] == (CHAT[:2] if row["output"].endswith("0") else CHAT[:4]) for row in rows)
 
 
+def test_no_conversation_is_in_two_splits_of_a_run_or_of_a_search(write, make):
+    talks = [[{**message, "content": f"{message['content']} of {i}"} for message in CHAT] for i in range(10)]
+    Path("chats.jsonl").write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in talks))
+    config = make("+exp=own_instructions", "scale=auto", "task.data=chats.jsonl", "model=llama_mini")
+    splits = config.task.load(config.task.find(config.assets, mini=False))
+    for halves in (splits, config.task.hold_out(splits["train"], 0.3)):
+        ends = {split: {text.rpartition(" ")[2] for text in rows["output"]} for split, rows in halves.items()}
+        assert not ends["train"] & ends["validation"]
+        assert all(len(rows) == 2 * len(ends[split]) for split, rows in halves.items())
+    Path("chats.jsonl").write_text(json.dumps({"messages": talks[0]}))
+    with pytest.raises(UserError, match="1 conversations are too few"):
+        config.task.load(config.task.find(config.assets, mini=False))
+
+
 @pytest.mark.parametrize(
     ("messages", "told"),
     [
