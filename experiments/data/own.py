@@ -128,22 +128,28 @@ def with_texts(rows: Dataset, texts: Sequence[str], others: Sequence[str], where
     return rows.select(sorted(kept)).flatten_indices()  # a label is read from the table itself
 
 
-def kind_of(rows: Dataset, column: str, where: str) -> Kind:
-    """Whether the labels in a column of train are classes (text, whole numbers, true and false) or scores.
-
-    Raises UserError for several labels a row, for a value of another type or a missing one, with its row, and where all
-    are alike.
-    """
-    from datasets import ClassLabel
-
-    if isinstance(rows.features[column], ClassLabel):
-        return "classes"
+def _labels(rows: Dataset, column: str, where: str) -> list[Any]:
+    """The labels in a column. Raises UserError for several a row, for a missing one and for one of another type, with
+    its row."""
     labels = list(values(rows.data.column(column)))
     for row, label in enumerate(labels):
         if isinstance(label, list | dict):
             raise UserError(f"{where}, row {row}: {column} is {label!r:.80}: several labels a row are not supported")
         if not isinstance(label, str | int | float) or label != label or label == "":
             raise UserError(f"{where}, row {row}: {column} is {label!r:.80}, want a label; correct or remove that row")
+    return labels
+
+
+def kind_of(rows: Dataset, column: str, where: str) -> Kind:
+    """Whether the labels in a column of train are classes (text, whole numbers, true and false) or scores.
+
+    Raises UserError as `_labels` does, and where all are alike.
+    """
+    from datasets import ClassLabel
+
+    if isinstance(rows.features[column], ClassLabel):
+        return "classes"
+    labels = _labels(rows, column, where)
     different = set(labels)
     if len(different) == 1:
         raise UserError(f"{where}: {column} is {labels[0]!r:.80} in every row: there is nothing to learn; name another")
@@ -153,13 +159,13 @@ def kind_of(rows: Dataset, column: str, where: str) -> Kind:
 def class_names(rows: Dataset, column: str, where: str) -> list[str]:
     """The names of the classes in a column of train, sorted; numbers in their order.
 
-    Raises UserError where half the rows have a class of their own.
+    Raises UserError as `_labels` does, and where half the rows have a class of their own.
     """
     from datasets import ClassLabel
 
     if isinstance(kind := rows.features[column], ClassLabel):
         return kind.names
-    labels = list(values(rows.data.column(column)))
+    labels = _labels(rows, column, where)
     counts = Counter(map(as_text, labels))
     if len(counts) > max(2, DIFFERENT * len(rows)):
         told = f"{len(counts)} different values in {len(rows)} rows are no classes"
@@ -178,31 +184,34 @@ def as_text(label: Any) -> str:
 def labelled(rows: Dataset, column: str, names: Sequence[str], where: str) -> Dataset:
     """The rows with a column `label`: classes of these names, or, without names, scores as float32.
 
-    Raises UserError for a label that train lacks and for a score that is no number, with its row.
+    Raises UserError as `_labels` does, for a label that train lacks and for a score that is no number, with its row.
     """
     from datasets import ClassLabel, Value
 
     from experiments.data.labels import as_classes
 
+    labels = _labels(rows, column, where)
     rows = rows if column == "label" else rows.rename_column(column, "label")
-    labels = list(values(rows.data.column("label")))
     if names and not isinstance(rows.features["label"], ClassLabel):
+        numbers = {name: number for number, name in enumerate(names)}
         for row, label in enumerate(labels):
-            if as_text(label) not in names:
+            if as_text(label) not in numbers:
                 raise UserError(
                     f"{where}, row {row}: {column} is {label!r:.80}, which no row of train is; want one of "
                     f"{', '.join(names)}: correct or remove that row"
                 )
-        numbers = [names.index(as_text(label)) for label in labels]
-        return rows.remove_columns("label").add_column("label", numbers, feature=ClassLabel(names=list(names)))
+        classes = [numbers[as_text(label)] for label in labels]
+        return rows.remove_columns("label").add_column("label", classes, feature=ClassLabel(names=list(names)))
     if names:
         return as_classes(rows, "label", names, where)
     for row, label in enumerate(labels):
-        if isinstance(label, bool) or not isinstance(label, int | float) or label != label:
+        if isinstance(label, bool) or not isinstance(label, int | float):
             raise UserError(f"{where}, row {row}: {column} is {label!r:.80}, want a number; correct or remove that row")
     return rows.cast_column("label", Value("float32"))
 
 
 def unlabelled(rows: Dataset, column: str) -> bool:
     """Whether no row has a label: the hub's test sets hold -1 or nothing."""
-    return column not in rows.column_names or set(values(rows.data.column(column))) <= {None, "", -1, "-1"}
+    return column not in rows.column_names or all(
+        label in (None, "", -1, "-1") for label in values(rows.data.column(column))
+    )

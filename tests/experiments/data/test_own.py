@@ -175,6 +175,12 @@ def changed(**fields) -> list[dict]:
         (changed(label=lambda i: "good"), "reviews.csv", [], "label is 'good' in every row"),
         (changed(label=lambda i: ["a", "b"][: i % 3]), "reviews.jsonl", [], r"several labels a row"),
         (changed(label=lambda i: None if i == 4 else "ab"[i % 2]), "reviews.csv", [], "row 4: label is None"),
+        (
+            changed(label=lambda i: None if i == 4 else "ab"[i % 2]),
+            "r.csv",
+            ["task.kind=classes"],
+            "row 4: label is None",
+        ),
         (changed(label=lambda i: f"id {i}"), "reviews.csv", [], "30 different values in 30 rows.*kind=scores"),
         (changed(text=lambda i: i), "reviews.csv", [], "row 0: text is 0, want text"),
         (changed(text=lambda i: ""), "reviews.csv", [], "no row has a text"),
@@ -194,6 +200,21 @@ def test_a_label_that_train_lacks_is_named(write, load):
     with pytest.raises(
         UserError, match=r"validation, row 2: label is 'awful', which no row of train is.*bad, good, so"
     ):
+        load("own_text", "reviews")
+
+
+@pytest.mark.parametrize("label", [None, ""])
+def test_a_missing_label_is_no_class_of_that_name(write, load, label):
+    write(changed(label=lambda i: ("good", "None", "bad")[i % 3]), "reviews/train.jsonl")
+    write(changed(label=lambda i: label if i == 2 else "good"), "reviews/validation.jsonl")
+    with pytest.raises(UserError, match=f"validation, row 2: label is {label!r}, want a label"):
+        load("own_text", "reviews")
+
+
+def test_several_labels_a_row_are_named_where_there_is_a_test_split_too(write, load):
+    for split in ("train", "test"):
+        write(changed(label=lambda i: ["a", "b"]), f"reviews/{split}.jsonl")
+    with pytest.raises(UserError, match="several labels a row are not supported"):
         load("own_text", "reviews")
 
 
