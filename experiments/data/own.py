@@ -101,23 +101,27 @@ def read(source: Source, config: str | None) -> dict[str, Dataset]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def with_texts(rows: Dataset, texts: Sequence[str], others: Sequence[str], where: str) -> Dataset:
+def with_texts(
+    rows: Dataset, texts: Sequence[str], others: Sequence[str], where: str, optional: Sequence[str] = ()
+) -> Dataset:
     """The rows with these columns alone, all of whose `texts` hold more than blanks; the others are left out, and said.
+    optional: columns of text that may be empty.
 
     Raises UserError for a column that is missing or named twice, for a value that is no text, with its row, and where
     no row is left.
     """
-    if missing := [name for name in (*texts, *others) if name not in rows.column_names]:
+    columns = [*texts, *optional, *others]
+    if missing := [name for name in columns if name not in rows.column_names]:
         raise UserError(f"{where}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}")
-    if twice := [name for name, count in Counter([*texts, *others]).items() if count > 1]:
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise UserError(f"{where}: {twice[0]} is asked for twice; name another column for one of texts and label")
-    rows = rows.select_columns([*texts, *others])
+    rows = rows.select_columns(columns)
     kept = set(range(len(rows)))
-    for name in texts:
+    for name in (*texts, *optional):
         for row, value in enumerate(values(rows.data.column(name))):
             if not isinstance(value, str | None):
                 raise UserError(f"{where}, row {row}: {name} is {value!r:.80}, want text; name another column")
-            if not (value or "").strip():
+            if name in texts and not (value or "").strip():
                 kept.discard(row)
     if len(kept) < len(rows):
         processes.say(

@@ -159,7 +159,7 @@ class OwnInstructions(Own, Instructions):
             return Dataset.from_list([turn for i, said in enumerate(rows[messages]) for turn in _turns(said, where, i)])
         names = {name: self.columns[name] for name in (INSTRUCTION, OUTPUT)}
         given = [self.columns[INPUT]] if self.columns[INPUT] in rows.column_names else []
-        rows = own.with_texts(rows, [*names.values()], given, where)
+        rows = own.with_texts(rows, [*names.values()], [], where, optional=given)
         inputs = [text or "" for text in rows[given[0]]] if given else [""] * len(rows)
         return Dataset.from_dict({**{name: rows[column][:] for name, column in names.items()}, INPUT: inputs})
 
@@ -183,10 +183,23 @@ class OwnInstructions(Own, Instructions):
         }
 
     def prompts(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """Raises UserError for a conversation that the model's chat template refuses."""
+        from jinja2 import TemplateError
+
         if HISTORY not in rows.column_names:
             return super().prompts(rows, tokenizer)
         word = self._templated if tokenizer.chat_template else self._worded
-        return [word(history, tokenizer) for history in rows[HISTORY]]
+        texts: list[str] = []
+        for row, history in zip(rows[CONVERSATION], rows[HISTORY], strict=True):
+            try:
+                texts.append(word(history, tokenizer))
+            except TemplateError as error:
+                roles = ", ".join(message["role"] for message in history)
+                raise UserError(
+                    f"{self.data}, row {row} ({history[-1]['content']!r:.40}): the chat template refuses "
+                    f"{roles} ({error}); say what the system says in the user's first message, or choose another model"
+                ) from error
+        return texts
 
     def _templated(self, history: Sequence[dict[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
         text = tokenizer.apply_chat_template(history, tokenize=False, add_generation_prompt=True)

@@ -314,6 +314,13 @@ def test_what_is_no_conversation_is_named(write, load, messages, told):
         load("own_instructions", "chats.jsonl", "model=llama_mini")
 
 
+@pytest.mark.parametrize("given", [lambda i: i, lambda i: i if i % 2 else None], ids=["numbers", "with gaps"])
+def test_an_input_that_is_no_text_is_named(write, load, given):
+    rows = [{"instruction": f"Add {i}", "output": f"{i}", "input": given(i)} for i in range(20)]
+    with pytest.raises(UserError, match=r"given\.jsonl, train, row \d: input is .*want text"):
+        load("own_instructions", write(rows, "given.jsonl"), "model=llama_mini")
+
+
 def test_instructions_may_have_an_input_or_not(write, load, make):
     rows = [{"instruction": f"Say {i}", "output": f"It is {i}."} for i in range(20)]
     _, splits = load("own_instructions", write(rows, "plain.jsonl"), "model=llama_mini")

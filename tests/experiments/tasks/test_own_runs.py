@@ -129,6 +129,16 @@ def test_conversations_are_worded_as_the_model_s_template_does_or_as_alpaca(own,
     assert pipeline.run(config).dataset.rows == {"train": 36, "validation": 4}
 
 
+def test_a_conversation_that_the_chat_template_refuses_is_named(own, folder):
+    (folder / "chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in CHATS))
+    config = own("own_instructions", "causal_lm", "task.data=chats.jsonl", "model.hub=a/chat", *SHORT)
+    rows = config.task.load(config.task.find(config.assets, mini=False))["train"]
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "llama")
+    tokenizer.chat_template = "{{ raise_exception('no ' + messages[0].role) }}"
+    with pytest.raises(UserError, match=r"jsonl, row \d+ \('how are you \d+'\): .* refuses user \(no user\); .* model"):
+        config.task.prompts(rows, tokenizer)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
