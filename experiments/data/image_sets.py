@@ -73,6 +73,11 @@ def _from_folders(source: Source, classes: int | None) -> dict[str, Dataset]:
         above = PurePosixPath(name).parent.parts
         if len(above) not in (1, 2) or (len(above) == 2 and above[0] not in SPLITS):
             raise UserError(f"{path}: want images in <class>/ or in <split>/<class>/, split one of {', '.join(SPLITS)}")
+        if len(above) == 1 and above[0] in SPLITS:
+            raise UserError(
+                f"{path}: an image of {above[0]} without a class; move it to {above[0]}/<class>/, or remove it; where "
+                f"{above[0]} is a class, move all classes to train/"
+            )
         split, kind = above if len(above) == 2 else ("train", above[0])
         found.setdefault(split, {}).setdefault(kind, []).append(path)
     names = sorted(found.get("train", {}))

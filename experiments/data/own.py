@@ -176,8 +176,13 @@ def class_names(rows: Dataset, column: str, where: str) -> list[str]:
         raise UserError(f"{where}: {column}: {told}; name another column, or task.kind=scores for numbers")
     numbers = all(type(label) in (int, float) for label in labels)
     names = sorted(counts, key=float if numbers else str)
-    processes.say(f"{where}: {len(names)} classes: {', '.join(f'{name} ({counts[name]:,})' for name in names)}")
+    say_classes({name: counts[name] for name in names}, where)
     return names
+
+
+def say_classes(counts: dict[str, int], where: str) -> None:
+    """Print the classes, with their rows."""
+    processes.say(f"{where}: {len(counts)} classes: {', '.join(f'{name} ({n:,})' for name, n in counts.items())}")
 
 
 def as_text(label: Any) -> str:

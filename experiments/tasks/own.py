@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,6 +130,8 @@ class OwnImages(Own, ImageTask):
         names = found["train"].features["label"].names
         if len(names) < 2:
             raise UserError(f"{source.id}: one class, {names[0]}: there is nothing to learn; want a folder for each")
+        counts = Counter(found["train"]["label"])
+        own.say_classes({name: counts[number] for number, name in enumerate(names)}, f"{source.id}, train")
         return self.validated(found, source.id)
 
 

@@ -191,6 +191,14 @@ def test_an_unknown_class_or_folder_is_named(task, folder, tmp_path):
         task().read(source(tmp_path))
 
 
+def test_images_of_a_split_without_classes_are_no_class(task, folder, tmp_path):
+    pictures(folder / "train", 4)
+    (folder / "test").mkdir()
+    (folder / "test" / "1.png").write_bytes(png(1))
+    with pytest.raises(UserError, match=r"test/1\.png: an image of test without a class; move it to test/<class>/"):
+        task().read(source(tmp_path))
+
+
 def test_an_empty_folder_is_named(folder, tmp_path):
     folder.mkdir(parents=True)
     with pytest.raises(UserError, match=r"cifar10: holds neither <split>\.parquet nor images"):

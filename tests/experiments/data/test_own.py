@@ -259,11 +259,12 @@ def paint(*paths: str) -> None:
         Image.new("RGB", (40, 40), (i % 256, 0, 9)).save(path)
 
 
-def test_images_in_folders_have_as_many_classes_as_there_are(write, load):
+def test_images_in_folders_have_as_many_classes_as_there_are(write, load, capsys):
     paint(*(f"photos/{kind}/{i}.png" for kind in ("cat", "dog", "owl") for i in range(10)))
     source, splits = load("own_images", "photos", "model=vit_mini")
     assert (source.name, splits["train"].features["label"].names) == ("photos", ["cat", "dog", "owl"])
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 27, "validation": 3}
+    assert "photos, train: 3 classes: cat (10), dog (10), owl (10)" in capsys.readouterr().out
     paint("one/cat/1.png")
     with pytest.raises(UserError, match="one: one class, cat"):
         load("own_images", "one", "model=vit_mini")
