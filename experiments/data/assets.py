@@ -110,8 +110,11 @@ class Source:
 
 
 def split_of(name: str) -> str:
-    """The split of a file: train for train.parquet and for data/train-00000-of-00002-0a1b.parquet."""
-    return PurePosixPath(name).stem.partition("-")[0]
+    """The split of a file: train for train.parquet, for data/train-00000-of-00002-0a1b.parquet, and by its folder for
+    default/train/0000.parquet."""
+    path = PurePosixPath(name)
+    own = path.stem.partition("-")[0]
+    return path.parent.name if own not in SPLITS and path.parent.name in SPLITS else own
 
 
 def find_model(model: Model, assets: Assets) -> Source | None:

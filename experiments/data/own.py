@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,6 +62,24 @@ def _files(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
         for name, path in paths.items()
         if name.name not in METADATA and not any(part.startswith(".") for part in name.parts)
     }
+
+
+def of_config(source: Source, config: str | None) -> Source:
+    """The source with the parquet files of one configuration, those of a folder without the split's; or as it is, where
+    there are none. Raises UserError where there are several and none is chosen, or none of that name."""
+    found: dict[str, dict[str, Path]] = {}
+    for name, path in source.files.items():
+        if path.suffix == ".parquet":
+            folder = PurePosixPath(name).parent
+            found.setdefault(str(folder.parent if folder.name in SPLITS else folder), {})[name] = path
+    if not found:
+        return source
+    chosen = config or (next(iter(found)) if len(found) == 1 else "null")
+    if chosen not in found:
+        raise UserError(
+            f"task.config={chosen}: {source.id} has the configurations {', '.join(found)}; choose one of them"
+        )
+    return replace(source, files=found[chosen])
 
 
 def read(source: Source, config: str | None) -> dict[str, Dataset]:

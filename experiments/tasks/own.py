@@ -118,7 +118,7 @@ class OwnImages(Own, ImageTask):
     family: Literal["own_images"]
 
     def locate(self, assets: Assets) -> Source:
-        return own.find(self.data, self.name, assets, (".parquet", *IMAGE_ENDINGS))
+        return own.of_config(own.find(self.data, self.name, assets, (".parquet", *IMAGE_ENDINGS)), self.config)
 
     def read(self, source: Source) -> Splits:
         """Raises UserError for data without a split train or with one class alone."""

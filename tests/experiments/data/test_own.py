@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import datasets
 import pandas as pd
 import pytest
 from PIL import Image
@@ -268,6 +269,29 @@ def test_images_in_folders_have_as_many_classes_as_there_are(write, load, capsys
     paint("one/cat/1.png")
     with pytest.raises(UserError, match="one: one class, cat"):
         load("own_images", "one", "model=vit_mini")
+
+
+def shard(path: str, count: int) -> None:
+    """A parquet file of images, as the hub has them."""
+    paint("one.png")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    rows = {"image": [{"bytes": Path("one.png").read_bytes(), "path": None}] * count, "label": [0, 1] * (count // 2)}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).to_parquet(path)
+
+
+def test_images_in_parquet_are_of_the_split_and_configuration_that_their_place_tells(write, load):
+    shard("photos/full/train/0000.parquet", 20)
+    shard("photos/full/test/0000.parquet", 6)
+    shard("photos/mini/train-00000-of-00001.parquet", 10)
+    for config, rows in (("full", [18, 2, 6]), ("mini", [9, 1])):
+        _, splits = load("own_images", "photos", "model=vit_mini", f"task.config={config}")
+        assert [len(splits[split]) for split in ("train", "validation", "test") if split in splits] == rows
+    for config in ("null", "big"):
+        with pytest.raises(
+            UserError, match=rf"task\.config={config}: photos has the configurations full, mini; choose"
+        ):
+            load("own_images", "photos", "model=vit_mini", f"task.config={config}")
 
 
 CHAT = [
