@@ -42,12 +42,13 @@ from experiments.report.render import Table, markdown, number
 
 @dataclass(frozen=True)
 class Work:
-    """Answers to be graded, and the record of their run, if there is one."""
+    """Answers to be graded, and the record of their run, if there is one. prompts: the digest that it will tell."""
 
     bench: QuestionSet
     answers: Path
     wanted: list[Grading]
     record: Record | None = None
+    prompts: str | None = None
 
 
 def plan(options: argparse.Namespace) -> list[Work]:
@@ -74,7 +75,8 @@ def plan(options: argparse.Namespace) -> list[Work]:
         if not answered:
             raise judged.lacking([path for _, path, _ in places])
         places = answered
-    return [Work(bench, path, gradings(bench, read_lines(path, Answer)), run) for bench, path, run in places]
+    prompts = digest(options.assets) if options.records else None
+    return [Work(bench, path, gradings(bench, read_lines(path, Answer)), run, prompts) for bench, path, run in places]
 
 
 def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
@@ -86,7 +88,7 @@ def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
     if work.record:
         path = options.out / label / f"{work.record.name}.json"
         old = records.read(path) if path.exists() else None
-        known = {"judge": name, "prompts": digest(options.assets), "price": options.price}
+        known = {"judge": name, "prompts": work.prompts, "price": options.price}
         records.write(judged.judged_record(work.record, old, grades, options.selection, **known), path)
         print(f"written: {path}")
     return grades

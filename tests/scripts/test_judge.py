@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -287,6 +288,14 @@ def test_what_is_wrong_is_said_before_anything_is_asked(judging, tmp_path, monke
         assert judging(*(places.get(word, word) for word in arguments)) == 2
         assert not endpoint.bodies
     assert words in capsys.readouterr().err
+
+
+def test_a_file_that_the_record_tells_of_is_missed_before_the_first_request(judging, tmp_path, monkeypatch, capsys):
+    path = finished(tmp_path)
+    shutil.rmtree(tmp_path / "assets/datasets/llm_judge/vicuna_bench")
+    with serving(monkeypatch) as endpoint:
+        assert judging(path, "--benches", "mt_bench") == 2 and not endpoint.bodies
+    assert "vicuna_bench: missing" in capsys.readouterr().err
 
 
 def test_questions_left_out_by_one_run_stop_the_command_before_the_first_request(
