@@ -31,7 +31,7 @@ from experiments.judging import judged
 from experiments.judging.answers import Answer
 from experiments.judging.cache import opened
 from experiments.judging.client import Client, Endpoint
-from experiments.judging.grading import METRICS, Grading, gradings
+from experiments.judging.grading import MAX_TOKENS, METRICS, Grading, gradings
 from experiments.judging.judged import Grades, grade
 from experiments.judging.questions import BENCHES, QuestionSet, digest, find_bench
 from experiments.judging.rating import RULES
@@ -95,7 +95,7 @@ def judge(work: Work, client: Client, options: argparse.Namespace) -> Grades:
 
 
 def report(done: Sequence[tuple[Work, Grades]]) -> str:
-    """One table per bench: the scores over both turns, by turn and by category, and the counts."""
+    """One table per bench: the scores over both turns, by turn and by category, and the counts; and why some failed."""
     blocks = []
     for bench in dict.fromkeys(grades.bench for _, grades in done):
         of_bench = [(work, grades) for work, grades in done if grades.bench == bench]
@@ -111,6 +111,8 @@ def report(done: Sequence[tuple[Work, Grades]]) -> str:
         ]
         table = Table(bench, ["answers", *titles, *(count.replace("_", " ") for count in judged.COUNTS)], rows)
         blocks.append(f"{bench}\n\n{markdown(table)}")
+        if cut := sum(grades.cut for _, grades in of_bench):
+            blocks.append(f"{cut} of the failures: the judge's reply was cut at {MAX_TOKENS} tokens\n")
     return "\n".join(blocks)
 
 

@@ -29,7 +29,6 @@ class Grading:
     """One grade to ask for: of one turn of an answer, by a filled prompt."""
 
     question_id: int
-    category: str
     turn: int
     model: str
     prompt: str
@@ -114,7 +113,7 @@ def _fill(bench: QuestionSet, question: Question, answer: Answer, turn: int) -> 
         remedy = f"its fields are {', '.join(fields)}"
         raise UserError(f"{bench.files['prompts']}: prompt {name} cannot be filled ({error!r}); {remedy}") from error
     system = bench.prompts[name].system_prompt
-    return Grading(question.question_id, question.category, turn, answer.model_id, name, system, user)
+    return Grading(question.question_id, turn, answer.model_id, name, system, user)
 
 
 def score(judgment: str, rule: Rule) -> float:

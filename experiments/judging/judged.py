@@ -36,13 +36,16 @@ COUNTS = ("judgments", "failures", "prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True)
 class Grades:
-    """The judgments of one file of answers. scores: their means. counts: the value of each of COUNTS."""
+    """The judgments of one file of answers. scores: their means. counts: the value of each of COUNTS.
+    cut: the failures whose replies ended at MAX_TOKENS.
+    """
 
     bench: BenchName
     rule: Rule
     judgments: list[Judgment]
     scores: dict[str, float]
     counts: dict[str, int]
+    cut: int
     revision: str | None
 
 
@@ -51,16 +54,19 @@ def grade(client: Client, bench: QuestionSet, wanted: Sequence[Grading], rule: R
     replies = client.complete([one.messages for one in wanted], TEMPERATURE, MAX_TOKENS, bench.name)
     judgments = judged(wanted, replies, rule)
     failed = failures(judgments)
+    ended = zip(replies, judgments, strict=True)
+    cut = sum(reply.finish_reason == "length" and one.score == FAILURE for reply, one in ended)
     if failed > TOLERATED * len(judgments):
         first = next(one.judgment for one in judgments if one.score == FAILURE)
+        why = f"; {cut} replies were cut at {MAX_TOKENS} tokens" if cut else ""
         raise UserError(
             f"{bench.name}: in {failed} of {len(judgments)} judgments the rule {rule!r} finds no score from 1 to 10 as "
-            f"[[8]], the first is {first[:200]!r}; choose a judge that follows the prompt, or another --rule"
+            f"[[8]], the first is {first[:200]!r}{why}; choose a judge that follows the prompt, or another --rule"
         )
     tokens = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
     counts = dict(zip(COUNTS, (len(judgments), failed, *tokens), strict=True))
     named = client.endpoint.revision or revision(replies)
-    return Grades(bench.name, rule, judgments, means(bench, judgments), counts, named)
+    return Grades(bench.name, rule, judgments, means(bench, judgments), counts, cut, named)
 
 
 def revision(replies: Sequence[Reply]) -> str | None:

@@ -290,6 +290,22 @@ def test_what_is_wrong_is_said_before_anything_is_asked(judging, tmp_path, monke
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("cut", "code", "told"),
+    [("sum", 0, "4 of the failures: the judge's reply was cut at 2048"), ("", 2, "8 replies were cut at 2048 tokens")],
+)
+def test_how_many_replies_were_cut_is_told(judging, tmp_path, monkeypatch, capsys, cut, code, told):
+    def answer(number, body):
+        reply = completion("At first sight")
+        reply["choices"][0]["finish_reason"] = "length"
+        return (200, {}, reply) if cut in body["messages"][0]["content"] else "Fine. [[7]]"
+
+    path = finished(tmp_path)
+    with serving(monkeypatch, answer):
+        assert judging(path) == code
+    assert told in "".join(capsys.readouterr())
+
+
 def test_a_file_that_the_record_tells_of_is_missed_before_the_first_request(judging, tmp_path, monkeypatch, capsys):
     path = finished(tmp_path)
     shutil.rmtree(tmp_path / "assets/datasets/llm_judge/vicuna_bench")

@@ -283,7 +283,7 @@ def test_the_real_benches_make_240_judgments_with_a_reference_where_one_is_neede
         assert len(bench.references) == sum(kind in NEED_REFERENCE for kind in categories.values())
         for one in grades:
             shown = [*(f"<{turn}>" for turn in range(1, one.turn + 1))]
-            if one.category in NEED_REFERENCE:
+            if categories[one.question_id] in NEED_REFERENCE:
                 shown += bench.references[one.question_id][: one.turn]
             assert all(text in one.user for text in shown) and one.system
     assert counts["mt_bench"] == {
