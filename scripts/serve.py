@@ -114,7 +114,8 @@ def serve(options: argparse.Namespace) -> None:
         server = loaded(options)
         if options.host not in LOOPBACK:
             print(f"serve: whoever reaches {options.host} can ask, there is no authentication", file=sys.stderr)
-        url = f"http://{options.host}:{listening.getsockname()[1]}/v1"
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        url = f"http://{host}:{listening.getsockname()[1]}/v1"
         print(f"{server.name} and {len(server.engine.bank.names):,} adapters: {url}", flush=True)
         server.serve(listening)
     raise KeyboardInterrupt

@@ -58,7 +58,8 @@ def language_model(
     options: dict[str, Any] = {"dtype": torch.float32 if base == "fp32" else torch.bfloat16}
     if base == "4bit":
         if importlib.util.find_spec("bitsandbytes") is None:
-            raise UserError("task.base=4bit: needs bitsandbytes (pip install bitsandbytes), or use task.base=bf16")
+            who = "task.base=4bit (of scripts.serve: --dtype 4bit)"
+            raise UserError(f"{who}: needs bitsandbytes (pip install bitsandbytes); or choose bf16")
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

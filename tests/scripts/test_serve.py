@@ -1,5 +1,6 @@
 """The command that serves: what it refuses before it listens, and how it ends."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -103,6 +104,23 @@ def test_another_host_than_loopback_is_served_with_a_warning(host, warned, monke
     with pytest.raises(KeyboardInterrupt):
         serve.main(["--model", "m", "--adapters", "a", "--host", host, "--port", "0"])
     assert ("no authentication" in capsys.readouterr().err) == warned
+
+
+def test_the_url_of_a_host_of_ipv6_has_brackets(monkeypatch, capsys):
+    server = SimpleNamespace(name="m", engine=SimpleNamespace(bank=SimpleNamespace(names=())), serve=lambda _: None)
+    monkeypatch.setattr(serve, "loaded", lambda _: server)
+    monkeypatch.setattr(serve, "bound", lambda host, port: socket.create_server(("127.0.0.1", port)))
+    with pytest.raises(KeyboardInterrupt):
+        serve.main(["--model", "m", "--adapters", "a", "--host", "::1", "--port", "0"])
+    assert "http://[::1]:" in capsys.readouterr().out
+
+
+def test_four_bits_without_bitsandbytes_are_told_with_a_remedy_that_serve_has(adapters, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else find(name))
+    assert serve.main(["--model", str(LLAMA), "--adapters", str(adapters), *HERE, "--dtype", "4bit"]) == 2
+    said = capsys.readouterr().err
+    assert "--dtype 4bit" in said and "choose bf16" in said
 
 
 def test_every_token_that_ends_an_answer_is_taken_from_the_models_files(adapters, tmp_path):
