@@ -58,13 +58,16 @@ def test_seed_and_execution_leave_the_cell(change):
         (["method=dora"], "Table 2 has no dora on roberta_base"),
         (["model.hub=distilbert/distilbert-base-uncased"], "Table 2 has no fourierft on distilbert_base_uncased"),
         (["model.local=mine"], "Table 2 has no fourierft on mine"),
-        (["task=glue_qqp", "recipe.lr=0.1"], "the paper has no glue_qqp"),
     ],
     ids=lambda part: part[0] if isinstance(part, list) else "",
 )
 def test_whatever_else_differs_has_none_and_is_said(change, why):
-    missing = ["method.scale=1", "recipe.head_lr=1", "recipe.epochs=1"] if "task=glue_qqp" in change else []
-    assert cells.cell(configured("+exp=glue_rte", *change, *missing)) == (None, why)
+    assert cells.cell(configured("+exp=glue_rte", *change)) == (None, why)
+
+
+def test_a_set_that_the_paper_leaves_out_has_none():
+    rates = ["recipe.lr=0.1", "recipe.head_lr=1", "recipe.epochs=1", "method.scale=1"]
+    assert cells.cell(configured("+exp=glue_qqp", *rates)) == (None, "the paper has no glue_qqp")
 
 
 def test_the_recipe_of_the_script_is_not_the_paper_s_where_it_differs():
