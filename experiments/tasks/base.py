@@ -139,7 +139,11 @@ class Task(Typed):
 
     def hold_out(self, train: Rows, share: float) -> Splits:
         """train and validation for a search, both from the training rows."""
-        halves = train.train_test_split(test_size=share, seed=HOLDOUT_SEED)
+        return self.halves(train, share, HOLDOUT_SEED)
+
+    def halves(self, rows: Rows, share: float, seed: int) -> Splits:
+        """train and validation, a share drawn with `seed`."""
+        halves = rows.train_test_split(test_size=share, seed=seed)
         return {"train": halves["train"], "validation": halves["test"]}
 
     @abstractmethod

@@ -11,7 +11,7 @@ from experiments.data import own
 from experiments.data.assets import IMAGE_ENDINGS, Assets, Model, Source
 from experiments.errors import UserError
 from experiments.settings import Recipe, Train
-from experiments.tasks.base import HOLDOUT_SEED, Data, Prepared, Splits, Task
+from experiments.tasks.base import Data, Prepared, Splits, Task
 from experiments.tasks.images import ImageTask
 from experiments.tasks.instruct import INPUT, INSTRUCTION, OUTPUT, Instructions
 from experiments.tasks.sentences import SentenceTask
@@ -61,17 +61,9 @@ class Own(Task):
         processes.say(f"{where}: no validation split: {len(halves['validation']):,} rows of train are held out for it")
         return {**splits, **halves}
 
-    def hold_out(self, train: Dataset, share: float) -> Splits:
-        return self.halves(train, share, HOLDOUT_SEED)
-
     def drawn(self, rows: Dataset) -> Dataset:
         """What a share is drawn of: the rows."""
         return rows
-
-    def halves(self, rows: Dataset, share: float, seed: int) -> Splits:
-        """train and validation, a share drawn with `seed`."""
-        halves = self.drawn(rows).train_test_split(test_size=share, seed=seed)
-        return {"train": halves["train"], "validation": halves["test"]}
 
 
 class OwnText(Own, SentenceTask):
@@ -173,7 +165,7 @@ class OwnInstructions(Own, Instructions):
         return Dataset.from_dict({CONVERSATION: rows.unique(CONVERSATION)}) if talks else rows
 
     def halves(self, rows: Dataset, share: float, seed: int) -> Splits:
-        halves = super().halves(rows, share, seed)
+        halves = super().halves(self.drawn(rows), share, seed)
         if CONVERSATION not in rows.column_names:
             return halves
         turns: dict[int, list[int]] = defaultdict(list)
