@@ -142,9 +142,21 @@ class Task(Typed):
         return self.halves(train, share, HOLDOUT_SEED)
 
     def halves(self, rows: Rows, share: float, seed: int) -> Splits:
-        """train and validation, a share drawn with `seed`."""
-        halves = rows.train_test_split(test_size=share, seed=seed)
-        return {"train": halves["train"], "validation": halves["test"]}
+        """train and validation, a share of the rows, or of their groups where they have any, drawn with `seed`."""
+        from datasets import Dataset
+
+        groups = self.groups(rows)
+        units = rows if groups is None else Dataset.from_dict({"group": list(dict.fromkeys(groups))})
+        drawn = units.train_test_split(test_size=share, seed=seed)
+        halves = {"train": drawn["train"], "validation": drawn["test"]}
+        if groups is None:
+            return halves
+        kept = {split: set(some["group"]) for split, some in halves.items()}
+        return {split: rows.select([i for i, one in enumerate(groups) if one in some]) for split, some in kept.items()}
+
+    def groups(self, rows: Rows) -> list[Any] | None:
+        """The group of each row, where some are too much alike to be in both halves."""
+        return None
 
     @abstractmethod
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:

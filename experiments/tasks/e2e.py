@@ -61,16 +61,9 @@ class E2ETask(Task):
     def generate(self) -> Splits:
         return {split: places.generate(split) for split in self.rows}
 
-    def hold_out(self, train: Dataset, share: float) -> Splits:
-        """No meaning is in both: the references of one meaning are too much alike."""
-        from datasets import Dataset
-
-        meanings = super().hold_out(Dataset.from_dict({MEANING: list(group(train))}), share)
-        kept = {split: set(map(linear, some[MEANING])) for split, some in meanings.items()}
-        return {
-            split: train.select([i for i, meaning in enumerate(train[MEANING]) if linear(meaning) in some])
-            for split, some in kept.items()
-        }
+    def groups(self, rows: Dataset) -> list[str]:
+        """The meanings."""
+        return [linear(meaning) for meaning in rows[MEANING]]
 
     def prepare(self, model: Model, weights: Source, data: Data, train: Train, recipe: Recipe, seed: int) -> Prepared:
         """Raises UserError for a tokenizer without an end of text, or lengths that the model does not have."""

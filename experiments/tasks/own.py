@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,17 +53,13 @@ class Own(Task):
         """The splits; where there is no validation, a share of train is. Raises UserError for too few rows."""
         if "validation" in splits:
             return splits
-        share, count = self.validation_share, len(self.drawn(splits["train"]))
+        share, groups = self.validation_share, self.groups(splits["train"])
+        kind, count = ("rows", len(splits["train"])) if groups is None else ("conversations", len(set(groups)))
         if round(share * count) < 1 or count < 2:
-            kind = "rows" if count == len(splits["train"]) else "conversations"
             raise UserError(f"{where}: {count} {kind} are too few to hold {share:g} of them out; add some")
         halves = self.halves(splits["train"], share, self.split_seed)
         processes.say(f"{where}: no validation split: {len(halves['validation']):,} rows of train are held out for it")
         return {**splits, **halves}
-
-    def drawn(self, rows: Dataset) -> Dataset:
-        """What a share is drawn of: the rows."""
-        return rows
 
 
 class OwnText(Own, SentenceTask):
@@ -157,24 +153,9 @@ class OwnInstructions(Own, Instructions):
         inputs = [text or "" for text in rows[given[0]]] if given else [""] * len(rows)
         return Dataset.from_dict({**{name: rows[column][:] for name, column in names.items()}, INPUT: inputs})
 
-    def drawn(self, rows: Dataset) -> Dataset:
-        """Whole conversations where there are such: the history of one answer holds others."""
-        from datasets import Dataset
-
-        talks = CONVERSATION in rows.column_names
-        return Dataset.from_dict({CONVERSATION: rows.unique(CONVERSATION)}) if talks else rows
-
-    def halves(self, rows: Dataset, share: float, seed: int) -> Splits:
-        halves = super().halves(self.drawn(rows), share, seed)
-        if CONVERSATION not in rows.column_names:
-            return halves
-        turns: dict[int, list[int]] = defaultdict(list)
-        for row, conversation in enumerate(rows[CONVERSATION]):
-            turns[conversation].append(row)
-        return {
-            split: rows.select([row for conversation in some[CONVERSATION] for row in turns[conversation]])
-            for split, some in halves.items()
-        }
+    def groups(self, rows: Dataset) -> list[int] | None:
+        """The conversations, if there are any: the history of one answer holds others."""
+        return list(rows[CONVERSATION]) if CONVERSATION in rows.column_names else None
 
     def prompts(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Raises UserError for a conversation that the model's chat template refuses."""
